@@ -1,0 +1,1 @@
+"""CT files in, an immutable `Scan` out; lungs; cache."""

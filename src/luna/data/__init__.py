@@ -1,0 +1,1 @@
+"""LUNA16 tables, nodule masks, phantoms and training samples."""

@@ -1,0 +1,1 @@
+"""From a Scan to Findings: segment, group, classify, measure."""

@@ -1,0 +1,1 @@
+"""Networks, losses and the bundles that carry them."""

@@ -1,0 +1,1 @@
+"""Findings and scores as JSON, CSV, HTML, masks and plots."""

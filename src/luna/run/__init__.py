@@ -1,0 +1,1 @@
+"""Errors, configuration, device, run record: what every storey stands on."""

@@ -1,0 +1,1 @@
+"""Scoring of plain tables: numpy only, no torch, no SimpleITK."""
