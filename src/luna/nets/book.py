@@ -1,0 +1,144 @@
+"""Bundles from the `.state` files that the book's code writes (chapters 11 to 14).
+
+A `.state` file is a pickled dictionary with the network's tensors under `model_state`. It is
+read with torch's `weights_only=True`, so nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from luna.nets.bundle import Bundle, Card, Role, build_network, fit_tensors
+from luna.run.errors import TrustError
+
+Tensors = Mapping[str, torch.Tensor]
+
+RENAMES = (
+    # chapter 14's classifier
+    (r"^tail_batchnorm\.", "input_norm."),
+    (r"^block(\d+)\.", lambda m: f"blocks.{int(m[1]) - 1}."),
+    (r"^head_linear\.", "head."),
+    # chapter 13's U-Net: its blocks are conv, ReLU, norm, conv, ReLU, norm
+    (r"^input_batchnorm\.", "input_norm."),
+    (r"^unet\.down_path\.(\d+)\.block\.", r"down.\1."),
+    (r"^unet\.up_path\.(\d+)\.up\.", r"up.\1.upsample."),
+    (r"^unet\.up_path\.(\d+)\.conv_block\.block\.", r"up.\1.convs."),
+    (r"^unet\.last\.", "head."),
+)
+UNET_LAYERS = {"0": "conv1", "2": "norm1", "3": "conv2", "5": "norm2"}
+
+TRAINING_DATA = "LUNA16 (LIDC-IDRI), by the book's authors; validation series: every tenth"
+LICENCE = "none stated by the publisher"
+
+
+def import_state(path: Path, role: Role | None = None) -> Bundle:
+    """The bundle of one `.state` file.
+
+    `role` overrides what the architecture implies (segmentation for a U-Net, nodule for a
+    classifier): chapter 14's fine-tuned malignancy classifier looks like the nodule one.
+    Raises TrustError for a file that is not such a checkpoint, or whose network luna cannot
+    rebuild with certainty; the message then names the architecture.
+    """
+    tensors = _read_tensors(path)
+    try:
+        architecture, arguments, implied = _recognise(tensors)
+        module = build_network(architecture, arguments)
+        fit_tensors(module, {_rename(name): t for name, t in tensors.items()})
+    except TrustError as error:
+        raise TrustError(error.what, file=path, why=error.why, hint=error.hint) from error
+    card = Card(
+        name=_card_name(path),
+        role=role or implied,
+        architecture=architecture,
+        arguments=arguments,
+        training_data=TRAINING_DATA,
+        licence=LICENCE,
+        source=f"imported from {path.name}",
+    )
+    return Bundle(card, module.eval())
+
+
+def _read_tensors(path: Path) -> Tensors:
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise TrustError(
+            "not a checkpoint that can be read safely",
+            file=path,
+            why=reason,
+            hint="nothing in it was executed; get the file again from its publisher",
+        ) from error
+    state = checkpoint.get("model_state") if isinstance(checkpoint, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(t, torch.Tensor) for t in state.values()):
+        raise TrustError("no model_state with tensors in this checkpoint", file=path)
+    return state
+
+
+def _recognise(tensors: Tensors) -> tuple[str, dict[str, Any], Role]:
+    """Architecture, its arguments and its role, from the names and shapes of the tensors."""
+    if "block1.conv1.weight" in tensors:
+        return "classifier", _classifier_arguments(tensors), "nodule"
+    if "unet.last.weight" in tensors:
+        return "unet", _unet_arguments(tensors), "segmentation"
+    if "convAndPool_seq.1.weight" in tensors or "convAndPool_seq.0.weight" in tensors:
+        raise _refuse_early_classifier(tensors)
+    raise TrustError(
+        "an architecture that luna does not know",
+        why=f"tensors {', '.join(sorted(tensors)[:4])}, …",
+    )
+
+
+def _classifier_arguments(tensors: Tensors) -> dict[str, Any]:
+    widths = []
+    while (name := f"block{len(widths) + 1}.conv1.weight") in tensors:
+        widths.append(tensors[name].shape[0])
+    return {"input_size": (32, 48, 48), "widths": tuple(widths)}
+
+
+def _unet_arguments(tensors: Tensors) -> dict[str, Any]:
+    width, channels = tensors["unet.down_path.0.block.0.weight"].shape[:2]
+    depth = len({name.split(".")[2] for name in tensors if name.startswith("unet.down_path.")})
+    if channels % 2 == 0:
+        raise TrustError(
+            f"a U-Net with {channels} input channels (depth {depth}, {width} filters)",
+            why="an even number: beside the slices it takes a channel that the published code "
+            "no longer makes",
+            hint="use the checkpoint of chapter 14, which takes 7 slices",
+        )
+    return {"context_slices": channels, "depth": depth, "width": width}
+
+
+def _refuse_early_classifier(tensors: Tensors) -> TrustError:
+    """Refusal of the convAndPool_seq classifiers: their crop size cannot be known.
+
+    The linear layer fixes only how many features are left after four poolings of an unknown
+    crop; 9 of them per channel can be 16 to 31 slices of 48 to 63 pixels.
+    """
+    convs = [t for name, t in tensors.items() if name.startswith("convAndPool") and t.dim() == 5]
+    widths = "→".join(str(t.shape[0]) for t in convs)
+    features = tensors["fullyConnected_layer.weight"].shape[1]
+    return TrustError(
+        f"an early convAndPool_seq classifier (channels {widths}, {features} features)",
+        why="the crop it was trained on is not recorded, and the chapter-14 crop of 32×48×48 "
+        f"would give it {2 * features} features",
+        hint="use the checkpoint of chapter 14 (block1…block4, head_linear)",
+    )
+
+
+def _rename(name: str) -> str:
+    for pattern, replacement in RENAMES:
+        name = re.sub(pattern, replacement, name)
+    return re.sub(
+        r"^(down\.\d+|up\.\d+\.convs)\.(\d)\.", lambda m: f"{m[1]}.{UNET_LAYERS[m[2]]}.", name
+    )
+
+
+def _card_name(path: Path) -> str:
+    return re.sub(r"[^\w.-]+", "-", path.name.removesuffix(".state").removesuffix(".best"))

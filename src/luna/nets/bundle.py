@@ -1,0 +1,184 @@
+"""A model outside training: safetensors and a JSON card, in one folder.
+
+    NAME/card.json            what it is, for people and for `load_bundle`
+    NAME/model.safetensors    the tensors; their SHA-256 stands on the card
+
+Nothing in a bundle is executed: the architecture is looked up in `ARCHITECTURES`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from luna.nets.classifier import Classifier
+from luna.nets.unet import UNet
+from luna.run.errors import TrustError
+from luna.run.record import replace_file
+
+ARCHITECTURES: dict[str, type[nn.Module]] = {"classifier": Classifier, "unet": UNet}
+
+CARD_VERSION = 1
+CARD_NAME = "card.json"
+WEIGHTS_NAME = "model.safetensors"
+CARD_BYTES_MAX = 1 << 20
+
+Role = Literal["segmentation", "nodule", "malignancy"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Card:
+    """What a bundle says of itself.
+
+    `arguments` are the keyword arguments of the architecture; `hu_window` the (low, high) HU
+    to which input is clipped; `threshold` the probability from which `diagnose` acts on the
+    output; `temperature` divides the logits before the probability (1 when uncalibrated);
+    `notice`, when not empty, is repeated in every report made with the model.
+    """
+
+    name: str
+    role: Role
+    architecture: str
+    arguments: Mapping[str, Any]
+    training_data: str
+    licence: str
+    hu_window: tuple[int, int] = (-1000, 1000)
+    threshold: float = 0.5
+    temperature: float = 1.0
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    notice: str = ""
+    source: str = ""
+    weights_sha256: str = ""
+    card_version: int = CARD_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A card and the network it describes, in evaluation mode."""
+
+    card: Card
+    module: nn.Module
+
+
+def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """The untrained network of that name. Raises TrustError when there is none such."""
+    if architecture not in ARCHITECTURES:
+        known = ", ".join(sorted(ARCHITECTURES))
+        raise TrustError(f"unknown architecture {architecture!r}", hint=f"luna knows: {known}")
+    tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
+    try:
+        return ARCHITECTURES[architecture](**tuples)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TrustError(f"the arguments do not fit {architecture!r}", why=str(error)) from error
+
+
+def fit_tensors(module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Load tensors into a network, or raise TrustError naming every one that differs."""
+    wanted = module.state_dict()
+    differences = [f"missing {name}" for name in sorted(wanted.keys() - tensors.keys())]
+    differences += [f"unexpected {name}" for name in sorted(tensors.keys() - wanted.keys())]
+    differences += [
+        f"{name} is {tuple(tensors[name].shape)}, not {tuple(wanted[name].shape)}"
+        for name in sorted(wanted.keys() & tensors.keys())
+        if tensors[name].shape != wanted[name].shape
+    ]
+    if differences:
+        shown = "; ".join(differences[:6]) + ("; …" if len(differences) > 6 else "")
+        raise TrustError("the tensors do not fit the architecture", why=shown)
+    if not all(bool(t.isfinite().all()) for t in tensors.values()):
+        raise TrustError("the tensors hold NaN or infinity")
+    module.load_state_dict(dict(tensors))
+
+
+def save_bundle(bundle: Bundle, folder: Path) -> Card:
+    """Write a bundle; the card comes last, so a folder with a card is complete.
+
+    Returns the card as written, with the SHA-256 of the weights.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: t.detach().cpu().contiguous() for name, t in bundle.module.state_dict().items()}
+    payload = safetensors.torch.save(tensors)
+    values = asdict(bundle.card) | {"weights_sha256": hashlib.sha256(payload).hexdigest()}
+    with replace_file(folder / WEIGHTS_NAME) as path:
+        path.write_bytes(payload)
+    with replace_file(folder / CARD_NAME) as path:
+        path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return Card(**values)
+
+
+def read_card(folder: Path) -> Card:
+    """The card of a bundle folder. Raises TrustError when missing, malformed or too new."""
+    path = folder / CARD_NAME
+    if not path.is_file():
+        raise TrustError(
+            "this bundle has no card.json", file=folder, hint="luna does not guess what weights are"
+        )
+    try:
+        if path.stat().st_size > CARD_BYTES_MAX:
+            raise ValueError(f"larger than {CARD_BYTES_MAX} bytes")
+        values = json.loads(path.read_text(encoding="utf-8"))
+        version = values.get("card_version")
+        if version != CARD_VERSION:
+            raise TrustError(
+                f"card version {version!r} is not {CARD_VERSION}",
+                file=path,
+                hint="a newer luna wrote it: upgrade luna",
+            )
+        return _card_from(values)
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise TrustError("the card cannot be read", file=path, why=str(error)) from error
+
+
+def _card_from(values: dict[str, Any]) -> Card:
+    """A checked Card from JSON values; raises ValueError or TypeError that says what is wrong."""
+    unknown = values.keys() - {f.name for f in fields(Card)}
+    if unknown:
+        raise ValueError(f"unknown keys {sorted(unknown)}")
+    low, high = values.get("hu_window", (-1000, 1000))
+    card = Card(**(values | {"hu_window": (int(low), int(high))}))
+    if card.role not in get_args(Role):
+        raise ValueError(f"role {card.role!r} is none of {get_args(Role)}")
+    if not (0 < float(card.threshold) < 1 and float(card.temperature) > 0 and low < high):
+        raise ValueError("threshold, temperature or hu_window out of range")
+    if not isinstance(card.arguments, dict):
+        raise TypeError("arguments is not an object")
+    return card
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """A bundle from its folder, hash and tensors checked.
+
+    Raises TrustError for a missing or damaged card or weights, a hash mismatch, or tensors
+    that do not fit the architecture.
+    """
+    card = read_card(folder)
+    path = folder / WEIGHTS_NAME
+    try:
+        payload = path.read_bytes()
+    except OSError as error:
+        raise TrustError("the bundle's weights cannot be read", file=path, why=str(error)) from error
+    if hashlib.sha256(payload).hexdigest() != card.weights_sha256:
+        raise TrustError(
+            "the weights are not the ones on the card",
+            file=path,
+            why="SHA-256 differs",
+            hint="copy the bundle again",
+        )
+    try:
+        tensors = safetensors.torch.load(payload)
+        module = build_network(card.architecture, card.arguments)
+        fit_tensors(module, tensors)
+    except SafetensorError as error:
+        raise TrustError("the weights are damaged", file=path, why=str(error)) from error
+    except TrustError as error:
+        raise TrustError(error.what, file=path, why=error.why, hint=error.hint) from error
+    return Bundle(card, module.eval())
