@@ -1,0 +1,196 @@
+"""ROC, precision and recall, and F1 of a score against the truth, with intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from luna.score.ranking import (
+    CONFIDENCE,
+    Interval,
+    Ranking,
+    percentile_interval,
+    rank,
+    resample_scans,
+)
+
+Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+"""Standard deviations on either side of a 95 % interval, 1.96."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class F1:
+    """F1 with marks at or above a threshold called positive; 0 when none is."""
+
+    threshold: float
+    f1: float
+    precision: float
+    recall: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Auc:
+    """Area under the ROC curve with DeLong's interval; `bootstrap` resamples scans.
+
+    DeLong takes items for independent; items of one scan are not, and the bootstrap knows.
+    """
+
+    auc: float
+    delong: Interval
+    bootstrap: Interval | None
+    positives: int
+    negatives: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Curves:
+    """How well a score tells positives from negatives.
+
+    `threshold`, `false_positive_rate`, `recall`, `precision`: (T + 1,) from the highest
+    threshold to the lowest; the first calls nothing positive (threshold infinite,
+    precision 1 by convention).
+    """
+
+    threshold: NDArray[np.float64]
+    false_positive_rate: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    precision: NDArray[np.float64]
+    auc: Auc
+    average_precision: float
+    average_precision_interval: Interval | None
+    best_f1: F1
+    f1: F1
+
+
+def curves(
+    score: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+    series: NDArray[np.intp],
+    *,
+    threshold: float,
+    samples: int,
+    seed: int,
+) -> Curves:
+    """ROC, PR and F1 of (K,) scored items, of which both kinds must be present.
+
+    `f1` is at `threshold`; `samples` resamples of the scans give intervals, none for 0.
+    """
+    ranking = rank(score, positive, series)
+    true, false = ranking.cumulative()
+    recall = true / true[-1]
+    called = true + false
+    precision = np.divide(true, called, out=np.ones(len(true)), where=called > 0)
+    f1 = 2 * true / (called + true[-1])
+    thresholds = np.append(np.inf, ranking.threshold)
+    drawn = _resampled(ranking, samples, seed) if samples else None
+    best, given = int(np.argmax(f1)), int(np.searchsorted(-thresholds, -threshold, "right")) - 1
+
+    def f1_at(index: int, at: float) -> F1:
+        return F1(
+            threshold=at,
+            f1=float(f1[index]),
+            precision=float(precision[index]),
+            recall=float(recall[index]),
+        )
+
+    return Curves(
+        threshold=thresholds,
+        false_positive_rate=false / false[-1],
+        recall=recall,
+        precision=precision,
+        auc=Auc(
+            auc=_auc(true, false),
+            delong=delong_interval(score, positive),
+            bootstrap=None if drawn is None else percentile_interval(drawn[:, 0]),
+            positives=int(true[-1]),
+            negatives=int(false[-1]),
+        ),
+        average_precision=_average_precision(true, false),
+        average_precision_interval=None if drawn is None else percentile_interval(drawn[:, 1]),
+        best_f1=f1_at(best, float(thresholds[best])),
+        f1=f1_at(given, threshold),
+    )
+
+
+def auc_of(
+    score: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+    series: NDArray[np.intp],
+    *,
+    samples: int,
+    seed: int,
+) -> Auc:
+    """The area under the ROC curve alone, for items of both kinds."""
+    ranking = rank(score, positive, series)
+    true, false = ranking.cumulative()
+    drawn = _resampled(ranking, samples, seed) if samples else None
+    return Auc(
+        auc=_auc(true, false),
+        delong=delong_interval(score, positive),
+        bootstrap=None if drawn is None else percentile_interval(drawn[:, 0]),
+        positives=int(true[-1]),
+        negatives=int(false[-1]),
+    )
+
+
+def delong_interval(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> Interval:
+    """DeLong's 95 % interval of the area under the ROC curve, cut to 0..1.
+
+    One item of a kind has no variance: the interval is then 0..1. Source: DeLong et al.
+    1988; by midranks, Sun & Xu 2014 (doi 10.1109/LSP.2014.2337313).
+    """
+    above, below = score[positive], score[~positive]
+    if min(len(above), len(below)) < 2:
+        return Interval(0.0, 1.0)
+    among_all = _midranks(np.concatenate([above, below]))
+    # Each positive's share of negatives it beats, and each negative's share it loses to.
+    beats = (among_all[: len(above)] - _midranks(above)) / len(below)
+    loses = 1 - (among_all[len(above) :] - _midranks(below)) / len(above)
+    variance = beats.var(ddof=1) / len(above) + loses.var(ddof=1) / len(below)
+    auc, half = float(beats.mean()), Z * float(np.sqrt(variance))
+    return Interval(max(0.0, auc - half), min(1.0, auc + half))
+
+
+def wilson_interval(successes: int, trials: int) -> Interval:
+    """Wilson's 95 % interval of a share; 0..1 without a trial. Source: Wilson 1927."""
+    if trials == 0:
+        return Interval(0.0, 1.0)
+    share, z2 = successes / trials, Z * Z
+    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
+    root = np.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
+    half = Z / (1 + z2 / trials) * float(root)
+    return Interval(max(0.0, centre - half), min(1.0, centre + half))
+
+
+def _resampled(ranking: Ranking, samples: int, seed: int) -> NDArray[np.float64]:
+    """AUC and average precision of each resample that holds both kinds, (B, 2)."""
+    total = int(ranking.series.max()) + 1
+    rows = []
+    for weight in resample_scans(np.unique(ranking.series), total, samples, seed):
+        true, false = ranking.cumulative(weight)
+        if true[-1] and false[-1]:
+            rows.append((_auc(true, false), _average_precision(true, false)))
+    return np.array(rows)
+
+
+def _auc(true: NDArray[np.int64], false: NDArray[np.int64]) -> float:
+    """Area under the ROC curve by trapezoids: a tie counts half."""
+    area = np.sum(np.diff(false) * (true[1:] + true[:-1])) / 2
+    return float(area / (true[-1] * false[-1]))
+
+
+def _average_precision(true: NDArray[np.int64], false: NDArray[np.int64]) -> float:
+    """Precision averaged over the steps of recall, without interpolation."""
+    # A resample may leave the first items out: nothing called, nothing gained there.
+    precision = true[1:] / np.maximum(true[1:] + false[1:], 1)
+    return float(np.sum(np.diff(true) * precision) / true[-1])
+
+
+def _midranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks from 1 on, the mean rank for ties."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: NDArray[np.float64] = np.cumsum(count) - (count - 1) / 2
+    return ranks[place]

@@ -1,0 +1,215 @@
+"""Everything luna says of a set of detections, from marks and truth to one record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from luna.run.errors import InputError, UsageError
+from luna.score.breakdown import Fate, Group, fates, kinds, size_bands, subsets
+from luna.score.calibration import Calibration, calibrate
+from luna.score.confusion import DEFAULT_THRESHOLD, Confusion, confusion
+from luna.score.curves import Auc, Curves, auc_of, curves
+from luna.score.froc import (
+    Comparison,
+    Froc,
+    OperatingPoint,
+    at_threshold,
+    compare,
+    froc,
+    froc_items,
+    operating_point,
+)
+from luna.score.marks import Cohort, Marks, Nodules
+from luna.score.matching import Counts, Matching, match
+
+FEWEST_SAMPLES = 100
+"""With fewer, a 95 % interval hangs on the two or three outermost resamples."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationConfig:
+    """How detections are scored; the rules of the LUNA16 challenge are not for choosing."""
+
+    threshold: float = DEFAULT_THRESHOLD
+    """Marks at or above this probability are reported: for the book's table, F1 and losses."""
+    fp_per_scan: float = 1.0
+    """The false-positive rate for which an operating threshold is sought."""
+    samples: int = 1000
+    """Bootstrap samples over scans; 0 leaves the intervals out."""
+    seed: int = 0
+    """Of the bootstrap: equal seeds give equal intervals."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise UsageError(f"threshold is {self.threshold}, not within 0..1")
+        if not (self.fp_per_scan > 0 and np.isfinite(self.fp_per_scan)):
+            raise UsageError(f"fp_per_scan is {self.fp_per_scan}, not above 0")
+        if self.samples != 0 and self.samples < FEWEST_SAMPLES:
+            raise UsageError(
+                f"samples is {self.samples}",
+                hint=f"take {FEWEST_SAMPLES} or more, or 0 for no intervals",
+            )
+        if self.seed < 0:
+            raise UsageError(f"seed is {self.seed}, below 0")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Malignancy:
+    """How well malignant nodules are told from benign ones.
+
+    `diameter` ranks all annotated nodules by diameter alone. `head` ranks the nodules found
+    by their best mark's probability of malignancy, and `diameter_found` the same nodules by
+    diameter; both are None without such probabilities, or where one kind is missing.
+    """
+
+    diameter: Auc
+    head: Auc | None
+    diameter_found: Auc | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """The scores of one system on one cohort, and the arrays they were computed from.
+
+    `classifier` and `calibration` are over the marks that count, positive on a nodule,
+    negative where false; None when one of the two is missing. `at_threshold` is the
+    config's threshold, `operating` the one for its false-positive rate, None when even the
+    surest marks have more.
+    """
+
+    config: EvaluationConfig
+    matching: Matching
+    counts: Counts
+    folds: int
+    froc: Froc
+    at_threshold: OperatingPoint
+    operating: OperatingPoint | None
+    classifier: Curves | None
+    calibration: Calibration | None
+    confusion: Confusion
+    size_bands: tuple[Group, ...]
+    kinds: tuple[Group, ...]
+    subsets: tuple[Group, ...]
+    fate: Fate
+    malignancy: Malignancy | None
+    versus: Froc | None
+    comparison: Comparison | None
+    warnings: tuple[str, ...]
+
+
+def score_detections(
+    cohort: Cohort,
+    marks: Marks,
+    nodules: Nodules,
+    excluded: Nodules,
+    *,
+    config: EvaluationConfig,
+    versus: Marks | None = None,
+    folds: int = 1,
+) -> Evaluation:
+    """Score marks against nodules; `versus` is a second system for a paired comparison.
+
+    `folds` says how many test folds the marks were pooled from. Raises InputError when the
+    cohort holds no nodule: there is no sensitivity then.
+    """
+    if len(nodules) == 0:
+        raise InputError(
+            f"none of the {len(cohort)} scans has an annotated nodule, so there is no sensitivity",
+            hint="check that the annotations and the list of series belong together",
+        )
+    samples, seed = config.samples, config.seed
+    matching = match(cohort, marks, nodules, excluded)
+    items = froc_items(matching)
+    curve = froc(items, samples=samples, seed=seed)
+    other = froc_items(match(cohort, versus, nodules, excluded)) if versus is not None else None
+    return Evaluation(
+        config=config,
+        matching=matching,
+        counts=matching.counts,
+        folds=folds,
+        froc=curve,
+        at_threshold=at_threshold(curve, config.threshold),
+        operating=operating_point(curve, config.fp_per_scan),
+        classifier=_classifier(matching, config),
+        calibration=_calibration(matching),
+        confusion=confusion(marks, nodules, threshold=config.threshold),
+        size_bands=size_bands(matching, samples, seed),
+        kinds=kinds(matching, samples, seed),
+        subsets=subsets(matching, samples, seed),
+        fate=fates(matching, config.threshold),
+        malignancy=_malignancy(matching, config),
+        versus=None if other is None else froc(other, samples=samples, seed=seed),
+        comparison=compare(items, other, samples=samples, seed=seed) if other and samples else None,
+        warnings=_warnings(matching),
+    )
+
+
+def _classifier(matching: Matching, config: EvaluationConfig) -> Curves | None:
+    marks, counted, positive = matching.marks, matching.counted, matching.on_nodule
+    if not _has_both(positive[counted]):
+        return None
+    return curves(
+        marks.p_nodule[counted],
+        positive[counted],
+        marks.series[counted],
+        threshold=config.threshold,
+        samples=config.samples,
+        seed=config.seed,
+    )
+
+
+def _calibration(matching: Matching) -> Calibration | None:
+    counted, positive = matching.counted, matching.on_nodule
+    if not _has_both(positive[counted]):
+        return None
+    return calibrate(matching.marks.p_nodule[counted], positive[counted])
+
+
+def _malignancy(matching: Matching, config: EvaluationConfig) -> Malignancy | None:
+    nodules, p_malignant = matching.nodules, matching.marks.p_malignant
+    malignant = nodules.malignant
+    if malignant is None or not _has_both(malignant):
+        return None
+    samples, seed = config.samples, config.seed
+    head = diameter_found = None
+    found = matching.found
+    if p_malignant is not None and _has_both(malignant[found]):
+        truth, series = malignant[found], nodules.series[found]
+        p_found = p_malignant[matching.best_mark[found]]
+        head = auc_of(p_found, truth, series, samples=samples, seed=seed)
+        diameter_mm = nodules.diameter_mm[found]
+        diameter_found = auc_of(diameter_mm, truth, series, samples=samples, seed=seed)
+    return Malignancy(
+        diameter=auc_of(nodules.diameter_mm, malignant, nodules.series, samples=samples, seed=seed),
+        head=head,
+        diameter_found=diameter_found,
+    )
+
+
+def _has_both(positive: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> bool:
+    return bool(positive.any() and not positive.all())
+
+
+def _warnings(matching: Matching) -> tuple[str, ...]:
+    """Sentences about what the tables left unsaid."""
+    cohort, nodules = matching.cohort, matching.nodules
+    found = []
+    silent = np.setdiff1d(np.arange(len(cohort)), matching.marks.series)
+    if silent.size:
+        found.append(
+            f"{silent.size} of {len(cohort)} scans have no result in the detections and count "
+            f"as scans without a mark; the first is {cohort.series_uids[silent[0]]}"
+        )
+    if nodules.elsewhere:
+        found.append(
+            f"{nodules.elsewhere} annotated nodules belong to scans outside the list of series "
+            "and are not counted"
+        )
+    if not _has_both(matching.on_nodule[matching.counted]):
+        found.append(
+            "the marks that count are all on nodules or all false: "
+            "no ROC, precision or calibration can be computed"
+        )
+    return tuple(found)

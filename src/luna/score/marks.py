@@ -1,0 +1,226 @@
+"""Marks, nodules and scans as plain arrays, read from LUNA16's CSV files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from luna.run.errors import InputError
+from luna.score.table import Table, read_table, table_rows
+
+CENTER_COLUMNS = ("coordX", "coordY", "coordZ")
+MALIGNANT_COLUMNS = ("malignant", "mal_bool")
+"""Either name says whether a nodule is malignant; the second is the book's."""
+
+TRUTH_WORDS = {"true": True, "1": True, "false": False, "0": False}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cohort:
+    """The S scans that are scored, each series UID once.
+
+    `subset` names the part (fold) of each scan, where the list says so.
+    """
+
+    series_uids: tuple[str, ...]
+    subset: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.series_uids)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Marks:
+    """M points that a system calls nodules.
+
+    `series`: (M,) index into the cohort; `center_xyz`: (M, 3) LPS mm; `p_nodule`: (M,) the
+    higher the surer; `p_malignant`: (M,), or None where the system does not say.
+    """
+
+    series: NDArray[np.intp]
+    center_xyz: NDArray[np.float64]
+    p_nodule: NDArray[np.float64]
+    p_malignant: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Nodules:
+    """N annotated nodules, or irrelevant findings, of the cohort's scans.
+
+    `series`: (N,) index into the cohort; `center_xyz`: (N, 3) LPS mm; `diameter_mm`: (N,),
+    below 0 only for irrelevant findings without a size; `kind` and `malignant`: (N,), or
+    None where the table has no such column. `elsewhere` counts the rows of other scans.
+    """
+
+    series: NDArray[np.intp]
+    center_xyz: NDArray[np.float64]
+    diameter_mm: NDArray[np.float64]
+    kind: tuple[str, ...] | None = None
+    malignant: NDArray[np.bool_] | None = None
+    elsewhere: int = 0
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+
+NO_FINDINGS = Nodules(
+    series=np.zeros(0, np.intp), center_xyz=np.zeros((0, 3)), diameter_mm=np.zeros(0)
+)
+"""The excluded list of a cohort that has none."""
+
+
+def read_cohort(path: Path) -> Cohort:
+    """Read the list of scans: LUNA16's `seriesuids.csv`, or one with a header.
+
+    Without a header there is one UID a line; a header `seriesuid` may bring a column `subset`.
+    Raises InputError for an empty list or a scan listed twice, naming the line.
+    """
+    first = next(table_rows(path), None)
+    if first is None:
+        raise InputError("the list of scans is empty", file=path)
+    has_header = "seriesuid" in first[1]
+    table = read_table(path, ("seriesuid",), header=None if has_header else ("seriesuid",))
+    uids = table.texts("seriesuid")
+    if not uids:
+        raise InputError("the list of scans is empty", file=path)
+    _refuse_duplicates(table, [(uid,) for uid in uids], "the scan")
+    subset = tuple(table.texts("subset")) if table.has("subset") else None
+    return Cohort(series_uids=tuple(uids), subset=subset)
+
+
+def read_marks(path: Path, cohort: Cohort) -> Marks:
+    """Read a submission in LUNA16's format, with `p_malignant` as an optional column.
+
+    Raises InputError, naming the line, for a scan outside the cohort, a value that is not
+    finite, a probability outside 0..1, or the same point marked twice.
+    """
+    table = read_table(path, ("seriesuid", *CENTER_COLUMNS, "probability"))
+    series = _series_index(table, cohort)
+    _refuse_strangers(table, series)
+    _refuse_duplicates(table, _places(table), "the mark")
+    return Marks(
+        series=series,
+        center_xyz=_centers(table),
+        p_nodule=_probabilities(table, "probability"),
+        p_malignant=_probabilities(table, "p_malignant") if table.has("p_malignant") else None,
+    )
+
+
+def read_nodules(path: Path, cohort: Cohort) -> Nodules:
+    """Read annotated nodules: LUNA16's `annotations.csv`, with kind and malignancy if given.
+
+    Rows of scans outside the cohort are counted in `elsewhere` and left out. Raises
+    InputError, naming the line, for a diameter that is not positive, a value that is not
+    finite, a malignancy that is neither true nor false, or a nodule listed twice.
+    """
+    table = read_table(path, ("seriesuid", *CENTER_COLUMNS, "diameter_mm"))
+    diameter_mm = table.numbers("diameter_mm")
+    table.refuse(diameter_mm <= 0, "diameter_mm is not positive", "diameter_mm")
+    _refuse_duplicates(table, _places(table), "the nodule")
+    kind = np.array(table.texts("kind")) if table.has("kind") else None
+    malignant = _malignant(table)
+    series = _series_index(table, cohort)
+    here = series >= 0
+    return Nodules(
+        series=series[here],
+        center_xyz=_centers(table)[here],
+        diameter_mm=diameter_mm[here],
+        kind=None if kind is None else tuple(kind[here].tolist()),
+        malignant=None if malignant is None else malignant[here],
+        elsewhere=int(np.sum(~here)),
+    )
+
+
+def read_excluded(path: Path, cohort: Cohort) -> Nodules:
+    """Read irrelevant findings: LUNA16's `annotations_excluded.csv`.
+
+    The published list repeats a third of its rows, so repetition is no error here.
+    """
+    table = read_table(path, ("seriesuid", *CENTER_COLUMNS, "diameter_mm"))
+    series = _series_index(table, cohort)
+    here = series >= 0
+    return Nodules(
+        series=series[here],
+        center_xyz=_centers(table)[here],
+        diameter_mm=table.numbers("diameter_mm")[here],
+        elsewhere=int(np.sum(~here)),
+    )
+
+
+def pool_marks(folds: Sequence[Marks], files: Sequence[Path], cohort: Cohort) -> Marks:
+    """The marks of all folds as one submission, as the challenge pools cross-validation.
+
+    Raises InputError when two files mark the same scan: a scan is tested in one fold only.
+    """
+    owner = np.full(len(cohort), -1)
+    for number, marks in enumerate(folds):
+        scans = np.unique(marks.series)
+        clash = scans[owner[scans] >= 0]
+        if clash.size:
+            raise InputError(
+                f"the scan {cohort.series_uids[clash[0]]} has marks in two files",
+                file=files[number],
+                why=f"also in {files[owner[clash[0]]]}",
+                hint="pool test folds only: each scan is scored by one of them",
+            )
+        owner[scans] = number
+    malignant = [marks.p_malignant for marks in folds if marks.p_malignant is not None]
+    return Marks(
+        series=np.concatenate([marks.series for marks in folds]),
+        center_xyz=np.concatenate([marks.center_xyz for marks in folds]),
+        p_nodule=np.concatenate([marks.p_nodule for marks in folds]),
+        p_malignant=np.concatenate(malignant) if len(malignant) == len(folds) else None,
+    )
+
+
+def _series_index(table: Table, cohort: Cohort) -> NDArray[np.intp]:
+    """Where each row's scan stands in the cohort, -1 where it does not."""
+    place = {uid: index for index, uid in enumerate(cohort.series_uids)}
+    return np.array([place.get(uid, -1) for uid in table.texts("seriesuid")], dtype=np.intp)
+
+
+def _refuse_strangers(table: Table, series: NDArray[np.intp]) -> None:
+    hint = "add the scan to the list of series, or take its marks out"
+    table.refuse(series < 0, "the scan is not in the list of series", "seriesuid", hint)
+
+
+def _refuse_duplicates(table: Table, keys: list[tuple[object, ...]], what: str) -> None:
+    first: dict[tuple[object, ...], int] = {}
+    for key, line in zip(keys, table.lines, strict=True):
+        if first.setdefault(key, line) != line:
+            raise InputError(
+                f"line {line}: {what} is listed twice", file=table.path, why=f"line {first[key]}"
+            )
+
+
+def _places(table: Table) -> list[tuple[object, ...]]:
+    centers = _centers(table).tolist()
+    return [(uid, *xyz) for uid, xyz in zip(table.texts("seriesuid"), centers, strict=True)]
+
+
+def _centers(table: Table) -> NDArray[np.float64]:
+    return np.column_stack([table.numbers(name) for name in CENTER_COLUMNS])
+
+
+def _probabilities(table: Table, column: str) -> NDArray[np.float64]:
+    p = table.numbers(column)
+    hint = "map raw scores to 0..1 by any increasing function: FROC only uses their order"
+    table.refuse((p < 0) | (p > 1), f"{column} is outside 0..1", column, hint)
+    return p
+
+
+def _malignant(table: Table) -> NDArray[np.bool_] | None:
+    column = next((name for name in MALIGNANT_COLUMNS if table.has(name)), None)
+    if column is None:
+        return None
+    words = [word.lower() for word in table.texts(column)]
+    unknown = np.array([word not in TRUTH_WORDS for word in words], dtype=np.bool_)
+    table.refuse(unknown, f"{column} is neither true nor false", column)
+    return np.array([TRUTH_WORDS[word] for word in words], dtype=np.bool_)
