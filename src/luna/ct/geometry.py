@@ -66,7 +66,7 @@ class Geometry:
 
     @cached_property
     def _affine(self) -> FloatArray:
-        return self.matrix * np.array(self.spacing_xyz)
+        return np.multiply(self.matrix, self.spacing_xyz)
 
     @cached_property
     def _inverse(self) -> FloatArray:
@@ -116,4 +116,4 @@ class Geometry:
 
 def ras_from_lps(xyz: ArrayLike) -> FloatArray:
     """RAS mm, as NIfTI viewers show it, from LPS mm: x and y change sign."""
-    return np.asarray(xyz, dtype=np.float64) * np.array([-1.0, -1.0, 1.0])
+    return np.multiply(np.asarray(xyz, dtype=np.float64), (-1.0, -1.0, 1.0))

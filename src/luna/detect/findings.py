@@ -26,9 +26,7 @@ class NoduleMask:
     @property
     def slices(self) -> tuple[slice, slice, slice]:
         """Where the box lies in the scan's array."""
-        i, r, c = (
-            slice(a, a + n) for a, n in zip(self.start_irc, self.voxels.shape, strict=True)
-        )
+        i, r, c = (slice(a, a + n) for a, n in zip(self.start_irc, self.voxels.shape, strict=True))
         return i, r, c
 
 
@@ -73,15 +71,20 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidates:
-    """Everything the classifier looked at, M marks in order of falling probability.
+    """Everything the classifier looked at, M of them in order of falling probability.
 
-    `center_irc`, `center_xyz`: (M, 3) float64; `p_nodule`: (M,) float64. These are the
-    marks of `detections.csv`; findings are the ones at or above the threshold.
+    `center_irc`, `center_xyz`: (M, 3) float64; `p_nodule`: (M,) float64; `nodule`: (M,) int,
+    equal for fragments of one nodule. Findings are nodules at or above the threshold.
     """
 
     center_irc: NDArray[np.float64]
     center_xyz: NDArray[np.float64]
     p_nodule: NDArray[np.float64]
+    nodule: NDArray[np.int64]
+
+    def marks(self) -> NDArray[np.intp]:
+        """Indices of the most probable fragment of each nodule: the rows of `detections.csv`."""
+        return np.sort(np.unique(self.nodule, return_index=True)[1])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

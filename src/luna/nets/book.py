@@ -96,7 +96,7 @@ def _recognise(tensors: Tensors) -> tuple[str, dict[str, Any], Role]:
 
 
 def _classifier_arguments(tensors: Tensors) -> dict[str, Any]:
-    widths = []
+    widths: list[int] = []
     while (name := f"block{len(widths) + 1}.conv1.weight") in tensors:
         widths.append(tensors[name].shape[0])
     return {"input_size": (32, 48, 48), "widths": tuple(widths)}

@@ -105,7 +105,9 @@ def save_bundle(bundle: Bundle, folder: Path) -> Card:
     Returns the card as written, with the SHA-256 of the weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: t.detach().cpu().contiguous() for name, t in bundle.module.state_dict().items()}
+    tensors = {
+        name: t.detach().cpu().contiguous() for name, t in bundle.module.state_dict().items()
+    }
     payload = safetensors.torch.save(tensors)
     values = asdict(bundle.card) | {"weights_sha256": hashlib.sha256(payload).hexdigest()}
     with replace_file(folder / WEIGHTS_NAME) as path:
@@ -165,7 +167,9 @@ def load_bundle(folder: Path) -> Bundle:
     try:
         payload = path.read_bytes()
     except OSError as error:
-        raise TrustError("the bundle's weights cannot be read", file=path, why=str(error)) from error
+        raise TrustError(
+            "the bundle's weights cannot be read", file=path, why=str(error)
+        ) from error
     if hashlib.sha256(payload).hexdigest() != card.weights_sha256:
         raise TrustError(
             "the weights are not the ones on the card",

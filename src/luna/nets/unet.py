@@ -26,8 +26,8 @@ class DoubleConv(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.norm1(F.relu(self.conv1(x), inplace=True))
-        x = self.norm2(F.relu(self.conv2(x), inplace=True))
-        return x
+        out: torch.Tensor = self.norm2(F.relu(self.conv2(x), inplace=True))
+        return out
 
 
 class UpBlock(nn.Module):
@@ -62,16 +62,14 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(
             DoubleConv(a, b) for a, b in zip([context_slices, *channels], channels, strict=False)
         )
-        self.up = nn.ModuleList(
-            UpBlock(2 * b, b) for b in reversed(channels[:-1])
-        )
+        self.up = nn.ModuleList(UpBlock(2 * b, b) for b in reversed(channels[:-1]))
         self.head = nn.Conv2d(width, 1, kernel_size=1)
         self.apply(init_weights)
 
     @property
     def alignment(self) -> int:
         """Height and width must be multiples of this, the total pooling."""
-        return 2 ** (len(self.down) - 1)
+        return 1 << (len(self.down) - 1)
 
     @property
     def receptive_margin(self) -> int:
@@ -82,8 +80,8 @@ class UNet(nn.Module):
         coarse pixel each, which the alignment of the box covers.
         """
         levels = len(self.down)
-        reach = sum((2 if level == levels - 1 else 4) * 2**level for level in range(levels))
-        return reach + sum(2**level for level in range(levels))
+        reach = sum((2 if level == levels - 1 else 4) << level for level in range(levels))
+        return reach + sum(1 << level for level in range(levels))
 
     def forward(self, hu: torch.Tensor) -> torch.Tensor:
         x = self.input_norm(hu)

@@ -1,0 +1,73 @@
+"""Probability of nodule, and of malignancy, for each candidate (book, chapter 14)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from luna.ct.scan import HuArray, Scan
+from luna.detect.segment import Precision, autocast
+from luna.nets.bundle import Bundle
+from luna.run.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassifyConfig:
+    """How the candidates are classified."""
+
+    precision: Precision = "float32"
+    """Arithmetic: float32 by default, since these probabilities are what is reported."""
+    batch_crops: int = 16
+    """Crops per forward pass."""
+    border: Literal["pad", "shift"] = "pad"
+    """Crops at the border of the scan: padded with air around their centre, or slid inwards
+    as in the book (whose code cannot take scans smaller than a crop; those are padded)."""
+
+    def __post_init__(self) -> None:
+        if self.batch_crops < 1:
+            raise UsageError(f"classify.batch_crops is {self.batch_crops}, below 1")
+
+
+def classify(
+    scan: Scan,
+    center_irc: NDArray[np.float64],
+    bundle: Bundle,
+    config: ClassifyConfig,
+    device: torch.device,
+    progress: Callable[[int, int], None],
+) -> NDArray[np.float64]:
+    """(M,) float64 probability of "yes" for crops around M centres (M, 3) in voxels."""
+    size_irc = tuple(bundle.card.arguments["input_size"])
+    net = bundle.module.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    cut = scan.crop if config.border == "pad" else _SlidingCrop(scan)
+    p = np.empty(len(center_irc))
+    with torch.inference_mode(), autocast(device, config.precision):
+        for start in range(0, len(center_irc), config.batch_crops):
+            batch = slice(start, start + config.batch_crops)
+            hu = torch.from_numpy(np.stack([cut(c, size_irc) for c in center_irc[batch]]))
+            x = hu.to(device).float().clamp_(*bundle.card.hu_window)[:, None]
+            logits = net(x.contiguous(memory_format=torch.channels_last_3d)).float()
+            p_batch = torch.softmax(logits / bundle.card.temperature, dim=1)[:, 1]
+            p[batch] = p_batch.double().cpu().numpy()
+            progress(min(batch.stop, len(p)), len(p))
+    return p
+
+
+@dataclass(frozen=True, slots=True)
+class _SlidingCrop:
+    """The book's crop: at the border it slides inwards, so that its centre moves."""
+
+    scan: Scan
+
+    def __call__(self, center_irc: NDArray[np.float64], size_irc: tuple[int, int, int]) -> HuArray:
+        center = np.rint(center_irc)
+        for axis, (size, length) in enumerate(zip(size_irc, self.scan.shape_irc, strict=True)):
+            if length >= size:
+                low = size // 2
+                center[axis] = np.clip(center[axis], low, length - size + low)
+        return self.scan.crop(center, size_irc)

@@ -1,0 +1,92 @@
+"""From voxel probabilities to candidates (book, chapter 14: `groupSegmentationOutput`).
+
+The mask is eroded once by the 6-neighbour cross, which parts what touches by a corner and
+drops lone voxels; each 6-connected component of what is left is a candidate. Eroded
+fragments whose regrown masks touch belong to one nodule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from luna.ct.scan import AIR_HU, Scan
+from luna.detect.segment import Segmentation
+
+HU_CEILING = 1000
+"""Denser voxels (metal, thick bone) do not pull the centre of mass further, as in the book."""
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """The candidates of one scan, M of them, in the order of their first voxel.
+
+    `center_irc`: (M, 3) float64, centre of mass weighted by clip(HU, -1000, 1000) + 1001;
+    `voxels`: (M,) int, eroded voxels; `nodule`: (M,) int, equal for fragments of one nodule;
+    `opened`: int32 (index, row, column), the regrown mask labelled by `nodule` + 1, whose
+    voxel (0, 0, 0) is `start_irc` of the scan.
+    """
+
+    center_irc: NDArray[np.float64]
+    voxels: NDArray[np.int64]
+    nodule: NDArray[np.int64]
+    opened: NDArray[np.int32]
+    start_irc: tuple[int, int, int]
+
+
+def group(scan: Scan, segmentation: Segmentation, threshold: float) -> Components:
+    """The connected components of the segmented voxels and which of them are one nodule."""
+    mask = segmentation.p_voxel > threshold
+    eroded = erode(mask)
+    fragments, _ = ndimage.label(eroded)
+    opened, _ = ndimage.label(dilate(eroded) & mask)
+    index = np.flatnonzero(fragments)
+    label = fragments.ravel()[index]
+    irc = np.stack(np.unravel_index(index, mask.shape), axis=1) + segmentation.start_irc
+    hu = np.clip(scan.hu[tuple(irc.T)].astype(np.float64), AIR_HU, HU_CEILING)
+    voxels, center_irc = _centers_of_mass(label, irc, hu - AIR_HU + 1)
+    # One voxel of each fragment tells which opened component it lies in.
+    first = np.unique(label, return_index=True)[1]
+    nodule = opened.ravel()[index[first]].astype(np.int64) - 1
+    return Components(center_irc, voxels, nodule, opened, segmentation.start_irc)
+
+
+def _centers_of_mass(
+    label: NDArray[np.int32], irc: NDArray[np.int64], weight: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Voxel counts (M,) and weighted centres (M, 3) of labels 1…M in one pass each."""
+    mass = np.bincount(label, weight)[1:]
+    moments = [np.bincount(label, weight * axis)[1:] for axis in irc.T]
+    return np.bincount(label)[1:], np.stack(moments, axis=1) / mass[:, None]
+
+
+def erode(mask: Mask) -> Mask:
+    """Erosion by the 6-neighbour cross; what lies outside the array is empty.
+
+    Seven ANDs over whole arrays of bytes: an order faster than scipy's generic erosion.
+    """
+    out = np.zeros_like(mask)
+    core = (slice(1, -1),) * 3
+    out[core] = mask[core]
+    for axis in range(3):
+        for shifted in (slice(None, -2), slice(2, None)):
+            neighbour = list(core)
+            neighbour[axis] = shifted
+            out[core] &= mask[tuple(neighbour)]
+    return out
+
+
+def dilate(mask: Mask) -> Mask:
+    """Dilation by the 6-neighbour cross."""
+    out = mask.copy()
+    for axis in range(3):
+        low = tuple(slice(None, -1) if a == axis else slice(None) for a in range(3))
+        high = tuple(slice(1, None) if a == axis else slice(None) for a in range(3))
+        out[low] |= mask[high]
+        out[high] |= mask[low]
+    return out

@@ -1,0 +1,186 @@
+"""Probability of nodule for every voxel, slice by slice with context (book, chapters 13–14)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from luna.ct.lungs import Lungs
+from luna.ct.scan import AIR_HU, Scan
+from luna.nets.bundle import Bundle
+from luna.nets.unet import UNet
+from luna.run.device import bf16_is_native
+from luna.run.errors import TrustError, UsageError
+
+Precision = Literal["auto", "float32", "bfloat16"]
+Box = tuple[slice, slice]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SegmentConfig:
+    """How the U-Net is run over a scan."""
+
+    region: Literal["lungs", "whole"] = "lungs"
+    """Look at the lungs' box only, or at whole slices as the book does."""
+    precision: Precision = "auto"
+    """Arithmetic: auto takes bfloat16 where the hardware has it, else float32."""
+    batch_slices: int = 8
+    """Slices per forward pass."""
+    threshold: float = 0.5
+    """Voxels above this probability are nodule."""
+
+    def __post_init__(self) -> None:
+        if self.batch_slices < 1:
+            raise UsageError(f"segment.batch_slices is {self.batch_slices}, below 1")
+        if not 0 < self.threshold < 1:
+            raise UsageError(f"segment.threshold is {self.threshold}, not between 0 and 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """Probabilities in a box of the scan, zero where the networks did not look.
+
+    `p_voxel`: float32 (index, row, column); its voxel (0, 0, 0) is `start_irc` of the scan.
+    """
+
+    p_voxel: NDArray[np.float32]
+    start_irc: tuple[int, int, int]
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context in which a network runs at the asked precision."""
+    wanted = bf16_is_native(device) if precision == "auto" else precision == "bfloat16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
+
+
+def segment(
+    scan: Scan,
+    lungs: Lungs,
+    bundle: Bundle,
+    config: SegmentConfig,
+    device: torch.device,
+    progress: Callable[[int, int], None],
+) -> Segmentation:
+    """Probability of nodule per voxel, in the lungs' box or in the whole scan.
+
+    The first and last slice are repeated where the context reaches beyond the scan, as in
+    the book. `progress(done, total)` counts slices.
+    """
+    net = bundle.module
+    if not isinstance(net, UNet):
+        raise TrustError(f"{bundle.card.name} is no U-Net", why=bundle.card.architecture)
+    net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    box = _look_box(scan, lungs, config.region)
+    volume = _Volume(scan, box[0], net.context_slices // 2, bundle.card.hu_window, device)
+    p_voxel = torch.zeros([s.stop - s.start for s in box], dtype=torch.float32, device=device)
+    with torch.inference_mode(), autocast(device, config.precision):
+        for batch in _batches(box[0], config.batch_slices):
+            rows, columns = _batch_box(scan, lungs, net, config.region, batch)
+            logits = net(volume.stack(batch, rows, columns))[:, 0].float()
+            _place(
+                p_voxel, torch.sigmoid(logits / bundle.card.temperature), box, batch, rows, columns
+            )
+            progress(batch.stop - box[0].start, box[0].stop - box[0].start)
+    start = (box[0].start, box[1].start, box[2].start)
+    return Segmentation(p_voxel.cpu().numpy(), start)
+
+
+class _Volume:
+    """The slices in view, on the device once, and stacks of them as network input."""
+
+    def __init__(
+        self,
+        scan: Scan,
+        slices: slice,
+        reach: int,
+        hu_window: tuple[int, int],
+        device: torch.device,
+    ) -> None:
+        self._hu, self._window, self._device = scan.hu, hu_window, device
+        self._reach, self._depth = reach, scan.hu.shape[0]
+        self._resident = None
+        if device.type != "cpu":
+            # One upload of int16 for the whole scan; the CPU reads the scan where it is.
+            self._resident = torch.from_numpy(scan.hu.copy()).to(device)
+
+    def stack(self, batch: slice, rows: slice, columns: slice) -> torch.Tensor:
+        """(N, K, H, W) float32 HU, channels last, for a batch of slices and a box in plane.
+
+        The box may reach beyond the image, up to the alignment of the U-Net: air is there.
+        """
+        index = np.arange(batch.start - self._reach, batch.stop + self._reach)
+        hu = self._slab(index.clip(0, self._depth - 1), rows, columns)
+        hu = hu.float().clamp_(*self._window)
+        # unfold is a view (N, H, W, K); its permutation already is channels last.
+        return hu.unfold(0, 2 * self._reach + 1, 1).contiguous().permute(0, 3, 1, 2)
+
+    def _slab(self, index: NDArray[np.intp], rows: slice, columns: slice) -> torch.Tensor:
+        if self._resident is None:
+            slab = torch.from_numpy(self._hu[index, rows, columns])
+        else:
+            slab = self._resident[torch.from_numpy(index).to(self._device), rows, columns]
+        beyond = (
+            columns.stop - columns.start - slab.shape[2],
+            rows.stop - rows.start - slab.shape[1],
+        )
+        if any(beyond):
+            slab = torch.nn.functional.pad(slab, (0, beyond[0], 0, beyond[1]), value=AIR_HU)
+        return slab
+
+
+def _look_box(scan: Scan, lungs: Lungs, region: str) -> tuple[slice, slice, slice]:
+    if region == "lungs":
+        return lungs.box()
+    i, r, c = scan.shape_irc
+    return slice(0, i), slice(0, r), slice(0, c)
+
+
+def _batches(slices: slice, size: int) -> Iterator[slice]:
+    for start in range(slices.start, slices.stop, size):
+        yield slice(start, min(start + size, slices.stop))
+
+
+def _batch_box(scan: Scan, lungs: Lungs, net: UNet, region: str, batch: slice) -> Box:
+    """Rows and columns to run, aligned to the pooling so that its grid is the whole slice's.
+
+    The margin is the receptive field: inside the lungs' box of these slices the result is
+    that of whole slices.
+    """
+    if region == "lungs":
+        rows, columns, margin = *lungs.box_in(batch), net.receptive_margin
+    else:
+        rows, columns, margin = slice(0, scan.shape_irc[1]), slice(0, scan.shape_irc[2]), 0
+    return (
+        _align(rows, margin, net.alignment, scan.shape_irc[1]),
+        _align(columns, margin, net.alignment, scan.shape_irc[2]),
+    )
+
+
+def _align(span: slice, margin: int, alignment: int, length: int) -> slice:
+    last = -(-length // alignment) * alignment
+    start = max(0, (span.start - margin) // alignment * alignment)
+    stop = min(last, -(-(span.stop + margin) // alignment) * alignment)
+    return slice(start, stop)
+
+
+def _place(
+    p_voxel: torch.Tensor,
+    p_batch: torch.Tensor,
+    box: tuple[slice, slice, slice],
+    batch: slice,
+    rows: slice,
+    columns: slice,
+) -> None:
+    """Copy the part of a batch's probabilities that lies in the box to its place there."""
+    into, out_of = [], []
+    for outer, inner in zip(box[1:], (rows, columns), strict=True):
+        start, stop = max(outer.start, inner.start), min(outer.stop, inner.stop)
+        into.append(slice(start - outer.start, stop - outer.start))
+        out_of.append(slice(start - inner.start, stop - inner.start))
+    index = slice(batch.start - box[0].start, batch.stop - box[0].start)
+    p_voxel[index, into[0], into[1]] = p_batch[:, out_of[0], out_of[1]]

@@ -1,0 +1,106 @@
+"""The set of networks that a diagnosis needs, from bundles or the book's checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from luna.nets.book import import_state
+from luna.nets.bundle import CARD_NAME, Bundle, Role, load_bundle
+from luna.run.errors import TrustError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """A segmenter, a nodule classifier and, where there is one, a malignancy classifier.
+
+    `left_out` says, a sentence each, which files of a folder were not used and why.
+    """
+
+    segmentation: Bundle
+    nodule: Bundle
+    malignancy: Bundle | None = None
+    left_out: tuple[str, ...] = ()
+
+    def bundles(self) -> tuple[Bundle, ...]:
+        """All that are present."""
+        return tuple(b for b in (self.segmentation, self.nodule, self.malignancy) if b is not None)
+
+    def names(self) -> dict[str, str]:
+        """The name of each bundle by its role."""
+        return {bundle.card.role: bundle.card.name for bundle in self.bundles()}
+
+    def notices(self) -> tuple[str, ...]:
+        """What the cards want every report to say, once each."""
+        return tuple(dict.fromkeys(b.card.notice for b in self.bundles() if b.card.notice))
+
+
+def load_models(paths: Sequence[Path]) -> Models:
+    """The networks in bundles, `.state` files, or folders of either.
+
+    A file named by itself must load; in a folder, checkpoints of networks that luna cannot
+    rebuild are left out and said. Raises UsageError when a path is missing, or a role has no
+    model or several, and TrustError when a model cannot be trusted or does not fit.
+    """
+    bundles: list[tuple[Path, Bundle]] = []
+    left_out: list[str] = []
+    for path in paths:
+        for member in _members(path):
+            try:
+                bundles.append((member, _load(member)))
+            except TrustError as error:
+                if member == path or not member.suffix == ".state":
+                    raise
+                left_out.append(f"{member.name} left out: {error.what}.")
+    chosen = {role: _only(role, bundles) for role in ("segmentation", "nodule", "malignancy")}
+    segmentation, nodule = chosen["segmentation"], chosen["nodule"]
+    if segmentation is None or nodule is None:
+        missing = "segmentation" if segmentation is None else "nodule"
+        raise UsageError(
+            f"no {missing} model among the weights",
+            file=", ".join(str(p) for p in paths),
+            why=" ".join(left_out),
+            hint="diagnose needs a segmentation and a nodule model; name both with --weights",
+        )
+    return Models(segmentation, nodule, chosen["malignancy"], tuple(left_out))
+
+
+def _members(path: Path) -> Iterator[Path]:
+    """The bundle folders and `.state` files that a path names, in order of their names."""
+    if not path.exists():
+        raise UsageError("no such weights", file=path)
+    if path.is_file() or (path / CARD_NAME).exists():
+        yield path
+        return
+    inside = sorted(p for p in path.iterdir() if p.suffix == ".state" or (p / CARD_NAME).is_file())
+    if not inside:
+        raise UsageError(
+            "no weights in this folder",
+            file=path,
+            hint=f"a bundle is a folder with {CARD_NAME}; the book's checkpoints end in .state",
+        )
+    yield from inside
+
+
+def _load(path: Path) -> Bundle:
+    if path.is_dir():
+        return load_bundle(path)
+    if path.suffix == ".state":
+        return import_state(path)
+    raise TrustError(
+        "not a bundle",
+        file=path,
+        hint="name the bundle's folder, or a .state file of the book",
+    )
+
+
+def _only(role: Role | str, bundles: Iterable[tuple[Path, Bundle]]) -> Bundle | None:
+    found = [(path, bundle) for path, bundle in bundles if bundle.card.role == role]
+    if len(found) > 1:
+        raise UsageError(
+            f"{len(found)} {role} models among the weights",
+            why=", ".join(path.name for path, _ in found),
+            hint="name the one to use with --weights",
+        )
+    return found[0][1] if found else None
