@@ -45,6 +45,7 @@ class Calibration:
     nll: float
     temperature: float
     temperature_at_bound: bool
+    bins_tempered: tuple[ReliabilityBin, ...]
     ece_tempered: float
     nll_tempered: float
 
@@ -54,6 +55,7 @@ def calibrate(p: NDArray[np.float64], positive: NDArray[np.bool_]) -> Calibratio
     bins = reliability(p, positive)
     temperature = fit_temperature(p, positive)
     tempered = apply_temperature(p, temperature)
+    bins_tempered = reliability(tempered, positive)
     return Calibration(
         bins=bins,
         items=len(p),
@@ -61,7 +63,8 @@ def calibrate(p: NDArray[np.float64], positive: NDArray[np.bool_]) -> Calibratio
         nll=negative_log_likelihood(p, positive),
         temperature=temperature,
         temperature_at_bound=temperature in TEMPERATURE_RANGE,
-        ece_tempered=expected_calibration_error(reliability(tempered, positive)),
+        bins_tempered=bins_tempered,
+        ece_tempered=expected_calibration_error(bins_tempered),
         nll_tempered=negative_log_likelihood(tempered, positive),
     )
 

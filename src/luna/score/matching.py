@@ -16,8 +16,8 @@ UNSIZED_DIAMETER_MM = 10.0
 """What LUNA16 takes for a finding whose diameter is below 0."""
 
 HIT_RULE = (
-    "a mark hits when its distance is below the nodule's radius; the best mark of a nodule "
-    f"counts; excluded findings are ignored; at most {MAX_MARKS_PER_SCAN} marks per scan"
+    "hit when distance < radius, best mark per nodule, excluded findings ignored, "
+    f"at most {MAX_MARKS_PER_SCAN} marks per scan"
 )
 
 

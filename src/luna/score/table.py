@@ -27,9 +27,15 @@ class Table:
         return column in self.columns
 
     def texts(self, column: str) -> list[str]:
-        """The cells of a column, without surrounding space."""
+        """The cells of a column, without surrounding space.
+
+        Raises InputError for a control character, which would reach terminals and reports.
+        """
         place = self.columns[column]
-        return [row[place].strip() for row in self.rows]
+        cells = [row[place].strip() for row in self.rows]
+        unprintable = np.array([not cell.isprintable() for cell in cells], dtype=np.bool_)
+        self.refuse(unprintable, f"{column} holds a control character", column)
+        return cells
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         """The cells of a column as finite numbers; raises InputError naming the line."""

@@ -1,0 +1,213 @@
+"""From files of detections and truth to a folder of tables, plots and one page."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+
+import luna
+from luna.report.evaluation_basis import basis
+from luna.report.evaluation_metrics import Json, metrics
+from luna.report.evaluation_plots import plots
+from luna.report.evaluation_tables import sections
+from luna.run.errors import UsageError
+from luna.run.record import replace_file, write_fault
+from luna.score.evaluation import Evaluation, EvaluationConfig, score_detections
+from luna.score.froc import GRID_FP_PER_SCAN, operating_point
+from luna.score.marks import (
+    NO_FINDINGS,
+    Marks,
+    pool_marks,
+    read_cohort,
+    read_excluded,
+    read_marks,
+    read_nodules,
+)
+
+PAGE = "evaluation.html"
+
+PLOT_ALTS = {
+    "froc.png": "FROC: sensitivity against false positives per scan, with its interval",
+    "size_bands.png": "Sensitivity by diameter of the nodule",
+    "roc.png": "ROC curve of the marks",
+    "precision_recall.png": "Precision against recall of the marks",
+    "calibration.png": "Share of marks on a nodule against their probability",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationFiles:
+    """What is scored against what.
+
+    `detections`: one submission, or the test folds of a cross-validation to pool; `versus`:
+    a second system's, for a paired comparison; `excluded`: irrelevant findings, if known.
+    """
+
+    detections: tuple[Path, ...]
+    annotations: Path
+    series: Path
+    excluded: Path | None = None
+    versus: tuple[Path, ...] = ()
+
+    def __iter__(self) -> Iterator[tuple[str, Path]]:
+        yield from (("detections", path) for path in self.detections)
+        yield from (("versus", path) for path in self.versus)
+        yield "annotations", self.annotations
+        yield "series", self.series
+        if self.excluded is not None:
+            yield "excluded", self.excluded
+
+
+def evaluate_detections(
+    files: EvaluationFiles, config: EvaluationConfig, out: Path, *, force: bool = False
+) -> Evaluation:
+    """Score the files and write the evaluation to the folder `out`.
+
+    Raises InputError naming file and line of bad input, UsageError when `out` already holds
+    an evaluation and `force` is not given, EnvironmentFault when it cannot be written; the
+    last two before anything is computed.
+    """
+    prepare_folder(out, force=force)
+    evaluation = score_files(files, config)
+    write_evaluation(evaluation, out, files)
+    return evaluation
+
+
+def score_files(files: EvaluationFiles, config: EvaluationConfig) -> Evaluation:
+    """Read and score; several files of one system are pooled as the challenge pools folds."""
+    cohort = read_cohort(files.series)
+
+    def pooled(paths: Sequence[Path]) -> Marks:
+        return pool_marks([read_marks(path, cohort) for path in paths], paths, cohort)
+
+    return score_detections(
+        cohort,
+        pooled(files.detections),
+        read_nodules(files.annotations, cohort),
+        NO_FINDINGS if files.excluded is None else read_excluded(files.excluded, cohort),
+        config=config,
+        versus=pooled(files.versus) if files.versus else None,
+        folds=len(files.detections),
+    )
+
+
+def prepare_folder(out: Path, *, force: bool) -> None:
+    """Make the folder and see that it can be written; refuse one with an evaluation in it."""
+    if not force and (out / PAGE).exists():
+        raise UsageError(
+            "there is an evaluation already", file=out, hint="choose another --out, or add --force"
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise write_fault(out, error) from error
+
+
+def write_evaluation(evaluation: Evaluation, out: Path, files: EvaluationFiles) -> None:
+    """Write metrics.json, froc.csv, nodules.csv, the plots and evaluation.html into `out`.
+
+    The page comes last: where it stands, all of it is there.
+    """
+    sources = [
+        {"role": role, "name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for role, path in files
+    ]
+    record = {**metrics(evaluation), "inputs": sources}
+    images = plots(evaluation)
+    _write(out / "metrics.json", metrics_text(record).encode())
+    _write_rows(out / "froc.csv", _froc_rows(evaluation))
+    _write_rows(out / "nodules.csv", _nodule_rows(evaluation))
+    for name, png in images.items():
+        _write(out / name, png)
+    _write(out / PAGE, _page(evaluation, images, sources).encode())
+
+
+def metrics_text(record: Json) -> str:
+    """The record as strict JSON: no NaN, no Infinity."""
+    return json.dumps(record, indent=1, allow_nan=False) + "\n"
+
+
+def _froc_rows(evaluation: Evaluation) -> list[list[object]]:
+    """The curve at GRID_FP_PER_SCAN: rate, sensitivity, threshold, and the interval if any."""
+    curve = evaluation.froc
+    rates = GRID_FP_PER_SCAN
+    points = [operating_point(curve, rate) for rate in rates.tolist()]
+    thresholds = ["" if point is None else point.threshold for point in points]
+    columns: list[Sequence[object]] = [
+        rates.tolist(),
+        np.interp(rates, curve.fp_per_scan, curve.sensitivity).tolist(),
+        thresholds,
+    ]
+    header = ["fp_per_scan", "sensitivity", "threshold"]
+    if curve.bootstrap is not None:
+        boot = curve.bootstrap
+        columns += [boot.mean.tolist(), boot.low.tolist(), boot.high.tolist()]
+        header += ["bootstrap_mean", "bootstrap_low", "bootstrap_high"]
+    return [[*header], *map(list, zip(*columns, strict=True))]
+
+
+def _nodule_rows(evaluation: Evaluation) -> list[list[object]]:
+    """What became of each annotated nodule; probability and rank are empty without a mark."""
+    nodules, fate = evaluation.matching.nodules, evaluation.fate
+    uids = evaluation.matching.cohort.series_uids
+    header = ["seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"]
+    rows: list[list[object]] = [[*header, "outcome", "probability", "rank", "shares_mark"]]
+    for index, outcome in enumerate(fate.outcome):
+        marked = fate.rank[index] > 0
+        rows.append(
+            [
+                uids[nodules.series[index]],
+                *nodules.center_xyz[index].tolist(),
+                float(nodules.diameter_mm[index]),
+                outcome,
+                float(fate.p_nodule[index]) if marked else "",
+                int(fate.rank[index]) if marked else "",
+                bool(fate.shares_mark[index]),
+            ]
+        )
+    return rows
+
+
+def _page(
+    evaluation: Evaluation, images: dict[str, bytes], sources: Sequence[dict[str, str]]
+) -> str:
+    text = (resources.files("luna.report") / "templates" / PAGE).read_text(encoding="utf-8")
+    template = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).from_string(text)
+    return template.render(
+        version=luna.__version__,
+        basis=basis(evaluation),
+        cpm=evaluation.froc.cpm,
+        interval=evaluation.froc.bootstrap.cpm if evaluation.froc.bootstrap else None,
+        warnings=evaluation.warnings,
+        sections=sections(evaluation),
+        images=[
+            (PLOT_ALTS[name], base64.b64encode(images[name]).decode())
+            for name in PLOT_ALTS
+            if name in images
+        ],
+        sources=sources,
+    )
+
+
+def _write_rows(path: Path, rows: list[list[object]]) -> None:
+    with replace_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with replace_file(path) as temporary:
+        temporary.write_bytes(data)

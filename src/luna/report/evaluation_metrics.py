@@ -1,0 +1,140 @@
+"""The numbers of an evaluation as plain JSON values, for programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+import luna
+from luna.report.evaluation_basis import interval_words
+from luna.score.breakdown import Group
+from luna.score.curves import Auc, Curves
+from luna.score.evaluation import Evaluation, Malignancy
+from luna.score.froc import FP_RATES, RATES_IN_GRID, Comparison, Froc, OperatingPoint
+from luna.score.matching import HIT_RULE
+from luna.score.ranking import Interval
+
+SCHEMA = 1
+"""Raised when a key of metrics.json changes its meaning."""
+
+Json = dict[str, Any]
+
+
+def metrics(evaluation: Evaluation) -> Json:
+    """Everything but the arrays; a number that cannot be computed is null."""
+    return {
+        "schema": SCHEMA,
+        "luna": luna.__version__,
+        "rule": HIT_RULE,
+        "intervals": interval_words(evaluation),
+        "config": asdict(evaluation.config),
+        "cohort": _cohort(evaluation),
+        "counts": asdict(evaluation.counts),
+        "froc": _froc(evaluation.froc),
+        "at_threshold": _point(evaluation.at_threshold),
+        "operating": _point(evaluation.operating),
+        "classifier": _curves(evaluation.classifier),
+        "calibration": asdict(evaluation.calibration) if evaluation.calibration else None,
+        "confusion": {
+            **asdict(evaluation.confusion),
+            "counts": evaluation.confusion.counts.tolist(),
+            "rows": ["not a nodule", "benign", "malignant"],
+            "columns": ["missed", "filtered out", "predicted benign", "predicted malignant"],
+        },
+        "size_bands": _groups(evaluation.size_bands),
+        "kinds": _groups(evaluation.kinds),
+        "subsets": _groups(evaluation.subsets),
+        "lost": {**evaluation.fate.counts, "merged": int(evaluation.fate.shares_mark.sum())},
+        "malignancy": _malignancy(evaluation.malignancy),
+        "versus": _froc(evaluation.versus) if evaluation.versus else None,
+        "comparison": _comparison(evaluation.comparison),
+        "warnings": list(evaluation.warnings),
+    }
+
+
+def _cohort(evaluation: Evaluation) -> Json:
+    marked = np.unique(evaluation.matching.marks.series)
+    return {
+        "scans": evaluation.froc.scans,
+        "scans_with_nodules": evaluation.froc.scans_with_nodules,
+        "scans_without_result": evaluation.froc.scans - len(marked),
+        "nodules": evaluation.froc.nodules,
+        "folds": evaluation.folds,
+    }
+
+
+def _froc(curve: Froc) -> Json:
+    boot = curve.bootstrap
+    found: Json = {
+        "scans": curve.scans,
+        "scans_with_nodules": curve.scans_with_nodules,
+        "nodules": curve.nodules,
+        "fp_per_scan": list(FP_RATES),
+        "sensitivity": curve.at_rates.tolist(),
+        "cpm": curve.cpm,
+        "bootstrap": None,
+    }
+    if boot is not None:
+        found["bootstrap"] = {
+            "samples": boot.samples,
+            "seed": boot.seed,
+            "mean": boot.mean[RATES_IN_GRID].tolist(),
+            "low": boot.low[RATES_IN_GRID].tolist(),
+            "high": boot.high[RATES_IN_GRID].tolist(),
+            "cpm": _interval(boot.cpm),
+        }
+    return found
+
+
+def _groups(groups: tuple[Group, ...]) -> list[Json]:
+    return [{"name": group.name, **_froc(group.froc)} for group in groups]
+
+
+def _point(point: OperatingPoint | None) -> Json | None:
+    return None if point is None else asdict(point)
+
+
+def _curves(curves: Curves | None) -> Json | None:
+    if curves is None:
+        return None
+    return {
+        "roc": _auc(curves.auc),
+        "average_precision": curves.average_precision,
+        "average_precision_interval": _interval(curves.average_precision_interval),
+        "best_f1": asdict(curves.best_f1),
+        "f1": asdict(curves.f1),
+    }
+
+
+def _auc(auc: Auc | None) -> Json | None:
+    if auc is None:
+        return None
+    return {
+        "auc": auc.auc,
+        "delong": _interval(auc.delong),
+        "bootstrap": _interval(auc.bootstrap),
+        "positives": auc.positives,
+        "negatives": auc.negatives,
+    }
+
+
+def _malignancy(scored: Malignancy | None) -> Json | None:
+    if scored is None:
+        return None
+    return {
+        "diameter": _auc(scored.diameter),
+        "head": _auc(scored.head),
+        "diameter_found": _auc(scored.diameter_found),
+    }
+
+
+def _comparison(verdict: Comparison | None) -> Json | None:
+    if verdict is None:
+        return None
+    return {**asdict(verdict), "interval": _interval(verdict.interval)}
+
+
+def _interval(interval: Interval | None) -> Json | None:
+    return None if interval is None else {"low": interval.low, "high": interval.high}

@@ -1,0 +1,178 @@
+"""The plots of an evaluation as PNG bytes, each with what it rests on written below."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from luna.report.evaluation_basis import basis, marks_rule
+from luna.report.evaluation_tables import RATE_NAMES
+from luna.score.breakdown import Group
+from luna.score.calibration import Calibration, ReliabilityBin
+from luna.score.curves import Curves
+from luna.score.evaluation import Evaluation
+from luna.score.froc import FP_RATES, GRID_FP_PER_SCAN, Froc
+
+# Okabe & Ito 2008: told apart with every kind of colour vision, and in grey.
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#777777"
+
+SIZE_INCHES = (6.4, 5.4)
+DPI = 130
+FOOTER_CHARACTERS = 120
+
+
+def plots(evaluation: Evaluation) -> dict[str, bytes]:
+    """PNG files by name; a plot without data is left out."""
+    hits = basis(evaluation)
+    drawn = {
+        "froc.png": _png(_froc(evaluation), hits),
+        "size_bands.png": _png(_size_bands(evaluation.size_bands), hits),
+    }
+    rule = marks_rule(evaluation)
+    if evaluation.classifier is not None:
+        footer = basis(evaluation, rule)
+        drawn["roc.png"] = _png(_roc(evaluation.classifier), footer)
+        drawn["precision_recall.png"] = _png(_precision_recall(evaluation.classifier), footer)
+    if evaluation.calibration is not None:
+        footer = basis(evaluation, rule, "Intervals: 95 %, Wilson, marks taken for independent.")
+        drawn["calibration.png"] = _png(_calibration(evaluation.calibration), footer)
+    return drawn
+
+
+def _froc(evaluation: Evaluation) -> Figure:
+    figure, axes = _canvas("Sensitivity by false positives per scan")
+    _froc_line(axes, evaluation.froc, BLUE, "CPM")
+    if evaluation.versus is not None:
+        _froc_line(axes, evaluation.versus, VERMILION, "versus: CPM")
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(FP_RATES[0], FP_RATES[-1])
+    axes.set_xticks(FP_RATES, RATE_NAMES)
+    axes.minorticks_off()
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("average number of false positives per scan")
+    axes.set_ylabel("sensitivity")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def _froc_line(axes: Axes, curve: Froc, colour: str, name: str) -> None:
+    # The measured corners, and points between them: straight lines bend on a log axis.
+    x = np.append(curve.fp_per_scan, GRID_FP_PER_SCAN)
+    y = np.append(
+        curve.sensitivity, np.interp(GRID_FP_PER_SCAN, curve.fp_per_scan, curve.sensitivity)
+    )
+    order = np.lexsort((y, x))
+    order = order[x[order] >= FP_RATES[0]]
+    label = f"{name} {curve.cpm:.3f}"
+    boot = curve.bootstrap
+    if boot is not None:
+        label += f" (95 %: {boot.cpm.low:.3f}–{boot.cpm.high:.3f})"
+        axes.fill_between(GRID_FP_PER_SCAN, boot.low, boot.high, color=colour, alpha=0.15, lw=0)
+    axes.plot(x[order], y[order], color=colour, lw=1.8, label=label)
+    axes.plot(FP_RATES, curve.at_rates, "o", color=colour, ms=5, clip_on=False)
+
+
+def _roc(curves: Curves) -> Figure:
+    figure, axes = _canvas("ROC of the marks")
+    low, high = curves.auc.bootstrap or curves.auc.delong
+    axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
+    label = f"AUC {curves.auc.auc:.3f} (95 %: {low:.3f}–{high:.3f})"
+    axes.plot(curves.false_positive_rate, curves.recall, color=BLUE, lw=1.8, label=label)
+    _unit_square(axes, "false marks called nodules", "marks on nodules called nodules")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def _precision_recall(curves: Curves) -> Figure:
+    figure, axes = _canvas("Precision and recall of the marks")
+    label = f"average precision {curves.average_precision:.3f}"
+    if curves.average_precision_interval is not None:
+        low, high = curves.average_precision_interval
+        label += f" (95 %: {low:.3f}–{high:.3f})"
+    axes.step(curves.recall, curves.precision, where="pre", color=BLUE, lw=1.8, label=label)
+    share = curves.auc.positives / (curves.auc.positives + curves.auc.negatives)
+    axes.axhline(share, color=GREY, lw=1, ls="--", label=f"chance {share:.3f}")
+    for point, marker, name in ((curves.best_f1, "o", "best F1"), (curves.f1, "s", "F1")):
+        text = f"{name} {point.f1:.3f} at {point.threshold:.3g}"
+        axes.plot(point.recall, point.precision, marker, color=VERMILION, ms=6, label=text)
+    _unit_square(axes, "recall", "precision")
+    axes.legend(loc="best")
+    return figure
+
+
+def _calibration(calibration: Calibration) -> Figure:
+    figure, axes = _canvas("Calibration of the marks")
+    axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
+    _reliability(axes, calibration.bins, BLUE, f"as given: ECE {calibration.ece:.3f}")
+    tempered = f"temperature {calibration.temperature:.2f}: ECE {calibration.ece_tempered:.3f}"
+    _reliability(axes, calibration.bins_tempered, VERMILION, tempered)
+    _unit_square(axes, "mean probability of the bin", "share of marks on a nodule")
+    axes.legend(loc="upper left")
+    return figure
+
+
+def _reliability(axes: Axes, bins: tuple[ReliabilityBin, ...], colour: str, label: str) -> None:
+    x = np.array([each.mean_p for each in bins])
+    y = np.array([each.share_positive for each in bins])
+    span = np.array([each.interval for each in bins]).T
+    arms = np.abs(span - y)
+    axes.errorbar(x, y, yerr=arms, fmt="o-", color=colour, ms=4, lw=1.2, capsize=2, label=label)
+
+
+def _size_bands(groups: tuple[Group, ...]) -> Figure:
+    figure, axes = _canvas("Sensitivity by diameter")
+    _group_points(axes, groups)
+    axes.set_xticks(range(len(groups)), [f"{each.name}\n{each.froc.nodules:,}" for each in groups])
+    axes.set_xlim(-0.6, len(groups) - 0.4)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("diameter, and nodules in the band")
+    axes.set_ylabel("sensitivity")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def _group_points(axes: Axes, groups: tuple[Group, ...]) -> None:
+    places = np.arange(len(groups))
+    cpm = np.array([each.froc.cpm for each in groups])
+    spans = [each.froc.bootstrap.cpm if each.froc.bootstrap else None for each in groups]
+    arms = [
+        (0, 0) if s is None else (c - s.low, s.high - c) for c, s in zip(cpm, spans, strict=True)
+    ]
+    lower, upper = np.maximum(np.array(arms), 0).T  # a bound may lie past a skewed estimate
+    name = "CPM with its 95 % interval" if all(spans) else "CPM"
+    axes.errorbar(places, cpm, yerr=(lower, upper), fmt="o", color=BLUE, capsize=4, label=name)
+    for rate, marker in ((FP_RATES[0], "v"), (FP_RATES[-1], "^")):
+        at = [each.froc.at_rates[FP_RATES.index(rate)] for each in groups]
+        text = f"at {RATE_NAMES[FP_RATES.index(rate)]} false positives per scan"
+        axes.plot(places, at, marker, color=GREY, ms=5, label=text)
+
+
+def _canvas(title: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, loc="left", fontsize=12)
+    axes.grid(color="#dddddd", lw=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _unit_square(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+
+
+def _png(figure: Figure, footer: str) -> bytes:
+    lines = "\n".join(textwrap.wrap(footer, FOOTER_CHARACTERS))
+    figure.supxlabel(lines, fontsize=7, color=GREY, ha="left", x=0.02, wrap=False)
+    FigureCanvasAgg(figure)  # no pyplot: nothing global, and no display is looked for
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    return stream.getvalue()
