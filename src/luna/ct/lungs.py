@@ -34,7 +34,9 @@ BORDER_SHARE = 0.05
 """A component on more of a lateral face of the volume than this is the air around the patient."""
 
 LUNG_MIN_ML = 40.0
-"""Smaller aerated components are airways, bowel or artefacts."""
+LUNG_MIN_MM2 = 1000.0
+"""Smaller aerated components are airways, bowel or artefacts. A scan of a few slices cannot
+show the volume; there a component must be as large as this area through all of them."""
 
 AIRWAY_HU = -920
 AIRWAY_MAX_MM2 = 800.0
@@ -129,7 +131,7 @@ def find_lungs(scan: Scan) -> Lungs:
         raise InputError(
             "no lungs in this volume",
             file=scan.provenance.source,
-            why=f"no aerated region of lung density above {LUNG_MIN_ML:g} ml",
+            why="no aerated region of the size and density of a lung",
             hint="luna reads CT of the chest; was another series of the study meant?",
         )
     aerated &= ~_central_airways(aerated, hu, spacing)
@@ -165,9 +167,8 @@ def _reduce(hu: NDArray[np.int16], factor: tuple[int, int, int]) -> NDArray[np.f
 def _lung_components(hu: NDArray[np.float32], spacing: tuple[float, ...], voxel_ml: float) -> Mask:
     """The aerated components that are lung by volume and by the attenuation of their core."""
     labels, count = ndimage.label(hu < AERATED_HU)
-    if not count:
-        return np.zeros(hu.shape, dtype=np.bool_)
-    large = np.bincount(labels.ravel(), minlength=count + 1) * voxel_ml >= LUNG_MIN_ML
+    min_ml = min(LUNG_MIN_ML, LUNG_MIN_MM2 * len(hu) * spacing[0] / 1000)
+    large = np.bincount(labels.ravel(), minlength=count + 1) * voxel_ml >= min_ml
     large[0] = False
     for face in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
         large &= np.bincount(face.ravel(), minlength=count + 1) < BORDER_SHARE * face.size
@@ -177,7 +178,7 @@ def _lung_components(hu: NDArray[np.float32], spacing: tuple[float, ...], voxel_
     keep = np.zeros(count + 1, dtype=np.bool_)
     for label in np.flatnonzero(large):
         values = hu[core & (labels == label)]
-        keep[label] = values.size * voxel_ml > LUNG_MIN_ML / 4 and np.median(values) > GAS_HU
+        keep[label] = values.size * voxel_ml > min_ml / 4 and np.median(values) > GAS_HU
     return np.asarray(keep[labels])
 
 

@@ -48,9 +48,11 @@ def _body(mask: Mask, spacing_irc: Triple) -> Mask:
     wide = np.pad(mask, 1)
     depth = ndimage.distance_transform_edt(wide, sampling=spacing_irc)
     radius_mm = TAIL * depth.max()
-    cores, _ = ndimage.label(depth > radius_mm)
+    cores, _ = ndimage.label(depth >= radius_mm)
     core = cores == cores[np.unravel_index(depth.argmax(), depth.shape)]
-    body = wide & (ndimage.distance_transform_edt(~core, sampling=spacing_irc) <= radius_mm)
+    # Distances run between voxel centres; half a voxel more brings back the rounded surface.
+    reach_mm = radius_mm + min(spacing_irc) / 2
+    body = wide & (ndimage.distance_transform_edt(~core, sampling=spacing_irc) <= reach_mm)
     return np.asarray(body[1:-1, 1:-1, 1:-1])
 
 

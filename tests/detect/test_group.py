@@ -1,0 +1,66 @@
+"""Components and their centres equal scipy's per-label loops; fragments are joined."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from luna.detect.group import dilate, erode, group
+from luna.detect.segment import Segmentation
+
+
+def blobs(seed: int, shape: tuple[int, int, int] = (12, 20, 24)) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(size=shape)
+    return ndimage.gaussian_filter(noise, 1.2) > 0.15
+
+
+@given(st.integers(0, 2**32 - 1), st.tuples(*[st.integers(1, 6)] * 3))
+@settings(max_examples=40)
+def test_morphology_equals_scipy(seed: int, shape) -> None:
+    mask = np.random.default_rng(seed).random(shape) < 0.8
+    cross = ndimage.generate_binary_structure(3, 1)
+    np.testing.assert_array_equal(erode(mask), ndimage.binary_erosion(mask, cross))
+    np.testing.assert_array_equal(dilate(mask), ndimage.binary_dilation(mask, cross))
+
+
+def test_components_equal_the_book_s_loop(scan_of) -> None:
+    mask = blobs(3)
+    hu = np.random.default_rng(4).integers(-1100, 1500, mask.shape).astype(np.int16)
+    components = group(scan_of(hu), Segmentation(mask.astype(np.float32), (0, 0, 0)), 0.5)
+    labels, count = ndimage.label(ndimage.binary_erosion(mask))
+    assert count > 5
+    expected = ndimage.center_of_mass(
+        np.clip(hu.astype(float), -1000, 1000) + 1001, labels, np.arange(1, count + 1)
+    )
+    np.testing.assert_allclose(components.center_irc, expected, atol=1e-9)
+    np.testing.assert_array_equal(components.voxels, np.bincount(labels.ravel())[1:])
+
+
+def test_a_box_changes_nothing_but_its_start(scan_of) -> None:
+    mask = blobs(5)
+    scan = scan_of(np.full((20, 30, 40), 40))
+    inside = group(scan, Segmentation(mask.astype(np.float32), (4, 5, 6)), 0.5)
+    padded = np.zeros((20, 30, 40), dtype=np.float32)
+    padded[4:16, 5:25, 6:30] = mask
+    whole = group(scan, Segmentation(padded, (0, 0, 0)), 0.5)
+    np.testing.assert_allclose(np.sort(inside.voxels), np.sort(whole.voxels))
+
+
+def test_fragments_of_one_nodule_are_joined_and_neighbours_are_not(scan_of) -> None:
+    mask = np.zeros((9, 30, 60), dtype=bool)
+    mask[2:7, 10:20, 10:16] = True
+    mask[2:7, 10:20, 17:23] = True
+    mask[2:7, 14:16, 16] = True  # a waist two rows thick, which erosion cuts
+    mask[4, 15, 23:40] = True  # a vessel one voxel thick
+    mask[2:7, 10:20, 40:46] = True
+    hu = np.full(mask.shape, 40)
+    components = group(scan_of(hu), Segmentation(mask.astype(np.float32), (0, 0, 0)), 0.5)
+    assert len(components.voxels) == 3
+    assert components.nodule[0] == components.nodule[1] != components.nodule[2]
+
+
+def test_nothing_segmented_is_no_candidate(scan_of) -> None:
+    scan = scan_of(np.zeros((4, 4, 4)))
+    components = group(scan, Segmentation(np.zeros((4, 4, 4), np.float32), (0, 0, 0)), 0.5)
+    assert components.center_irc.shape == (0, 3)
+    assert components.nodule.shape == (0,)

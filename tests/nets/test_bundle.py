@@ -1,0 +1,133 @@
+"""A bundle comes back as it was saved, or not at all."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from luna.nets.bundle import Bundle, Card, load_bundle, read_card, save_bundle
+from luna.nets.classifier import Classifier
+from luna.run.errors import TrustError
+
+ARGUMENTS = {"input_size": (16, 16, 16), "widths": (2, 4)}
+
+
+@pytest.fixture
+def bundle() -> Bundle:
+    card = Card(
+        name="tiny",
+        role="nodule",
+        architecture="classifier",
+        arguments=ARGUMENTS,
+        training_data="none",
+        licence="Apache-2.0",
+        threshold=0.3,
+        metrics={"auc": 0.5},
+        notice="for tests",
+    )
+    return Bundle(card, Classifier(**ARGUMENTS).eval())
+
+
+@pytest.fixture
+def saved(bundle: Bundle, tmp_path: Path) -> Path:
+    save_bundle(bundle, tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def edit_card(folder: Path, **changes: object) -> None:
+    path = folder / "card.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_round_trip(bundle: Bundle, saved: Path) -> None:
+    loaded = load_bundle(saved)
+    hu = torch.randn(1, 1, 16, 16, 16)
+    torch.testing.assert_close(loaded.module(hu), bundle.module(hu), atol=0, rtol=0)
+    assert not loaded.module.training
+    card = replace(loaded.card, weights_sha256="", arguments=ARGUMENTS)
+    assert card == bundle.card
+
+
+def test_folder_holds_two_files_and_no_leftovers(saved: Path) -> None:
+    assert sorted(p.name for p in saved.iterdir()) == ["card.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"card_version": 2}, "card version 2"),
+        ({"card_version": None}, "card version None"),
+        ({"role": "oracle"}, "oracle"),
+        ({"architecture": "os.system"}, "unknown architecture"),
+        ({"arguments": {"widths": [2, 4], "depth": 9}}, "arguments do not fit"),
+        ({"arguments": {"input_size": [16, 16, 16], "widths": [2, 8]}}, "tensors do not fit"),
+        ({"threshold": 1.5}, "out of range"),
+        ({"hu_window": [5, 5]}, "out of range"),
+        ({"hu_window": "wide"}, "cannot be read"),
+        ({"surprise": 1}, "surprise"),
+        ({"weights_sha256": "0" * 64}, "not the ones on the card"),
+    ],
+)
+def test_a_card_that_does_not_fit_is_refused(saved: Path, change, message: str) -> None:
+    edit_card(saved, **change)
+    with pytest.raises(TrustError, match=message) as error:
+        load_bundle(saved)
+    assert error.value.exit_code == 6
+
+
+def test_differences_of_tensors_are_named(saved: Path) -> None:
+    edit_card(saved, arguments={"input_size": [16, 16, 16], "widths": [2, 8]})
+    with pytest.raises(TrustError) as error:
+        load_bundle(saved)
+    assert "blocks.1.conv1.weight is (4, 2, 3, 3, 3), not (8, 2, 3, 3, 3)" in error.value.why
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "null", '{"card_version": 1}', "\x00\xff"])
+def test_a_malformed_card_is_refused(saved: Path, text: str) -> None:
+    (saved / "card.json").write_text(text, encoding="latin-1")
+    with pytest.raises(TrustError):
+        read_card(saved)
+
+
+def test_a_missing_card_is_refused(saved: Path) -> None:
+    (saved / "card.json").unlink()
+    with pytest.raises(TrustError, match="no card"):
+        load_bundle(saved)
+
+
+def test_damaged_weights_are_refused(saved: Path) -> None:
+    path = saved / "model.safetensors"
+    payload = path.read_bytes()
+    for damaged in (payload[:-4], payload[:20], b"", payload[:-1] + bytes([payload[-1] ^ 1])):
+        path.write_bytes(damaged)
+        with pytest.raises(TrustError):
+            load_bundle(saved)
+    path.unlink()
+    with pytest.raises(TrustError):
+        load_bundle(saved)
+
+
+def test_nan_weights_are_refused(bundle: Bundle, saved: Path) -> None:
+    with torch.no_grad():
+        bundle.module.head.bias.fill_(float("nan"))
+    save_bundle(bundle, saved)
+    with pytest.raises(TrustError, match="NaN"):
+        load_bundle(saved)
+
+
+def test_a_hash_that_matches_does_not_excuse_garbage(saved: Path) -> None:
+    import hashlib
+
+    garbage = b"\x10\x00\x00\x00\x00\x00\x00\x00{not safetensors"
+    (saved / "model.safetensors").write_bytes(garbage)
+    edit_card(saved, weights_sha256=hashlib.sha256(garbage).hexdigest())
+    with pytest.raises(TrustError, match="damaged"):
+        load_bundle(saved)
+
+
+def test_weights_are_plain_safetensors(saved: Path) -> None:
+    tensors = safetensors.torch.load_file(saved / "model.safetensors")
+    assert "input_norm.running_mean" in tensors

@@ -1,0 +1,66 @@
+"""The two architectures: shapes, layouts, and how far a pixel can be felt."""
+
+import pytest
+import torch
+
+from luna.nets.classifier import Classifier
+from luna.nets.unet import UNet
+
+
+@pytest.fixture(autouse=True)
+def _same_start() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize(
+    ("input_size", "widths"), [((32, 48, 48), (8, 16, 32, 64)), ((20, 33, 40), (4, 6))]
+)
+def test_classifier_gives_two_logits(input_size, widths) -> None:
+    logits = Classifier(input_size, widths)(torch.randn(3, 1, *input_size))
+    assert logits.shape == (3, 2)
+
+
+def test_classifier_refuses_crops_smaller_than_its_pooling() -> None:
+    with pytest.raises(ValueError, match="poolings"):
+        Classifier((8, 48, 48), (8, 16, 32, 64))
+
+
+def test_classifier_does_not_depend_on_memory_layout() -> None:
+    net = Classifier((16, 16, 16), (4, 8)).eval()
+    hu = torch.randn(2, 1, 16, 16, 16) * 400
+    plain = net(hu)
+    net = net.to(memory_format=torch.channels_last_3d)
+    other = net(hu.contiguous(memory_format=torch.channels_last_3d))
+    torch.testing.assert_close(plain, other, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("context", "depth", "width"), [(7, 3, 16), (1, 1, 4), (3, 4, 2)])
+def test_unet_gives_one_logit_per_pixel(context, depth, width) -> None:
+    net = UNet(context, depth, width)
+    assert net(torch.randn(2, context, 32, 48)).shape == (2, 1, 32, 48)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"context_slices": 6}, {"depth": 0}, {"width": 0}, {"context_slices": -1}]
+)
+def test_unet_refuses_impossible_shapes(arguments) -> None:
+    with pytest.raises(ValueError, match="no such U-Net"):
+        UNet(**arguments)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_nothing_beyond_the_margin_is_felt(depth) -> None:
+    net = UNet(3, depth, 4).eval()
+    margin, size = net.receptive_margin, 160
+    hu = torch.randn(1, 3, size, size)
+    with torch.inference_mode():
+        before = net(hu)
+        center = size // 2
+        for row in range(center, center + net.alignment):
+            changed = hu.clone()
+            changed[:, :, row, center] += 10
+            felt = (net(changed) - before).abs()[0, 0] > 0
+            far = torch.ones(size, size, dtype=torch.bool)
+            far[row - margin : row + margin + 1, center - margin : center + margin + 1] = False
+            assert felt.any()
+            assert not (felt & far).any()
