@@ -101,9 +101,9 @@ def _rich_table(section: Section) -> object:
     from rich.text import Text
 
     table = Table(title=Text(section.title, style="bold"), title_justify="left", box=box.SIMPLE)
-    for place, name in enumerate(section.header):
+    for name, left in zip(section.header, section.left, strict=True):
         # Folded, not cut: series UIDs differ in their last digits.
-        table.add_column(Text(name), justify="left" if place == 0 else "right", overflow="fold")
+        table.add_column(Text(name), justify="left" if left else "right", overflow="fold")
     for row in section.rows:
         table.add_row(*(Text(cell) for cell in row))
     return table

@@ -20,6 +20,9 @@ RATE_NAMES = ("1/8", "1/4", "1/2", "1", "2", "4", "8")
 LONGEST_LIST = 10
 """Rows of the lists of misses and of false marks."""
 
+WORDS = frozenset({"meaning", "outcome", "95 % or detail"})
+"""Columns that hold words and stand left, as the first one does; the others hold numbers."""
+
 Row = tuple[str, ...]
 
 
@@ -31,6 +34,11 @@ class Section:
     header: Row
     rows: tuple[Row, ...]
     basis: str
+
+    @property
+    def left(self) -> tuple[bool, ...]:
+        """Which columns are aligned left."""
+        return tuple(place == 0 or name in WORDS for place, name in enumerate(self.header))
 
 
 def sections(evaluation: Evaluation) -> tuple[Section, ...]:
@@ -70,8 +78,8 @@ def _froc_rows(name: str, curve: Froc) -> list[Row]:
     boot = curve.bootstrap
     if boot is not None:
         low, high = boot.low[RATES_IN_GRID], boot.high[RATES_IN_GRID]
-        rows.append(("  from", *(f"{value:.3f}" for value in low), f"{boot.cpm.low:.3f}"))
-        rows.append(("  to", *(f"{value:.3f}" for value in high), f"{boot.cpm.high:.3f}"))
+        rows.append(("  95 % from", *(f"{value:.3f}" for value in low), f"{boot.cpm.low:.3f}"))
+        rows.append(("  95 % to", *(f"{value:.3f}" for value in high), f"{boot.cpm.high:.3f}"))
     return rows
 
 

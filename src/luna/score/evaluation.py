@@ -22,7 +22,7 @@ from luna.score.froc import (
     operating_point,
 )
 from luna.score.marks import Cohort, Marks, Nodules
-from luna.score.matching import Counts, Matching, match
+from luna.score.matching import MAX_MARKS_PER_SCAN, Counts, Matching, match
 
 FEWEST_SAMPLES = 100
 """With fewer, a 95 % interval hangs on the two or three outermost resamples."""
@@ -123,7 +123,8 @@ def score_detections(
     matching = match(cohort, marks, nodules, excluded)
     items = froc_items(matching)
     curve = froc(items, samples=samples, seed=seed)
-    other = froc_items(match(cohort, versus, nodules, excluded)) if versus is not None else None
+    rival = match(cohort, versus, nodules, excluded) if versus is not None else None
+    other = froc_items(rival) if rival is not None else None
     return Evaluation(
         config=config,
         matching=matching,
@@ -142,7 +143,7 @@ def score_detections(
         malignancy=_malignancy(matching, config),
         versus=None if other is None else froc(other, samples=samples, seed=seed),
         comparison=compare(items, other, samples=samples, seed=seed) if other and samples else None,
-        warnings=_warnings(matching),
+        warnings=_warnings(matching, rival),
     )
 
 
@@ -192,20 +193,15 @@ def _has_both(positive: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> bool:
     return bool(positive.any() and not positive.all())
 
 
-def _warnings(matching: Matching) -> tuple[str, ...]:
+def _warnings(matching: Matching, versus: Matching | None) -> tuple[str, ...]:
     """Sentences about what the tables left unsaid."""
-    cohort, nodules = matching.cohort, matching.nodules
-    found = []
-    silent = np.setdiff1d(np.arange(len(cohort)), matching.marks.series)
-    if silent.size:
+    found = [*_unmarked(matching, "the detections"), *_over_limit(matching)]
+    if versus is not None:
+        found += _unmarked(versus, "the second system's detections")
+    if matching.nodules.elsewhere:
         found.append(
-            f"{silent.size} of {len(cohort)} scans have no result in the detections and count "
-            f"as scans without a mark; the first is {cohort.series_uids[silent[0]]}"
-        )
-    if nodules.elsewhere:
-        found.append(
-            f"{nodules.elsewhere} annotated nodules belong to scans outside the list of series "
-            "and are not counted"
+            f"{matching.nodules.elsewhere} annotated nodules belong to scans outside the list of "
+            "series and are not counted"
         )
     if not _has_both(matching.on_nodule[matching.counted]):
         found.append(
@@ -213,3 +209,25 @@ def _warnings(matching: Matching) -> tuple[str, ...]:
             "no ROC, precision or calibration can be computed"
         )
     return tuple(found)
+
+
+def _unmarked(matching: Matching, name: str) -> list[str]:
+    cohort = matching.cohort
+    silent = np.setdiff1d(np.arange(len(cohort)), matching.marks.series)
+    if not silent.size:
+        return []
+    return [
+        f"{silent.size} of {len(cohort)} scans have no result in {name} and count "
+        f"as scans without a mark; the first is {cohort.series_uids[silent[0]]}"
+    ]
+
+
+def _over_limit(matching: Matching) -> list[str]:
+    dropped = ~matching.kept
+    if not dropped.any():
+        return []
+    scans = len(np.unique(matching.marks.series[dropped]))
+    return [
+        f"{dropped.sum()} marks of {scans} scans are not counted: a scan has at most "
+        f"{MAX_MARKS_PER_SCAN}, and those that tie with the first one too many go with it"
+    ]
