@@ -1,0 +1,256 @@
+"""TOML and `--set` to any frozen dataclass, and back. It knows no field.
+
+A file is a diff from the defaults; `--set a.b=value` is a diff from the file. Supported field
+types: bool, int, float, str, Path, Literal, tuples, `X | None` and nested dataclasses. TOML has
+no null: the word "none" stands for None wherever a field may be None.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from luna.run.errors import UsageError
+
+T = TypeVar("T")
+
+NONE_WORD = "none"
+CONFIG_BYTES_MAX = 1 << 20
+"""A config is written by hand; a larger file is something else."""
+
+KINDS: dict[type, str] = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "text in quotes",
+    Path: "a path in quotes",
+}
+
+
+def load_config(root: type[T], file: Path | None = None, overrides: Sequence[str] = ()) -> T:
+    """The dataclass `root` from its defaults, a TOML file and `key=value` overrides, in order.
+
+    Raises UsageError that names the file and the dotted key for an unknown key, a value of the
+    wrong type, or one that the dataclass itself refuses.
+    """
+    table = {} if file is None else _read(file)
+    overridden = set()
+    for text in overrides:
+        parts, value = _parse_override(text)
+        overridden.add(parts)
+        table = _merge(table, _nest(parts, value))
+    return _Builder(root, file, frozenset(overridden)).build(root, table, ())  # type: ignore[no-any-return]
+
+
+def dump_config(config: Any) -> str:
+    """TOML text with every field of a dataclass; `load_config` reads the same values back."""
+    return "\n".join(_emit(config, ())).strip() + "\n"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        if not file.is_file():
+            raise UsageError("no such config file", file=file)
+        if file.stat().st_size > CONFIG_BYTES_MAX:
+            raise UsageError(f"a config larger than {CONFIG_BYTES_MAX} bytes", file=file)
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError("this config cannot be read", file=file, why=str(error)) from error
+
+
+def _parse_override(text: str) -> tuple[tuple[str, ...], Any]:
+    """Dotted key and value of `key=value`; what is no TOML value is text."""
+    key, equals, raw = text.partition("=")
+    parts = tuple(part.strip() for part in key.split("."))
+    if not equals or not all(parts):
+        raise UsageError(
+            f"--set {text} is not key=value", hint="for example --set segment.batch_slices=4"
+        )
+    try:
+        parsed = tomllib.loads(f"value = {raw}")
+    except (ValueError, RecursionError):
+        return parts, raw
+    # A line break in the text could smuggle in a second key; then it is text as well.
+    return parts, parsed["value"] if len(parsed) == 1 else raw
+
+
+def _nest(parts: tuple[str, ...], value: Any) -> dict[str, Any]:
+    for part in reversed(parts):
+        value = {part: value}
+    return dict(value)
+
+
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """Turns tables into dataclasses; knows where each value came from, for its messages."""
+
+    root: type
+    file: Path | None
+    overridden: frozenset[tuple[str, ...]]
+
+    def build(self, cls: Any, table: Any, place: tuple[str, ...]) -> Any:
+        if not isinstance(table, dict):
+            raise self._wrong(place, table, "a table")
+        hints = _hints(cls)
+        for key in table:
+            if key not in hints:
+                raise self._unknown((*place, key))
+        for key in sorted(_required(cls) - table.keys()):
+            raise self._fault((*place, key), f"{_dotted((*place, key))} is missing")
+        values = {
+            key: self._convert(hints[key], value, (*place, key)) for key, value in table.items()
+        }
+        try:
+            return cls(**values)
+        except UsageError as error:
+            if error.file is not None or self._is_override(place):
+                raise
+            raise UsageError(error.what, file=self.file, why=error.why, hint=error.hint) from error
+
+    def _convert(self, hint: Any, value: Any, place: tuple[str, ...]) -> Any:
+        """The value as the type says, or UsageError."""
+        if is_dataclass(hint):
+            return self.build(hint, value, place)
+        origin, args = get_origin(hint), get_args(hint)
+        if origin in (Union, types.UnionType):
+            return self._optional(args, value, place)
+        if origin is Literal:
+            return self._choice(args, value, place)
+        if origin is tuple:
+            return self._tuple(args, value, place)
+        return self._scalar(hint, value, place)
+
+    def _optional(self, args: tuple[Any, ...], value: Any, place: tuple[str, ...]) -> Any:
+        (inner,) = (arg for arg in args if arg is not type(None))
+        return None if value == NONE_WORD else self._convert(inner, value, place)
+
+    def _choice(self, args: tuple[Any, ...], value: Any, place: tuple[str, ...]) -> Any:
+        for choice in args:
+            # The type too: 1 == True in Python.
+            if type(choice) is type(value) and choice == value:
+                return choice
+        known = ", ".join(str(choice) for choice in args)
+        raise self._fault(place, f"{_dotted(place)} is {value!r}, none of {known}")
+
+    def _tuple(self, args: tuple[Any, ...], value: Any, place: tuple[str, ...]) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise self._wrong(place, value, "a list in brackets")
+        if args[-1] is Ellipsis:
+            args = (args[0],) * len(value)
+        if len(args) != len(value):
+            raise self._wrong(place, value, f"a list of {len(args)}")
+        return tuple(self._convert(a, v, place) for a, v in zip(args, value, strict=True))
+
+    def _scalar(self, kind: Any, value: Any, place: tuple[str, ...]) -> Any:
+        if kind not in KINDS:
+            raise TypeError(f"a config field cannot be {kind!r}")
+        if kind is float and type(value) is int:
+            try:
+                return float(value)
+            except OverflowError as error:
+                raise self._wrong(place, "a huge integer", KINDS[float]) from error
+        if kind is Path and isinstance(value, str):
+            return Path(value)
+        if type(value) is not kind:
+            raise self._wrong(place, value, KINDS[kind])
+        return value
+
+    def _unknown(self, place: tuple[str, ...]) -> UsageError:
+        known = {_dotted(key): key for key in _keys(self.root)}
+        by_name = {key[-1]: name for name, key in known.items()}
+        near = difflib.get_close_matches(_dotted(place), known, n=1, cutoff=0.6)
+        same = difflib.get_close_matches(place[-1], by_name, n=1, cutoff=0.8)
+        guess = next(iter([*near, *(by_name[name] for name in same)]), None)
+        siblings = ", ".join(name for name, key in known.items() if key[:-1] == place[:-1])
+        hint = f"did you mean {guess}?" if guess else f"known keys: {siblings}"
+        return self._fault(place, f"unknown key {_dotted(place)}", hint)
+
+    def _wrong(self, place: tuple[str, ...], value: Any, wanted: str) -> UsageError:
+        name = _dotted(place) or "the config"
+        return self._fault(place, f"{name} is {_shown(value)}, not {wanted}")
+
+    def _fault(self, place: tuple[str, ...], what: str, hint: str = "") -> UsageError:
+        if self._is_override(place):
+            return UsageError(f"--set: {what}", hint=hint)
+        return UsageError(what, file=self.file, hint=hint)
+
+    def _is_override(self, place: tuple[str, ...]) -> bool:
+        """Whether the value at a place, or any above or below it, came from `--set`."""
+        return any(
+            place[: len(key)] == key or key[: len(place)] == place for key in self.overridden
+        )
+
+
+def _hints(cls: Any) -> dict[str, Any]:
+    hints = get_type_hints(cls)
+    return {item.name: hints[item.name] for item in fields(cls) if item.init}
+
+
+def _required(cls: Any) -> set[str]:
+    return {
+        item.name
+        for item in fields(cls)
+        if item.init and item.default is MISSING and item.default_factory is MISSING
+    }
+
+
+def _keys(cls: type, place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every key that a config may set, as parts of the dotted name."""
+    for name, hint in _hints(cls).items():
+        yield (*place, name)
+        if is_dataclass(hint):
+            yield from _keys(hint, (*place, name))  # type: ignore[arg-type]
+
+
+def _dotted(place: tuple[str, ...]) -> str:
+    return ".".join(place)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _emit(config: Any, place: tuple[str, ...]) -> Iterator[str]:
+    """Lines of a dataclass: its plain values first, then a table per nested dataclass."""
+    nested = []
+    if place:
+        yield f"\n[{_dotted(place)}]"
+    hints = _hints(type(config))
+    for name, hint in hints.items():
+        value = getattr(config, name)
+        if is_dataclass(value):
+            nested.append((name, value))
+        elif value == NONE_WORD and type(None) in get_args(hint):
+            raise UsageError(f"{_dotted((*place, name))} cannot be the word {NONE_WORD}")
+        else:
+            yield f"{name} = {_toml(value)}"
+    for name, value in nested:
+        yield from _emit(value, (*place, name))
+
+
+def _toml(value: Any) -> str:
+    if value is None:
+        return f'"{NONE_WORD}"'
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    # JSON's escapes are TOML's, but JSON leaves DEL as it is.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
