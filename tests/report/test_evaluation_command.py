@@ -33,7 +33,7 @@ def test_tables_go_to_stdout_and_warnings_to_stderr(run):
     result = run()
     assert result.exit_code == 0
     assert "sensitivity\t1.000\t1.000" in result.stdout
-    assert "3 scans, 1 with nodules; 1 nodules" in result.stdout
+    assert "3 scans, 1 with nodules; 1 nodule;" in result.stdout
     assert "warning: 1 of 3 scans have no result" in result.stderr
     assert "warning" not in result.stdout
 

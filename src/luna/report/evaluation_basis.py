@@ -11,8 +11,8 @@ def basis(evaluation: Evaluation, rule: str = HIT_RULE, intervals: str | None = 
     curve, folds = evaluation.froc, evaluation.folds
     pooled = f"{folds} folds pooled" if folds > 1 else "one file of marks"
     return (
-        f"{curve.scans:,} scans, {curve.scans_with_nodules:,} with nodules; "
-        f"{curve.nodules:,} nodules; {pooled}. Rule: {rule}. "
+        f"{_counted(curve.scans, 'scan')}, {curve.scans_with_nodules:,} with nodules; "
+        f"{_counted(curve.nodules, 'nodule')}; {pooled}. Rule: {rule}. "
         f"{intervals or interval_words(evaluation)}"
     )
 
@@ -34,3 +34,7 @@ def interval_words(evaluation: Evaluation) -> str:
     if not config.samples:
         return "No bootstrap intervals were asked for."
     return f"Intervals: 95 %, {config.samples:,} bootstrap samples over scans, seed {config.seed}."
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

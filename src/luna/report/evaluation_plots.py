@@ -145,11 +145,13 @@ def _group_points(axes: Axes, groups: tuple[Group, ...]) -> None:
     ]
     lower, upper = np.maximum(np.array(arms), 0).T  # a bound may lie past a skewed estimate
     name = "CPM with its 95 % interval" if all(spans) else "CPM"
-    axes.errorbar(places, cpm, yerr=(lower, upper), fmt="o", color=BLUE, capsize=4, label=name)
+    axes.errorbar(
+        places, cpm, yerr=(lower, upper), fmt="o", color=BLUE, capsize=4, label=name, clip_on=False
+    )
     for rate, marker in ((FP_RATES[0], "v"), (FP_RATES[-1], "^")):
         at = [each.froc.at_rates[FP_RATES.index(rate)] for each in groups]
         text = f"at {RATE_NAMES[FP_RATES.index(rate)]} false positives per scan"
-        axes.plot(places, at, marker, color=GREY, ms=5, label=text)
+        axes.plot(places, at, marker, color=GREY, ms=5, label=text, clip_on=False)
 
 
 def _canvas(title: str) -> tuple[Figure, Axes]:

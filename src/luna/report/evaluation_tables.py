@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from luna.report.evaluation_basis import basis, marks_rule
 from luna.score.breakdown import OFF_CENTRE_RADII, Group
@@ -194,7 +195,7 @@ def _confusion(evaluation: Evaluation) -> Section:
     )
 
 
-def _fold_unknown(table: Confusion) -> tuple[list[str], list[str], np.ndarray[tuple[int, int]]]:
+def _fold_unknown(table: Confusion) -> tuple[list[str], list[str], NDArray[np.int64]]:
     """Names and counts without the distinction that truth or prediction do not make."""
     counts = table.counts
     rows, columns = ["not a nodule", "nodule"], ["missed", "filtered out", "predicted nodule"]

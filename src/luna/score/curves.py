@@ -80,38 +80,25 @@ def curves(
     """
     ranking = rank(score, positive, series)
     true, false = ranking.cumulative()
-    recall = true / true[-1]
+    drawn = _resampled(ranking, samples, seed)
     called = true + false
+    recall = true / true[-1]
     precision = np.divide(true, called, out=np.ones(len(true)), where=called > 0)
     f1 = 2 * true / (called + true[-1])
     thresholds = np.append(np.inf, ranking.threshold)
-    drawn = _resampled(ranking, samples, seed) if samples else None
-    best, given = int(np.argmax(f1)), int(np.searchsorted(-thresholds, -threshold, "right")) - 1
-
-    def f1_at(index: int, at: float) -> F1:
-        return F1(
-            threshold=at,
-            f1=float(f1[index]),
-            precision=float(precision[index]),
-            recall=float(recall[index]),
-        )
-
+    best = int(np.argmax(f1))
+    given = int(np.searchsorted(-thresholds, -threshold, side="right")) - 1
+    columns = (f1, precision, recall)
     return Curves(
         threshold=thresholds,
         false_positive_rate=false / false[-1],
         recall=recall,
         precision=precision,
-        auc=Auc(
-            auc=_auc(true, false),
-            delong=delong_interval(score, positive),
-            bootstrap=None if drawn is None else percentile_interval(drawn[:, 0]),
-            positives=int(true[-1]),
-            negatives=int(false[-1]),
-        ),
+        auc=_auc_record(true, false, delong_interval(score, positive), drawn),
         average_precision=_average_precision(true, false),
-        average_precision_interval=None if drawn is None else percentile_interval(drawn[:, 1]),
-        best_f1=f1_at(best, float(thresholds[best])),
-        f1=f1_at(given, threshold),
+        average_precision_interval=percentile_interval(drawn[:, 1]) if len(drawn) else None,
+        best_f1=_f1_at(best, float(thresholds[best]), columns),
+        f1=_f1_at(given, threshold, columns),
     )
 
 
@@ -126,20 +113,15 @@ def auc_of(
     """The area under the ROC curve alone, for items of both kinds."""
     ranking = rank(score, positive, series)
     true, false = ranking.cumulative()
-    drawn = _resampled(ranking, samples, seed) if samples else None
-    return Auc(
-        auc=_auc(true, false),
-        delong=delong_interval(score, positive),
-        bootstrap=None if drawn is None else percentile_interval(drawn[:, 0]),
-        positives=int(true[-1]),
-        negatives=int(false[-1]),
-    )
+    drawn = _resampled(ranking, samples, seed)
+    return _auc_record(true, false, delong_interval(score, positive), drawn)
 
 
 def delong_interval(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> Interval:
     """DeLong's 95 % interval of the area under the ROC curve, cut to 0..1.
 
-    One item of a kind has no variance: the interval is then 0..1. Source: DeLong et al.
+    One item of a kind has no variance to measure: the interval is then 0..1. Kinds that are told
+    apart without a fault have none at all: it is then a point, and too sure. Source: DeLong et al.
     1988; by midranks, Sun & Xu 2014 (doi 10.1109/LSP.2014.2337313).
     """
     above, below = score[positive], score[~positive]
@@ -173,7 +155,27 @@ def _resampled(ranking: Ranking, samples: int, seed: int) -> NDArray[np.float64]
         true, false = ranking.cumulative(weight)
         if true[-1] and false[-1]:
             rows.append((_auc(true, false), _average_precision(true, false)))
-    return np.array(rows)
+    return np.array(rows).reshape(-1, 2)
+
+
+def _f1_at(index: int, threshold: float, columns: tuple[NDArray[np.float64], ...]) -> F1:
+    f1, precision, recall = (float(column[index]) for column in columns)
+    return F1(threshold=threshold, f1=f1, precision=precision, recall=recall)
+
+
+def _auc_record(
+    true: NDArray[np.int64],
+    false: NDArray[np.int64],
+    delong: Interval,
+    drawn: NDArray[np.float64],
+) -> Auc:
+    return Auc(
+        auc=_auc(true, false),
+        delong=delong,
+        bootstrap=percentile_interval(drawn[:, 0]) if len(drawn) else None,
+        positives=int(true[-1]),
+        negatives=int(false[-1]),
+    )
 
 
 def _auc(true: NDArray[np.int64], false: NDArray[np.int64]) -> float:

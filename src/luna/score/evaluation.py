@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from luna.run.errors import InputError, UsageError
 from luna.score.breakdown import Fate, Group, fates, kinds, size_bands, subsets
@@ -14,6 +15,7 @@ from luna.score.curves import Auc, Curves, auc_of, curves
 from luna.score.froc import (
     Comparison,
     Froc,
+    FrocItems,
     OperatingPoint,
     at_threshold,
     compare,
@@ -23,6 +25,9 @@ from luna.score.froc import (
 )
 from luna.score.marks import Cohort, Marks, Nodules
 from luna.score.matching import MAX_MARKS_PER_SCAN, Counts, Matching, match
+
+FEWEST_SCANS = 20
+"""With fewer scans that hold a nodule, resampling them says little: a warning is given."""
 
 FEWEST_SAMPLES = 100
 """With fewer, a 95 % interval hangs on the two or three outermost resamples."""
@@ -114,17 +119,13 @@ def score_detections(
     `folds` says how many test folds the marks were pooled from. Raises InputError when the
     cohort holds no nodule: there is no sensitivity then.
     """
-    if len(nodules) == 0:
-        raise InputError(
-            f"none of the {len(cohort)} scans has an annotated nodule, so there is no sensitivity",
-            hint="check that the annotations and the list of series belong together",
-        )
+    _refuse_no_nodules(cohort, nodules)
     samples, seed = config.samples, config.seed
     matching = match(cohort, marks, nodules, excluded)
     items = froc_items(matching)
     curve = froc(items, samples=samples, seed=seed)
     rival = match(cohort, versus, nodules, excluded) if versus is not None else None
-    other = froc_items(rival) if rival is not None else None
+    rival_curve, comparison = _against(items, rival, config)
     return Evaluation(
         config=config,
         matching=matching,
@@ -141,10 +142,30 @@ def score_detections(
         subsets=subsets(matching, samples, seed),
         fate=fates(matching, config.threshold),
         malignancy=_malignancy(matching, config),
-        versus=None if other is None else froc(other, samples=samples, seed=seed),
-        comparison=compare(items, other, samples=samples, seed=seed) if other and samples else None,
+        versus=rival_curve,
+        comparison=comparison,
         warnings=_warnings(matching, rival),
     )
+
+
+def _refuse_no_nodules(cohort: Cohort, nodules: Nodules) -> None:
+    if len(nodules) == 0:
+        raise InputError(
+            f"none of the {len(cohort)} scans has an annotated nodule, so there is no sensitivity",
+            hint="check that the annotations and the list of series belong together",
+        )
+
+
+def _against(
+    items: FrocItems, rival: Matching | None, config: EvaluationConfig
+) -> tuple[Froc | None, Comparison | None]:
+    """The second system's curve, and the paired comparison unless intervals are left out."""
+    if rival is None:
+        return None, None
+    samples, seed = config.samples, config.seed
+    other = froc_items(rival)
+    verdict = compare(items, other, samples=samples, seed=seed) if samples else None
+    return froc(other, samples=samples, seed=seed), verdict
 
 
 def _classifier(matching: Matching, config: EvaluationConfig) -> Curves | None:
@@ -189,7 +210,7 @@ def _malignancy(matching: Matching, config: EvaluationConfig) -> Malignancy | No
     )
 
 
-def _has_both(positive: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> bool:
+def _has_both(positive: NDArray[np.bool_]) -> bool:
     return bool(positive.any() and not positive.all())
 
 
@@ -202,6 +223,11 @@ def _warnings(matching: Matching, versus: Matching | None) -> tuple[str, ...]:
         found.append(
             f"{matching.nodules.elsewhere} annotated nodules belong to scans outside the list of "
             "series and are not counted"
+        )
+    with_nodules = len(np.unique(matching.nodules.series))
+    if with_nodules < FEWEST_SCANS:
+        found.append(
+            f"only {with_nodules} scans have nodules: the intervals are narrower than the truth"
         )
     if not _has_both(matching.on_nodule[matching.counted]):
         found.append(
