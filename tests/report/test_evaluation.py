@@ -19,6 +19,7 @@ from luna.report.evaluation import (
     score_files,
 )
 from luna.report.evaluation_basis import basis
+from luna.report.evaluation_lists import worst_cases
 from luna.report.evaluation_tables import sections
 from luna.run.errors import EnvironmentFault, InputError, UsageError
 from luna.score.evaluation import EvaluationConfig
@@ -186,7 +187,7 @@ def test_the_page_needs_no_other_file_and_escapes_what_files_say(written):
 
 def test_every_table_says_on_what_it_rests(files):
     evaluation = score_files(files, CONFIG)
-    tables = sections(evaluation)
+    tables = (*sections(evaluation), *worst_cases(evaluation))
     assert {"Sensitivity by kind", "Sensitivity by subset", "Sensitivity by size"} <= {
         table.title for table in tables
     }
@@ -195,6 +196,16 @@ def test_every_table_says_on_what_it_rests(files):
         assert "Rule: " in table.basis
         assert "95 %, 100 bootstrap samples over scans, seed 0" in table.basis
         assert all(len(row) == len(table.header) for row in table.rows)
+
+
+def test_the_worst_cases_come_first(files):
+    lost, false = worst_cases(score_files(files, CONFIG))
+    assert lost.title == "The largest of 2 lost nodules"
+    assert [row[2:] for row in lost.rows] == [
+        ("7.0", "no mark", "–"),
+        ("5.0", "below threshold", "0.4000"),
+    ]
+    assert [row[0] for row in false.rows] == ["1.3", "1.2"]
 
 
 def test_folds_are_pooled_and_counted(files, tmp_path):

@@ -17,6 +17,7 @@ from jinja2 import Environment, StrictUndefined
 
 import luna
 from luna.report.evaluation_basis import basis
+from luna.report.evaluation_lists import worst_cases
 from luna.report.evaluation_metrics import Json, metrics
 from luna.report.evaluation_plots import plots
 from luna.report.evaluation_tables import sections
@@ -193,7 +194,7 @@ def _page(
         cpm=evaluation.froc.cpm,
         interval=evaluation.froc.bootstrap.cpm if evaluation.froc.bootstrap else None,
         warnings=evaluation.warnings,
-        sections=sections(evaluation),
+        sections=(*sections(evaluation), *worst_cases(evaluation)),
         images=[
             (PLOT_ALTS[name], base64.b64encode(images[name]).decode())
             for name in PLOT_ALTS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +17,8 @@ from luna.score.froc import RATES_IN_GRID, Froc, OperatingPoint
 from luna.score.ranking import Interval
 
 RATE_NAMES = ("1/8", "1/4", "1/2", "1", "2", "4", "8")
-LONGEST_LIST = 10
-"""Rows of the lists of misses and of false marks."""
+GROUP_RATES = ("1/8", "1", "8")
+"""Rates that the tables of groups show, to fit 80 columns; metrics.json holds all seven."""
 
 WORDS = frozenset({"meaning", "outcome", "95 % or detail"})
 """Columns that hold words and stand left, as the first one does; the others hold numbers."""
@@ -56,8 +55,6 @@ def sections(evaluation: Evaluation) -> tuple[Section, ...]:
         _confusion(evaluation),
         _classifier(evaluation),
         _malignancy(evaluation),
-        _misses(evaluation),
-        _false_marks(evaluation),
     ]
     return tuple(table for table in tables if table.rows)
 
@@ -137,15 +134,17 @@ def _point(name: str, point: OperatingPoint | None) -> Row:
 
 
 def _groups(evaluation: Evaluation, title: str, column: str, groups: tuple[Group, ...]) -> Section:
+    shown = [RATE_NAMES.index(name) for name in GROUP_RATES]
     rows = []
     for group in groups:
         curve = group.froc
-        cells = [f"{value:.3f}" for value in curve.at_rates]
+        cells = [f"{curve.at_rates[place]:.3f}" for place in shown]
         cpm = f"{curve.cpm:.3f}", _span(curve.bootstrap.cpm if curve.bootstrap else None)
         rows.append((group.name, f"{curve.scans:,}", f"{curve.nodules:,}", *cells, *cpm))
+    rates = [f"at {name}" for name in GROUP_RATES]
     return Section(
         title=title,
-        header=(column, "scans", "nodules", *RATE_NAMES, "CPM", "95 %"),
+        header=(column, "scans", "nodules", *rates, "CPM", "95 %"),
         rows=tuple(rows),
         basis=basis(evaluation),
     )
@@ -244,7 +243,7 @@ def _f1(name: str, found: F1) -> Row:
 def _auc(name: str, auc: Auc) -> list[Row]:
     rows: list[Row] = [(name, f"{auc.auc:.3f}", f"{_span(auc.delong)} (DeLong)")]
     if auc.bootstrap is not None:
-        rows.append(("", "", f"{_span(auc.bootstrap)} (bootstrap over scans)"))
+        rows.append(("", "", f"{_span(auc.bootstrap)} (bootstrap)"))
     return rows
 
 
@@ -253,59 +252,17 @@ def _malignancy(evaluation: Evaluation) -> Section:
     if scored is not None:
         rule = "malignant against benign nodules; all annotated: "
         rule += f"{scored.diameter.positives:,} and {scored.diameter.negatives:,}"
-        rows += _auc("diameter alone, all nodules: AUC", scored.diameter)
+        rows += _auc("AUC of diameter, all nodules", scored.diameter)
         if scored.head is not None and scored.diameter_found is not None:
             rule += f"; found: {scored.head.positives:,} and {scored.head.negatives:,}"
-            rows += _auc("predicted malignancy, found nodules: AUC", scored.head)
-            rows += _auc("diameter alone, found nodules: AUC", scored.diameter_found)
+            rows += _auc("AUC of prediction, found nodules", scored.head)
+            rows += _auc("AUC of diameter, found nodules", scored.diameter_found)
     return Section(
         title="Malignancy, beside the baseline of diameter alone",
         header=("", "value", "95 %"),
         rows=tuple(rows),
         basis=basis(evaluation, rule),
     )
-
-
-def _misses(evaluation: Evaluation) -> Section:
-    nodules, fate = evaluation.matching.nodules, evaluation.fate
-    lost = [index for index, outcome in enumerate(fate.outcome) if outcome != "found"]
-    lost.sort(key=lambda index: -nodules.diameter_mm[index])
-    rows = []
-    for index in lost[:LONGEST_LIST]:
-        p = fate.p_nodule[index]
-        place = _place(evaluation, int(nodules.series[index]), nodules.center_xyz[index])
-        size = f"{nodules.diameter_mm[index]:.1f}"
-        rows.append((*place, size, fate.outcome[index], "–" if np.isnan(p) else f"{p:.4f}"))
-    return Section(
-        title=f"The largest of {len(lost):,} lost nodules",
-        header=("scan", "x, y, z mm", "diameter mm", "outcome", "probability"),
-        rows=tuple(rows),
-        basis=basis(evaluation),
-    )
-
-
-def _false_marks(evaluation: Evaluation) -> Section:
-    matching = evaluation.matching
-    marks, false = matching.marks, np.flatnonzero(matching.is_false)
-    surest = false[np.argsort(-marks.p_nodule[false], kind="stable")][:LONGEST_LIST]
-    rows = tuple(
-        (
-            *_place(evaluation, int(marks.series[mark]), marks.center_xyz[mark]),
-            f"{marks.p_nodule[mark]:.4f}",
-        )
-        for mark in surest
-    )
-    return Section(
-        title=f"The surest of {len(false):,} false marks",
-        header=("scan", "x, y, z mm", "probability"),
-        rows=rows,
-        basis=basis(evaluation),
-    )
-
-
-def _place(evaluation: Evaluation, scan: int, center_xyz: Iterable[float]) -> tuple[str, str]:
-    where = ", ".join(f"{value:.1f}" for value in center_xyz)
-    return evaluation.matching.cohort.series_uids[scan], where
 
 
 def _span(interval: Interval | None) -> str:

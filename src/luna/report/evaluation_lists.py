@@ -1,0 +1,62 @@
+"""The nodules and marks of an evaluation to look at first, for the HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from luna.report.evaluation_basis import basis
+from luna.report.evaluation_tables import Section
+from luna.score.evaluation import Evaluation
+
+LONGEST_LIST = 10
+"""Rows of each list."""
+
+
+def worst_cases(evaluation: Evaluation) -> tuple[Section, ...]:
+    """The largest lost nodules and the surest false marks; a list without rows is left out."""
+    lists = (_misses(evaluation), _false_marks(evaluation))
+    return tuple(section for section in lists if section.rows)
+
+
+def _misses(evaluation: Evaluation) -> Section:
+    nodules, fate = evaluation.matching.nodules, evaluation.fate
+    lost = [index for index, outcome in enumerate(fate.outcome) if outcome != "found"]
+    lost.sort(key=lambda index: -nodules.diameter_mm[index])
+    rows = []
+    for index in lost[:LONGEST_LIST]:
+        p = fate.p_nodule[index]
+        place = _place(evaluation, int(nodules.series[index]), nodules.center_xyz[index])
+        size = f"{nodules.diameter_mm[index]:.1f}"
+        rows.append((*place, size, fate.outcome[index], "–" if np.isnan(p) else f"{p:.4f}"))
+    return Section(
+        title=f"The largest of {len(lost):,} lost nodules",
+        header=("scan", "x, y, z mm", "diameter mm", "outcome", "probability"),
+        rows=tuple(rows),
+        basis=basis(evaluation),
+    )
+
+
+def _false_marks(evaluation: Evaluation) -> Section:
+    matching = evaluation.matching
+    marks, false = matching.marks, np.flatnonzero(matching.is_false)
+    surest = false[np.argsort(-marks.p_nodule[false], kind="stable")][:LONGEST_LIST]
+    rows = tuple(
+        (
+            *_place(evaluation, int(marks.series[mark]), marks.center_xyz[mark]),
+            f"{marks.p_nodule[mark]:.4f}",
+        )
+        for mark in surest
+    )
+    return Section(
+        title=f"The surest of {len(false):,} false marks",
+        header=("scan", "x, y, z mm", "probability"),
+        rows=rows,
+        basis=basis(evaluation),
+    )
+
+
+def _place(evaluation: Evaluation, scan: int, center_xyz: Iterable[float]) -> tuple[str, str]:
+    where = ", ".join(f"{value:.1f}" for value in center_xyz)
+    return evaluation.matching.cohort.series_uids[scan], where
