@@ -41,11 +41,11 @@ class PhantomConfig:
     """Half the inner depth of the rib cage, front to back."""
     fat_mm: Range = (5.0, 30.0)
     """Thickness of the fat under the skin."""
-    lung_hu: Range = (-890.0, -835.0)
+    lung_hu: Range = (-915.0, -865.0)
     """Mean attenuation of the parenchyma between the vessels."""
-    terminals_per_ml: Range = (0.7, 1.2)
+    terminals_per_ml: Range = (1.2, 2.0)
     """Vessel ends per millilitre of lung, for arteries and for veins each."""
-    terminal_radius_mm: Range = (0.28, 0.40)
+    terminal_radius_mm: Range = (0.36, 0.48)
     """Radius at which a vessel is followed no further."""
     contrast_share: float = 0.35
     """Share of scans with contrast medium in the blood."""

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from luna.data.phantom_field import Points
 
-MURRAY_EXPONENT = 2.7
+MURRAY_EXPONENT = 3.0
 MAX_RADIUS_MM = 6.0
 
-REACH = 0.4
+REACH = 0.35
 """How far a branch runs towards the middle of what it feeds before it divides."""
 
 

@@ -10,11 +10,14 @@ from luna.data.phantom_anatomy import Anatomy
 from luna.data.phantom_field import STEP_MM, Points
 from luna.data.phantom_tree import Branches, airways_along, grow, join
 
-BRONCHUS_FROM_MM = 0.9
+BRONCHUS_FROM_MM = 1.0
 """Arteries thinner than this run beside bronchi too small to be seen."""
 
-PLEURA_MM = 3.0
+PLEURA_MM = 2.0
 """Vessels end this far under the pleura."""
+
+CROWDING_MM = 12.0
+"""Half as many vessels end at this depth as under the pleura."""
 
 HILUM_MM = 6.0
 """How far outside the lung bronchi are still drawn."""
@@ -45,10 +48,11 @@ def build_vessels(rng: np.random.Generator, anatomy: Anatomy) -> Vessels:
     trees: dict[str, list[Branches]] = {"artery": [], "vein": []}
     for lobe, side in enumerate(SIDE_OF_LOBE):
         room = ends[lobes == lobe]
+        crowd = 1 + np.maximum(-anatomy.grid.at(anatomy.lung, room), 0) / CROWDING_MM
         for name, kept in trees.items():
             volume_ml = len(room) * STEP_MM**3 / 1000
             count = int(volume_ml * anatomy.patient.terminals_per_ml)
-            chosen = room[rng.permutation(len(room))[:count]]
+            chosen = room[np.argsort(rng.random(len(room)) * crowd, kind="stable")[:count]]
             hilum = anatomy.hila[f"{name}-{side}"]
             kept.append(_lobar_tree(rng, anatomy, lobe, hilum, chosen))
     arteries, veins = join(trees["artery"]), join(trees["vein"])
