@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from luna.nets.book import import_state
-from luna.nets.bundle import CARD_NAME, Bundle, Role, load_bundle
+from luna.nets.bundle import CARD_NAME, Bundle, Role, load_bundle, save_bundle
 from luna.run.errors import TrustError, UsageError
+from luna.run.record import claim_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,14 @@ class Models:
     def notices(self) -> tuple[str, ...]:
         """What the cards want every report to say, once each."""
         return tuple(dict.fromkeys(b.card.notice for b in self.bundles() if b.card.notice))
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The bundles that `import_states` wrote, and a sentence for each file left out."""
+
+    folders: tuple[Path, ...]
+    left_out: tuple[str, ...]
 
 
 def load_models(paths: Sequence[Path]) -> Models:
@@ -64,6 +73,33 @@ def load_models(paths: Sequence[Path]) -> Models:
             hint="diagnose needs a segmentation and a nodule model; name both with --weights",
         )
     return Models(segmentation, nodule, chosen["malignancy"], tuple(left_out))
+
+
+def import_states(paths: Sequence[Path], out: Path, role: Role | None, *, force: bool) -> Imported:
+    """Write a bundle into `out` for each of the book's `.state` files, or folders of them.
+
+    A file named by itself must be one that luna can rebuild; in a folder the others are left
+    out and said. Raises TrustError for the former, UsageError when a bundle of that name is
+    there and `force` is not set, or when `role` is given for more than one file.
+    """
+    members = [(path, member) for path in paths for member in _members(path)]
+    if role is not None and len(members) > 1:
+        raise UsageError(f"a role for {len(members)} files", hint="import them one by one")
+    folders: list[Path] = []
+    left_out: list[str] = []
+    for path, member in members:
+        try:
+            bundle = import_state(member, role)
+        except TrustError as error:
+            if member == path:
+                raise
+            left_out.append(f"{member.name} left out: {error.what} ({error.why}).")
+            continue
+        folder = out / bundle.card.name
+        claim_folder(folder, force=force)
+        save_bundle(bundle, folder)
+        folders.append(folder)
+    return Imported(tuple(folders), tuple(left_out))
 
 
 def _members(path: Path) -> Iterator[Path]:

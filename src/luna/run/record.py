@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import platform
+import shutil
+import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from luna.run.errors import EnvironmentFault
+from luna import __version__
+from luna.run.errors import EnvironmentFault, UsageError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+NUMERIC_PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "pydicom", "safetensors")
+"""The packages whose version can change a result."""
 
 
 @contextmanager
@@ -42,6 +53,38 @@ def replace_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def claim_folder(out: Path, *, force: bool, dry_run: bool = False) -> None:
+    """Make sure, before any computing, that results may and can be written into a folder.
+
+    The folder is made when it is not there; a dry run only looks. Raises UsageError when it
+    holds files and `force` is not set, or is no folder; EnvironmentFault when it cannot be
+    written.
+    """
+    try:
+        if out.exists() and not out.is_dir():
+            raise UsageError("not a folder", file=out, hint="choose another --out folder")
+        if not force and out.exists() and any(out.iterdir()):
+            raise UsageError(
+                "this folder already holds files",
+                file=out,
+                hint="choose another --out folder, or --force to write into this one",
+            )
+        if dry_run:
+            _look_whether_writable(out)
+            return
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out) as probe:
+            probe.write(b"\0")
+    except OSError as error:
+        raise write_fault(out, error) from error
+
+
+def _look_whether_writable(out: Path) -> None:
+    nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(nearest))
+
+
 def write_fault(path: Path, error: OSError) -> EnvironmentFault:
     """The EnvironmentFault that tells a user why `path` could not be written."""
     if error.errno in DISK_FULL:
@@ -51,6 +94,77 @@ def write_fault(path: Path, error: OSError) -> EnvironmentFault:
     return EnvironmentFault(
         "cannot write here", file=path, why=str(error), hint="choose another --out folder"
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRecord:
+    """What a run was, so that it can be understood and repeated.
+
+    `versions` holds Python, luna and the packages that shape results; `git_commit` the commit
+    of luna's own checkout, with `+changes` when files differ from it, None outside one;
+    `config` the whole configuration as TOML; `device` as torch names it; `started` in UTC.
+    """
+
+    command: tuple[str, ...]
+    versions: dict[str, str]
+    git_commit: str | None
+    config: str
+    seed: int | None
+    device: str
+    platform: str
+    started: str
+
+
+def record_run(
+    command: Sequence[str], config: str, device: str, seed: int | None = None
+) -> RunRecord:
+    """The record of a run that starts now."""
+    return RunRecord(
+        command=tuple(command),
+        versions=versions(),
+        git_commit=git_commit(),
+        config=config,
+        seed=seed,
+        device=device,
+        platform=platform.platform(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def write_record(record: RunRecord, path: Path) -> None:
+    """The record as JSON."""
+    with replace_file(path) as temporary:
+        text = json.dumps(asdict(record), indent=2, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def versions() -> dict[str, str]:
+    """Versions of luna, Python and what luna computes and reads with."""
+    found = {"luna": __version__, "python": platform.python_version()}
+    for name in NUMERIC_PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def git_commit() -> str | None:
+    """The commit of luna's own checkout, or None when luna is installed from elsewhere."""
+    folder = Path(__file__).parent
+    # An installed luna may lie inside another project's repository: the file must be tracked.
+    if _git(folder, "ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None
+    commit, changes = _git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain")
+    return f"{commit}+changes" if commit and changes else commit
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints, or None when it is absent or refuses."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    command = [git, "-C", str(folder), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell, our words
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _fsync(path: Path) -> None:

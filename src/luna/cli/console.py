@@ -1,0 +1,151 @@
+"""What a command says: data to stdout, everything else to stderr.
+
+On a terminal there are colours, tables and bars; elsewhere plain lines with tabs. rich honours
+NO_COLOR itself and is imported only when something is printed.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from luna.run.errors import LunaError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Progress = Callable[[str, int, int], None]
+Row = Sequence[str]
+
+
+def printable(text: str) -> str:
+    r"""The text with control and direction-changing characters written as escapes.
+
+    Names from scans and tables end up on a terminal, which would obey them.
+
+    >>> printable("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    return "".join(
+        c if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cf", "Cs"} else _escape(c)
+        for c in text
+    )
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def print_data(text: str) -> None:
+    """Text for a program to read: to stdout as it is, with one line break at the end."""
+    sys.stdout.write(text.rstrip("\n") + "\n")
+    sys.stdout.flush()
+
+
+def print_lines(*lines: str) -> None:
+    """Lines for people, to stdout."""
+    for line in lines:
+        _rich(stderr=False).print(printable(line), soft_wrap=True)
+
+
+def print_table(header: Row, rows: Sequence[Row]) -> None:
+    """A table to stdout: ruled on a terminal, cells apart by tabs elsewhere."""
+    console = _rich(stderr=False)
+    if not console.is_terminal:
+        for row in (header, *rows):
+            print_data("\t".join(printable(cell) for cell in row))
+        return
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in header:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*(printable(cell) for cell in row))
+    console.print(table, markup=False)
+
+
+def warn(text: str) -> None:
+    """A sentence on stderr that the user should not miss; --quiet does not silence it."""
+    _labelled("warning", "yellow", text)
+
+
+def note(text: str, *, quiet: bool) -> None:
+    """A sentence on stderr about what is being done."""
+    if not quiet:
+        _rich(stderr=True).print(printable(text), soft_wrap=True)
+
+
+def print_error(error: LunaError) -> None:
+    """`error: …`, and after a blank line `hint: …` when there is one."""
+    _labelled("error", "red", str(error))
+    if error.hint:
+        _rich(stderr=True).print()
+        _labelled("hint", "cyan", error.hint)
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Progress]:
+    """A callback (stage, done, total) that draws bars, or on no terminal a line per stage."""
+    console = _rich(stderr=True)
+    if quiet:
+        yield lambda stage, done, total: None
+    elif console.is_terminal:
+        with _bars(console) as advance:
+            yield advance
+    else:
+        lines = _StageLines()
+        yield lines.advance
+        lines.finish()
+
+
+@contextmanager
+def _bars(console: Console) -> Iterator[Progress]:
+    from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description:>10}"), BarColumn(), TimeElapsedColumn())
+    with Bars(*columns, console=console) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def advance(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(printable(stage))
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield advance
+
+
+class _StageLines:
+    """Prints each stage and its seconds when the next one begins."""
+
+    def __init__(self) -> None:
+        self._stage, self._start = "", 0.0
+
+    def advance(self, stage: str, done: int, total: int) -> None:
+        if stage != self._stage:
+            self.finish()
+            self._stage, self._start = stage, time.perf_counter()
+
+    def finish(self) -> None:
+        if self._stage:
+            note(f"{self._stage} {time.perf_counter() - self._start:.1f} s", quiet=False)
+        self._stage = ""
+
+
+def _labelled(label: str, style: str, text: str) -> None:
+    console = _rich(stderr=True)
+    console.print(f"[bold {style}]{label}:[/] ", end="", markup=True)
+    console.print(printable(text), soft_wrap=True)
+
+
+def _rich(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    # Made anew each time: tests and notebooks exchange sys.stdout and sys.stderr.
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)

@@ -1,0 +1,137 @@
+"""`luna diagnose`: the nodules of one scan, as a table and a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from luna.cli import options
+from luna.cli.console import note, print_data, print_lines, print_table, progress, warn
+
+if TYPE_CHECKING:
+    from luna.ct.scan import Scan
+    from luna.detect.findings import Finding, Findings
+
+HEADER = (
+    "no.", "p", "malignant", "side", "slice", "row", "column",
+    "LPS mm", "long × short mm", "mean mm", "volume mm³", "HU",
+)  # fmt: skip
+
+
+def diagnose(
+    scan: Annotated[
+        Path,
+        typer.Argument(help="DICOM folder or file, .mhd, .mha, .nii, .nii.gz, .nrrd, or a .zip."),
+    ],
+    weights: Annotated[
+        list[Path], typer.Option(help="Bundle, .state file, or a folder of them; repeatable.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the report.")],
+    series: Annotated[
+        str | None, typer.Option(metavar="UID", help="Which series, where there are several.")
+    ] = None,
+    config: options.ConfigFile = None,
+    overrides: options.Overrides = None,
+    faithful: Annotated[
+        bool,
+        typer.Option("--faithful", help="Compute as the book's code does; overrides --set."),
+    ] = False,
+    device: options.Device = "auto",
+    force: options.Force = False,
+    include_phi: Annotated[
+        bool, typer.Option("--include-phi", help="Put the patient's name into the report.")
+    ] = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Find, classify and measure the nodules of one chest CT.
+
+    Prints a table and writes report.html, report.json, nodules.csv,
+    detections.csv and nodules.nii.gz. Slices, rows and columns count from 0,
+    slices from the feet; LPS is the DICOM patient position. A scan without
+    nodules is a result, exit code 0.
+
+    Examples:
+
+      luna diagnose scan/ --weights models/ --out report/
+
+      luna diagnose scan.zip --weights models/ --out report/ --json
+
+      luna diagnose a.mhd --weights models/ --out report/ --set threshold=0.3
+    """
+    from luna.ct.read import read_scan
+    from luna.detect import pipeline
+    from luna.nets.models import load_models
+    from luna.report.write import write_report
+    from luna.run.config import load_config
+    from luna.run.device import choose_device
+    from luna.run.record import claim_folder
+
+    settings = load_config(pipeline.DiagnoseConfig, config, overrides or ())
+    settings = pipeline.faithful(settings) if faithful else settings
+    processor = choose_device(device)
+    claim_folder(out, force=force, dry_run=dry_run)
+    models = load_models(weights)
+    note("\n".join([f"computing on {processor}", *models.left_out]), quiet=quiet)
+    with progress(quiet=quiet) as advance:
+        advance("read", 0, 1)
+        volume = read_scan(scan, series_uid=series)
+        advance("read", 1, 1)
+        if not dry_run:
+            findings = pipeline.diagnose(volume, models, settings, processor, advance)
+            advance("report", 0, 1)
+            write_report(volume, findings, out, include_phi=include_phi)
+            advance("report", 1, 1)
+    if dry_run:
+        show_plan(volume, models.names(), out)
+    elif as_json:
+        print_data((out / "report.json").read_text(encoding="utf-8"))
+    else:
+        show(findings, out)
+
+
+def show_plan(scan: Scan, models: dict[str, str], out: Path) -> None:
+    """What a dry run found out."""
+    shape = " × ".join(str(n) for n in scan.shape_irc)
+    print_lines(
+        f"would look at series {scan.series_uid}, {shape} voxels",
+        *(f"with {name} for {role}" for role, name in models.items()),
+        f"and write a report to {out}",
+    )
+
+
+def show(findings: Findings, out: Path) -> None:
+    """The table of findings, or the words that there are none, and where the report is."""
+    for warning in findings.warnings:
+        warn(warning)
+    if findings.findings:
+        print_table(HEADER, [_row(finding) for finding in findings.findings])
+    else:
+        right, left = findings.lung_volume_ml
+        print_lines(
+            f"Looked at both lungs ({right:.0f} ml right, {left:.0f} ml left) and "
+            f"{len(findings.candidates.p_nodule)} candidates, and found nothing at or above "
+            f"p = {findings.threshold:g}."
+        )
+    print_lines(f"report: {out / 'report.html'}")
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    size = finding.measurement
+    malignant = "–" if finding.p_malignant is None else f"{finding.p_malignant:.3f}"
+    return (
+        str(finding.number),
+        f"{finding.p_nodule:.3f}",
+        malignant,
+        finding.side,
+        *(f"{value:.0f}" for value in finding.center_irc),
+        ", ".join(f"{value:.1f}" for value in finding.center_xyz),
+        f"{size.long_axis_mm:.1f} × {size.short_axis_mm:.1f}",
+        f"{size.diameter_mm:.1f}",
+        f"{size.volume_mm3:.0f}",
+        f"{size.hu_mean:.0f} ({size.hu_min}…{size.hu_max})",
+    )

@@ -1,0 +1,175 @@
+"""What this machine has, and what luna needs and misses on it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from luna import __version__
+from luna.run.errors import LunaError
+
+GIB = 1 << 30
+
+MIN_MEMORY_GIB = 4.0
+"""A 600×512×512 scan takes up to 3 GiB; the system wants the rest."""
+MIN_DISK_GIB = 1.0
+"""Reports take tens of MiB; with less than this the next one may not fit."""
+MIN_SHM_GIB = 1.0
+"""Data workers pass batches through /dev/shm; containers often give it 64 MiB."""
+
+MODULES = {"simpleitk": "SimpleITK", "pillow": "PIL"}
+"""Import names that are not the package's name in lower case."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Package:
+    """One requirement: the version found (None when absent) and what is wrong with it."""
+
+    name: str
+    found: str | None
+    wanted: str
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """What `luna doctor` reports. `missing` is essential; `advice` is what could be better."""
+
+    luna: str
+    python: str
+    platform: str
+    packages: tuple[Package, ...]
+    devices: tuple[str, ...]
+    bf16: bool
+    cores: int
+    memory_gib: float | None
+    disk_free_gib: float
+    temporary_free_gib: float
+    shm_gib: float | None
+    missing: tuple[str, ...]
+    advice: tuple[str, ...]
+
+
+def inspect_machine() -> Machine:
+    """Look at packages, devices, memory and disks; nothing is changed."""
+    packages = tuple(_packages())
+    devices, bf16 = _devices()
+    memory = _memory_gib()
+    disk, temporary = _free_gib(Path.cwd()), _free_gib(Path(tempfile.gettempdir()))
+    shm = _total_gib(Path("/dev/shm"))  # noqa: S108 - looked at, not written
+    return Machine(
+        luna=__version__,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        packages=packages,
+        devices=devices,
+        bf16=bf16,
+        cores=_cores(),
+        memory_gib=memory,
+        disk_free_gib=disk,
+        temporary_free_gib=temporary,
+        shm_gib=shm,
+        missing=tuple(_missing(packages, disk, temporary)),
+        advice=tuple(_advice(devices, memory, shm)),
+    )
+
+
+def _missing(packages: tuple[Package, ...], disk: float, temporary: float) -> Iterator[str]:
+    for package in packages:
+        if package.problem:
+            yield f"{package.name}: {package.problem}"
+    for place, free in (("this folder", disk), ("the temporary folder", temporary)):
+        if free < MIN_DISK_GIB:
+            yield f"{free:.2f} GiB free in {place}, less than {MIN_DISK_GIB:g}"
+
+
+def _advice(devices: tuple[str, ...], memory: float | None, shm: float | None) -> Iterator[str]:
+    if not any(device.startswith("cuda") for device in devices):
+        yield "no CUDA device: diagnosis takes longer, and training full networks days"
+    if memory is not None and memory < MIN_MEMORY_GIB:
+        yield f"{memory:.1f} GiB of memory: scans of 600 slices need {MIN_MEMORY_GIB:g}"
+    if shm is not None and shm < MIN_SHM_GIB:
+        yield f"{shm:.2f} GiB of shared memory: training with worker processes may fail"
+    if shutil.which("git") is None:
+        yield "no git: run records cannot name the commit of a checkout"
+
+
+def _packages() -> Iterator[Package]:
+    """Every runtime requirement of luna, imported for a test."""
+    for line in requires("luna") or ():
+        requirement, _, marker = line.partition(";")
+        match = re.match(r"[\w.-]+", requirement)
+        if match is None or "extra" in marker:
+            continue
+        yield _package(match[0], requirement[match.end() :].strip())
+
+
+def _package(name: str, wanted: str) -> Package:
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        return Package(name=name, found=None, wanted=wanted, problem="not installed")
+    lower = re.search(r">=\s*([\d.]+)", wanted)
+    if lower and _numbers(found) < _numbers(lower[1]):
+        return Package(name=name, found=found, wanted=wanted, problem=f"{found} is not {wanted}")
+    return Package(name=name, found=found, wanted=wanted, problem=_import_problem(name))
+
+
+def _import_problem(name: str) -> str:
+    """Why a package that is installed does not import, or nothing."""
+    try:
+        importlib.import_module(MODULES.get(name.lower(), name.lower()))
+    except (ImportError, OSError) as error:
+        return f"does not import: {error}"
+    return ""
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    match = re.match(r"\d+(\.\d+)*", text)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()
+
+
+def _devices() -> tuple[tuple[str, ...], bool]:
+    """Names of the devices, and whether `--device auto` has bfloat16 in hardware."""
+    try:
+        import torch
+
+        from luna.run.device import bf16_is_native, choose_device
+
+        cuda = tuple(
+            f"cuda:{k} {torch.cuda.get_device_name(k)}" for k in range(torch.cuda.device_count())
+        )
+        return (*cuda, f"cpu {platform.machine()}"), bf16_is_native(choose_device("auto"))
+    except (ImportError, OSError, LunaError):
+        return (f"cpu {platform.machine()}",), False
+
+
+def _cores() -> int:
+    """Cores that this process may use, which a container may have limited."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _memory_gib() -> float | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def _free_gib(folder: Path) -> float:
+    return shutil.disk_usage(folder).free / GIB
+
+
+def _total_gib(folder: Path) -> float | None:
+    return shutil.disk_usage(folder).total / GIB if folder.is_dir() else None
