@@ -40,11 +40,11 @@ pip() { .venv/bin/python -m pip --disable-pip-version-check --no-input "$@"; }
 # A mirror or a folder that pip is configured with may hold the CPU build; PyPI does not.
 # Without --no-deps the CPU index would also serve torch's requirements, some of them old.
 install_cpu_torch() {
-    if pip install -q --no-deps "torch==$TORCH+cpu" 2>/dev/null; then
+    if pip install -qq --no-deps "torch==$TORCH+cpu" 2>/dev/null; then
         return
     fi
     say "torch $TORCH for CPU from $CPU_INDEX"
-    pip install -q --no-deps --index-url "$CPU_INDEX" "torch==$TORCH"
+    pip install -qq --no-deps --index-url "$CPU_INDEX" "torch==$TORCH"
 }
 
 kind=$(wanted_torch)
@@ -60,6 +60,6 @@ if [ "$kind" = cpu ]; then
     install_cpu_torch
 fi
 say "luna and its requirements, as pinned in constraints.txt"
-pip install -q -c constraints.txt -e '.[dev]'
+pip install -qq -c constraints.txt -e '.[dev]'
 .venv/bin/luna --version >&2
 printf '%s' "$stamp" > .venv/.luna-setup

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from luna.cli import options
+
 if TYPE_CHECKING:
     from luna.report.evaluation_tables import Section
     from luna.score.evaluation import Evaluation
@@ -39,6 +41,7 @@ def evaluate(
     seed: Annotated[int | None, typer.Option(help="Of the bootstrap.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier evaluation.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print metrics.json, no tables.")] = False,
+    debug: options.Debug = False,
 ) -> None:
     """Score detections as the LUNA16 challenge does, and say how sure the scores are.
 
@@ -55,13 +58,13 @@ def evaluate(
         excluded=excluded,
         versus=tuple(versus or ()),
     )
-    options: dict[str, Any] = {
+    chosen: dict[str, Any] = {
         "threshold": threshold,
         "fp_per_scan": fp_rate,
         "samples": samples,
         "seed": seed,
     }
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in chosen.items() if value is not None}
     config = replace(EvaluationConfig(), **given)
     evaluation = evaluate_detections(files, config, out, force=force)
     show(evaluation, out, as_json=json)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from luna.cli import options
+
 
 def phantom(
     out: Annotated[Path, typer.Argument(help="New folder; gets the layout of LUNA16.")],
@@ -15,6 +17,7 @@ def phantom(
     size: Annotated[int, typer.Option(help="Rows and columns of a slice.")] = 512,
     slab_mm: Annotated[float, typer.Option(help="Height of the scans; 0: whole lungs.")] = 0.0,
     processes: Annotated[int, typer.Option(help="Worker processes.")] = 1,
+    debug: options.Debug = False,
 ) -> None:
     """Write synthetic chest CTs whose every nodule is known."""
     from luna.data.phantom_cohort import write_cohort
