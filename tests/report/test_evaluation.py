@@ -14,15 +14,16 @@ from PIL import Image
 
 from luna.report.evaluation import (
     EvaluationFiles,
-    evaluate_detections,
     metrics_text,
-    score_files,
+    read_tables,
+    score_tables,
+    write_evaluation,
 )
 from luna.report.evaluation_basis import basis
 from luna.report.evaluation_lists import worst_cases
 from luna.report.evaluation_tables import sections
-from luna.run.errors import EnvironmentFault, InputError, UsageError
-from luna.score.evaluation import EvaluationConfig
+from luna.run.errors import InputError, UsageError
+from luna.score.evaluation import Evaluation, EvaluationConfig
 from luna.score.froc import GRID_FP_PER_SCAN
 
 CONFIG = EvaluationConfig(samples=100)
@@ -41,6 +42,17 @@ seriesuid,coordX,coordY,coordZ,diameter_mm,kind,malignant
 1.2,0,1,0,5,part,False
 1.2,90,0,0,7,<b>odd</b>,False
 """
+
+
+def score_files(files: EvaluationFiles, config: EvaluationConfig) -> Evaluation:
+    return score_tables(read_tables(files), config)
+
+
+def evaluate_detections(files: EvaluationFiles, config: EvaluationConfig, out: Path) -> Evaluation:
+    evaluation = score_files(files, config)
+    out.mkdir(parents=True)
+    write_evaluation(evaluation, out, files)
+    return evaluation
 
 
 def write_tables(tmp_path: Path) -> EvaluationFiles:
@@ -276,36 +288,11 @@ def test_metrics_are_strict_json(files):
         metrics_text({"bad": float("nan")})
 
 
-def test_an_earlier_evaluation_is_kept_unless_forced(files, out):
-    out.mkdir(parents=True)
-    page = out / "evaluation.html"
-    page.write_text("earlier")
-    with pytest.raises(UsageError, match="there is an evaluation already"):
-        evaluate_detections(files, CONFIG, out)
-    assert page.read_text() == "earlier"
-    evaluate_detections(files, CONFIG, out, force=True)
-    assert page.read_text() != "earlier"
-
-
-def test_a_folder_that_cannot_be_made_fails_before_reading(files, tmp_path):
-    (tmp_path / "file").write_text("")
-    files.detections[0].write_text("not a table")
-    with pytest.raises(EnvironmentFault, match="cannot write here"):
-        evaluate_detections(files, CONFIG, tmp_path / "file" / "evaluation")
-
-
-def test_bad_input_leaves_no_page(files, out):
-    files.detections[0].write_text(MARKS.replace("0.4", "nan"))
-    with pytest.raises(InputError, match="line 4: probability is not a finite number"):
-        evaluate_detections(files, CONFIG, out)
-    assert list(out.iterdir()) == []
-
-
-def test_a_cohort_without_nodules_has_no_sensitivity(files, out):
+def test_a_cohort_without_nodules_has_no_sensitivity(files):
     files.series.write_text("1.3\n")
     files.detections[0].write_text("seriesuid,coordX,coordY,coordZ,probability\n")
     with pytest.raises(InputError, match="none of the 1 scans has an annotated nodule"):
-        evaluate_detections(files, CONFIG, out)
+        score_files(files, CONFIG)
 
 
 @pytest.mark.parametrize(

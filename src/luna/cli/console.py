@@ -52,8 +52,11 @@ def print_lines(*lines: str) -> None:
         _rich(stderr=False).print(printable(line), soft_wrap=True)
 
 
-def print_table(header: Row, rows: Sequence[Row]) -> None:
-    """A table to stdout: ruled on a terminal, cells apart by tabs elsewhere."""
+def print_table(header: Row, rows: Sequence[Row], *, left: Sequence[bool] = ()) -> None:
+    """A table to stdout: ruled on a terminal, cells apart by tabs elsewhere.
+
+    `left` says which columns are aligned left; without it all stand right, as numbers do.
+    """
     console = _rich(stderr=False)
     if not console.is_terminal:
         for row in (header, *rows):
@@ -63,8 +66,9 @@ def print_table(header: Row, rows: Sequence[Row]) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD)
-    for name in header:
-        table.add_column(name, justify="right")
+    for name, is_left in zip(header, left or [False] * len(header), strict=True):
+        # Folded, not cut: series UIDs differ in their last digits.
+        table.add_column(name, justify="left" if is_left else "right", overflow="fold")
     for row in rows:
         table.add_row(*(printable(cell) for cell in row))
     console.print(table, markup=False)

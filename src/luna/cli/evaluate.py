@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from luna.cli import options
+from luna.cli.console import note, print_data, print_lines, print_table, warn
 
 if TYPE_CHECKING:
-    from luna.report.evaluation_tables import Section
+    from luna.report.evaluation import EvaluationTables
     from luna.score.evaluation import Evaluation
 
 
@@ -20,7 +20,9 @@ def evaluate(
         list[Path],
         typer.Option(help="Marks in LUNA16's format; repeat it to pool the folds of one system."),
     ],
-    annotations: Annotated[Path, typer.Option(help="Annotated nodules.")],
+    annotations: Annotated[
+        Path, typer.Option(help="Annotated nodules; may tell kind and malignancy.")
+    ],
     series: Annotated[Path, typer.Option(help="The scans that are scored, one UID a line.")],
     out: Annotated[Path, typer.Option(help="Folder for the tables, plots and page.")],
     excluded: Annotated[
@@ -29,28 +31,32 @@ def evaluate(
     versus: Annotated[
         list[Path] | None, typer.Option(help="Marks of a second system, for a paired test.")
     ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="Probability at which a mark is reported.")
-    ] = None,
-    fp_rate: Annotated[
-        float | None, typer.Option(help="False positives per scan to find a threshold for.")
-    ] = None,
-    samples: Annotated[
-        int | None, typer.Option(help="Bootstrap samples over scans; 0 for none.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the bootstrap.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an earlier evaluation.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print metrics.json, no tables.")] = False,
+    config: options.ConfigFile = None,
+    overrides: options.Overrides = None,
+    force: options.Force = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
     debug: options.Debug = False,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Score detections as the LUNA16 challenge does, and say how sure the scores are.
 
-    Example: luna evaluate --detections submission.csv --annotations annotations.csv
-    --excluded annotations_excluded.csv --series seriesuids.csv --out evaluation/
+    Prints tables and writes evaluation.html, metrics.json, froc.csv,
+    nodules.csv and the plots. Detections may be any system's.
+
+    Examples:
+
+      luna evaluate --detections submission.csv --annotations annotations.csv
+      --excluded annotations_excluded.csv --series seriesuids.csv --out evaluation/
+
+      luna evaluate … --versus other.csv --set threshold=0.3 --set samples=5000
     """
-    from luna.report.evaluation import EvaluationFiles, evaluate_detections
+    from luna.report.evaluation import EvaluationFiles, read_tables, score_tables, write_evaluation
+    from luna.run.config import load_config
+    from luna.run.record import claim_folder
     from luna.score.evaluation import EvaluationConfig
 
+    settings = load_config(EvaluationConfig, config, overrides or ())
     files = EvaluationFiles(
         detections=tuple(detections),
         annotations=annotations,
@@ -58,55 +64,36 @@ def evaluate(
         excluded=excluded,
         versus=tuple(versus or ()),
     )
-    chosen: dict[str, Any] = {
-        "threshold": threshold,
-        "fp_per_scan": fp_rate,
-        "samples": samples,
-        "seed": seed,
-    }
-    given = {name: value for name, value in chosen.items() if value is not None}
-    config = replace(EvaluationConfig(), **given)
-    evaluation = evaluate_detections(files, config, out, force=force)
-    show(evaluation, out, as_json=json)
+    claim_folder(out, force=force, dry_run=dry_run)
+    tables = read_tables(files)
+    if dry_run:
+        show_plan(tables, out)
+        return
+    evaluation = score_tables(tables, settings)
+    write_evaluation(evaluation, out, files)
+    show(evaluation, out, as_json=as_json)
+    note(f"page: {out / 'evaluation.html'}", quiet=quiet)
+
+
+def show_plan(tables: EvaluationTables, out: Path) -> None:
+    """What a dry run found out."""
+    print_lines(
+        f"would score {len(tables.marks)} marks against {len(tables.nodules)} nodules "
+        f"of {len(tables.cohort)} scans, with {len(tables.excluded)} excluded findings",
+        f"and write an evaluation to {out}",
+    )
 
 
 def show(evaluation: Evaluation, out: Path, *, as_json: bool) -> None:
-    """Print the tables, or metrics.json, to stdout; warnings and where it lies to stderr."""
+    """The warnings, and the tables or metrics.json."""
     from luna.report.evaluation_tables import sections
 
     for warning in evaluation.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        warn(warning)
     if as_json:
-        typer.echo((out / "metrics.json").read_text(), nl=False)
-    else:
-        print_sections(sections(evaluation))
-    typer.echo(f"written to {out}", err=True)
-
-
-def print_sections(tables: tuple[Section, ...]) -> None:
-    """Tables with rules on a terminal; elsewhere plain lines, cells apart by tabs."""
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
-    for section in tables:
-        if console.is_terminal:
-            console.print(_rich_table(section))
-            console.print(section.basis, style="dim")
-            console.print()
-        else:
-            lines = [section.title, *("\t".join(row) for row in (section.header, *section.rows))]
-            typer.echo("\n".join([*lines, section.basis, ""]))
-
-
-def _rich_table(section: Section) -> object:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text(section.title, style="bold"), title_justify="left", box=box.SIMPLE)
-    for name, left in zip(section.header, section.left, strict=True):
-        # Folded, not cut: series UIDs differ in their last digits.
-        table.add_column(Text(name), justify="left" if left else "right", overflow="fold")
-    for row in section.rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
+        print_data((out / "metrics.json").read_text(encoding="utf-8"))
+        return
+    for section in sections(evaluation):
+        print_lines(section.title)
+        print_table(section.header, section.rows, left=section.left)
+        print_lines(section.basis, "")

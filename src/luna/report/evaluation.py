@@ -6,7 +6,6 @@ import base64
 import csv
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -21,13 +20,14 @@ from luna.report.evaluation_lists import worst_cases
 from luna.report.evaluation_metrics import Json, metrics
 from luna.report.evaluation_plots import plots
 from luna.report.evaluation_tables import sections
-from luna.run.errors import UsageError
-from luna.run.record import replace_file, write_fault
+from luna.run.record import replace_file
 from luna.score.evaluation import Evaluation, EvaluationConfig, score_detections
 from luna.score.froc import GRID_FP_PER_SCAN, operating_point
 from luna.score.marks import (
     NO_FINDINGS,
+    Cohort,
     Marks,
+    Nodules,
     pool_marks,
     read_cohort,
     read_excluded,
@@ -69,51 +69,49 @@ class EvaluationFiles:
             yield "excluded", self.excluded
 
 
-def evaluate_detections(
-    files: EvaluationFiles, config: EvaluationConfig, out: Path, *, force: bool = False
-) -> Evaluation:
-    """Score the files and write the evaluation to the folder `out`.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationTables:
+    """The files, read: all that `score_detections` needs."""
 
-    Raises InputError naming file and line of bad input, UsageError when `out` already holds
-    an evaluation and `force` is not given, EnvironmentFault when it cannot be written; the
-    last two before anything is computed.
+    cohort: Cohort
+    marks: Marks
+    nodules: Nodules
+    excluded: Nodules
+    versus: Marks | None
+    folds: int
+
+
+def read_tables(files: EvaluationFiles) -> EvaluationTables:
+    """Read and check every file; several files of one system are pooled as folds.
+
+    Raises InputError naming file and line.
     """
-    prepare_folder(out, force=force)
-    evaluation = score_files(files, config)
-    write_evaluation(evaluation, out, files)
-    return evaluation
-
-
-def score_files(files: EvaluationFiles, config: EvaluationConfig) -> Evaluation:
-    """Read and score; several files of one system are pooled as the challenge pools folds."""
     cohort = read_cohort(files.series)
 
     def pooled(paths: Sequence[Path]) -> Marks:
         return pool_marks([read_marks(path, cohort) for path in paths], paths, cohort)
 
-    return score_detections(
-        cohort,
-        pooled(files.detections),
-        read_nodules(files.annotations, cohort),
-        NO_FINDINGS if files.excluded is None else read_excluded(files.excluded, cohort),
-        config=config,
+    return EvaluationTables(
+        cohort=cohort,
+        marks=pooled(files.detections),
+        nodules=read_nodules(files.annotations, cohort),
+        excluded=NO_FINDINGS if files.excluded is None else read_excluded(files.excluded, cohort),
         versus=pooled(files.versus) if files.versus else None,
         folds=len(files.detections),
     )
 
 
-def prepare_folder(out: Path, *, force: bool) -> None:
-    """Make the folder and see that it can be written; refuse one with an evaluation in it."""
-    if not force and (out / PAGE).exists():
-        raise UsageError(
-            "there is an evaluation already", file=out, hint="choose another --out, or add --force"
-        )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise write_fault(out, error) from error
+def score_tables(tables: EvaluationTables, config: EvaluationConfig) -> Evaluation:
+    """Score what was read; raises InputError when the scans hold no nodule."""
+    return score_detections(
+        tables.cohort,
+        tables.marks,
+        tables.nodules,
+        tables.excluded,
+        config=config,
+        versus=tables.versus,
+        folds=tables.folds,
+    )
 
 
 def write_evaluation(evaluation: Evaluation, out: Path, files: EvaluationFiles) -> None:

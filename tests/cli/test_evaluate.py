@@ -1,0 +1,67 @@
+"""`luna evaluate` as a user calls it."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def evaluate(luna, tmp_path):
+    """Run the command on one hit and one false mark of three scans."""
+    head = "seriesuid,coordX,coordY,coordZ,"
+    (tmp_path / "marks.csv").write_text(head + "probability\n1.1,0,0,0,0.9\n1.2,5,5,5,0.3\n")
+    (tmp_path / "nodules.csv").write_text(head + "diameter_mm\n1.1,1,0,0,8\n")
+    (tmp_path / "series.csv").write_text("1.1\n1.2\n1.3\n")
+    given = ["--annotations", tmp_path / "nodules.csv", "--series", tmp_path / "series.csv"]
+    given += ["--detections", tmp_path / "marks.csv", "--out", tmp_path / "out"]
+    return lambda *more: luna("evaluate", *given, "--set", "samples=100", *more)
+
+
+def test_tables_go_to_stdout_and_warnings_to_stderr(evaluate, tmp_path):
+    outcome = evaluate()
+    assert outcome.code == 0
+    assert "sensitivity\t1.000\t1.000" in outcome.out
+    assert "3 scans, 1 with nodules; 1 nodule;" in outcome.out
+    assert "warning: 1 of 3 scans have no result" in outcome.err
+    assert "warning" not in outcome.out
+    assert (tmp_path / "out" / "evaluation.html").is_file()
+
+
+def test_json_prints_the_metrics_and_nothing_else(evaluate, tmp_path):
+    outcome = evaluate("--json", "--set", "threshold=0.2", "--set", "seed=7")
+    found = json.loads(outcome.out)
+    assert found == json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert found["config"] == {"threshold": 0.2, "fp_per_scan": 1.0, "samples": 100, "seed": 7}
+
+
+def test_a_dry_run_reads_everything_and_writes_nothing(evaluate, tmp_path):
+    outcome = evaluate("--dry-run")
+    assert "would score 2 marks against 1 nodules of 3 scans" in outcome.out
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_input_names_file_and_line_and_leaves_no_page(evaluate, tmp_path):
+    (tmp_path / "marks.csv").write_text("seriesuid,coordX,coordY,coordZ,probability\n1.1,0,0,0,x\n")
+    outcome = evaluate()
+    assert outcome.code == 3
+    assert "marks.csv: line 2: probability is not a finite number ('x')" in outcome.err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_earlier_evaluation_is_kept_unless_forced(evaluate, tmp_path):
+    (tmp_path / "out").mkdir()
+    page = tmp_path / "out" / "evaluation.html"
+    page.write_text("earlier")
+    assert evaluate().code == 2
+    assert page.read_text() == "earlier"
+    assert evaluate("--force").code == 0
+    assert page.read_text() != "earlier"
+
+
+def test_a_folder_that_cannot_be_made_fails_before_reading(evaluate, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    (tmp_path / "marks.csv").write_text("not a table")
+    assert evaluate().code == 2
+    outcome = evaluate("--out", tmp_path / "out" / "below")
+    assert outcome.code == 4
+    assert "cannot write here" in outcome.err
