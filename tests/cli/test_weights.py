@@ -1,0 +1,78 @@
+"""`luna weights` on the book's checkpoints and on files that are none."""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Luna = Callable[..., Any]
+
+SEGMENTER = "seg_2020-01-26_19.45.12_w4d3c1-bal_1_nodupe-label_pos-d1_fn8-adam"
+
+
+class Planted:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.shared_data
+def test_a_folder_of_checkpoints_is_imported(luna: Luna, book_models: Path, tmp_path: Path) -> None:
+    outcome = luna("weights", "import", book_models, "--out", tmp_path)
+    assert outcome.code == 0
+    folders = [Path(line) for line in outcome.out.splitlines()]
+    assert folders == sorted(path for path in tmp_path.iterdir())
+    assert len(folders) == 2
+    assert outcome.err.count("left out:") == 3
+    assert "convAndPool_seq classifier" in outcome.err
+    again = luna("weights", "import", book_models, "--out", tmp_path)
+    assert again.code == 2
+    assert "already holds files" in again.err
+    assert luna("weights", "import", book_models, "--out", tmp_path, "--force").code == 0
+
+
+@pytest.mark.shared_data
+def test_info_prints_the_card(luna: Luna, book_models: Path, tmp_path: Path) -> None:
+    path = book_models / f"{SEGMENTER}.best.state"
+    assert luna("weights", "import", path, "--out", tmp_path, "--quiet").err == ""
+    facts = json.loads(luna("weights", "info", tmp_path / SEGMENTER, "--json").out)
+    assert (facts["role"], facts["architecture"], facts["parameters"]) == (
+        "segmentation",
+        "unet",
+        118271,
+    )
+    assert "role: segmentation\n" in luna("weights", "info", tmp_path / SEGMENTER).out
+    weights = tmp_path / SEGMENTER / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    outcome = luna("weights", "info", tmp_path / SEGMENTER)
+    assert (outcome.code, outcome.out) == (6, "")
+    assert "SHA-256 differs" in outcome.err
+
+
+@pytest.mark.shared_data
+def test_a_role_is_for_one_file(luna: Luna, book_models: Path, tmp_path: Path) -> None:
+    outcome = luna("weights", "import", book_models, "--out", tmp_path, "--role", "nodule")
+    assert outcome.code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_checkpoint_is_not_trusted(luna: Luna, tmp_path: Path) -> None:
+    evil = tmp_path / "evil.state"
+    evil.write_bytes(pickle.dumps({"model_state": Planted(tmp_path / "executed")}))
+    outcome = luna("weights", "import", evil, "--out", tmp_path / "out")
+    assert (outcome.code, outcome.out) == (6, "")
+    assert "nothing in it was executed" in outcome.err
+    assert not (tmp_path / "executed").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_not_there_is_a_usage_error(luna: Luna, tmp_path: Path) -> None:
+    assert luna("weights", "import", tmp_path / "a", "--out", tmp_path / "out").code == 2
+    assert luna("weights", "info", tmp_path / "a").code == 6
