@@ -38,7 +38,7 @@ def test_anatomy_has_the_attenuation_of_its_tissues(phantoms):
         middle = hu[len(hu) // 2]
         lung = (middle > -950) & (middle < -700)
         assert 0.1 < lung.mean() < 0.6
-        assert -900 < np.median(middle[lung]) < -800
+        assert -920 < np.median(middle[lung]) < -820
         assert ((middle > 0) & (middle < 100)).mean() > 0.08
         assert (hu > 300).any()
         assert hu.min() >= -2048

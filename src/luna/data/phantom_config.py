@@ -41,7 +41,7 @@ class PhantomConfig:
     """Half the inner depth of the rib cage, front to back."""
     fat_mm: Range = (5.0, 30.0)
     """Thickness of the fat under the skin."""
-    lung_hu: Range = (-915.0, -865.0)
+    lung_hu: Range = (-905.0, -850.0)
     """Mean attenuation of the parenchyma between the vessels."""
     terminals_per_ml: Range = (1.2, 2.0)
     """Vessel ends per millilitre of lung, for arteries and for veins each."""

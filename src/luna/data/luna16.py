@@ -1,0 +1,174 @@
+"""A LUNA16 folder as it is downloaded: scans in subsets, annotations, candidates.
+
+    subset0 … subset9/*.mhd         the scans; any part of them may be there
+    annotations.csv                 nodules: centre in LPS mm, diameter
+    candidates_V2.csv               places to look at (candidates.csv where it is alone)
+    annotations_with_malignancy.csv optional: the readers' verdicts, joined by place
+    seriesuids.csv                  optional: the full list of series
+    patients.csv                    optional: columns seriesuid, patient
+
+A damaged table is refused, with the lines. What also happens in sound ones is skipped and
+becomes a Notice: duplicates, diameters of 0 or less, rows of scans that are not there,
+positive candidates without a nodule, negative ones inside a nodule, and (`drop_outside`)
+places off their volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from luna.data.luna16_rows import (
+    XYZ,
+    CandidateTable,
+    Nodules,
+    read_candidates,
+    read_malignancy,
+    read_nodules,
+    rows_of,
+)
+from luna.data.tables import Notice, Table, read_table
+from luna.run.errors import InputError
+
+ANNOTATIONS = "annotations.csv"
+MALIGNANCY = "annotations_with_malignancy.csv"
+CANDIDATES = "candidates_V2.csv"
+OLD_CANDIDATES = "candidates.csv"
+SERIES = "seriesuids.csv"
+PATIENTS = "patients.csv"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Luna16:
+    """The scans that are there, and what is known of them.
+
+    `series` is the full list of series UIDs, sorted, whether on disk or not; `files` and
+    `fold_of` have those on disk. Nodules and candidates are of scans on disk only.
+    """
+
+    root: Path
+    series: tuple[str, ...]
+    files: Mapping[str, Path]
+    fold_of: Mapping[str, int]
+    patient_of: Mapping[str, str]
+    nodules: Nodules
+    candidates: CandidateTable
+    notices: tuple[Notice, ...]
+
+    def nodules_of(self, uid: str) -> slice:
+        """The rows of `nodules` that belong to a series."""
+        return rows_of(self.nodules.series, self.series.index(uid))
+
+    def candidates_of(self, uid: str) -> slice:
+        """The rows of `candidates` that belong to a series."""
+        return rows_of(self.candidates.series, self.series.index(uid))
+
+
+def read_luna16(root: Path) -> Luna16:
+    """Read the tables and find the scans of a LUNA16 folder; no scan is opened.
+
+    Raises InputError when there is no scan, a series lies in two subsets, a table is
+    missing or damaged, or a candidate's series is not in the full list.
+    """
+    files, fold_of = _find_scans(root)
+    annotations = read_table(root / ANNOTATIONS, ("seriesuid", *XYZ, "diameter_mm"))
+    candidates, notices = _candidate_table(root)
+    series = _full_list(root, files, annotations, candidates)
+    number = {uid: k for k, uid in enumerate(series)}
+    present = np.array([uid in files for uid in series])
+    nodules, seen = read_nodules(annotations, number, present)
+    notices += seen
+    malignant, seen = read_malignancy(root / MALIGNANCY, number, present, nodules)
+    nodules = replace(nodules, malignant=malignant)
+    notices += seen
+    marks, seen = read_candidates(candidates, number, present, nodules)
+    return Luna16(
+        root=root,
+        series=series,
+        files=files,
+        fold_of=fold_of,
+        patient_of=_patients(root / PATIENTS),
+        nodules=nodules,
+        candidates=marks,
+        notices=notices + seen,
+    )
+
+
+def _find_scans(root: Path) -> tuple[dict[str, Path], dict[str, int]]:
+    files: dict[str, Path] = {}
+    fold_of: dict[str, int] = {}
+    for path in sorted(root.glob("subset[0-9]/*.mhd")):
+        uid = path.stem
+        if uid in files:
+            raise InputError(
+                "this series lies in two subsets",
+                file=path,
+                why=f"also {files[uid]}",
+                hint="remove one: a series in two folds would train and test at once",
+            )
+        files[uid] = path
+        fold_of[uid] = int(path.parent.name[-1])
+    if not files:
+        raise InputError(
+            "no scans here",
+            file=root,
+            why="no subset0 … subset9 with .mhd files",
+            hint="unpack the LUNA16 subsets, or make a cohort with `luna phantom`",
+        )
+    return files, fold_of
+
+
+def _candidate_table(root: Path) -> tuple[Table, tuple[Notice, ...]]:
+    columns = ("seriesuid", *XYZ, "class")
+    path = root / CANDIDATES
+    if path.exists() or not (root / OLD_CANDIDATES).exists():
+        return read_table(path, columns), ()
+    old = Notice(
+        what="old candidates in use; the challenge replaced them by candidates_V2.csv",
+        file=OLD_CANDIDATES,
+        count=1,
+        lines=(1,),
+    )
+    return read_table(root / OLD_CANDIDATES, columns), (old,)
+
+
+def _full_list(
+    root: Path, files: Mapping[str, Path], annotations: Table, candidates: Table
+) -> tuple[str, ...]:
+    """seriesuids.csv where it is, else every series that a table or a file names."""
+    named = set(annotations.text("seriesuid")) | set(candidates.text("seriesuid")) | set(files)
+    path = root / SERIES
+    if not path.exists():
+        return tuple(sorted(named))
+    try:
+        listed = {line.strip() for line in path.read_text(encoding="utf-8").splitlines()}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError("cannot read this table", file=path, why=str(error)) from error
+    listed -= {"", "seriesuid"}
+    unlisted = sorted(named - listed)
+    if unlisted:
+        raise InputError(
+            f"{len(unlisted)} series are not in the full list",
+            file=path,
+            why=_where_named(unlisted[0], (annotations, candidates)),
+            hint="the list and the tables are of different versions; download both again",
+        )
+    return tuple(sorted(listed))
+
+
+def _where_named(uid: str, tables: tuple[Table, ...]) -> str:
+    for table in tables:
+        lines = table.line[table.text("seriesuid") == uid]
+        if len(lines):
+            return f"{uid} is in {table.path.name}, line {lines[0]}"
+    return f"{uid} is on disk"
+
+
+def _patients(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    table = read_table(path, ("seriesuid", "patient"))
+    return dict(zip(table.text("seriesuid"), table.text("patient"), strict=True))

@@ -1,0 +1,182 @@
+"""Nodules and candidates of LUNA16: columns checked, cleared of repeats, joined by place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from luna.ct.geometry import FloatArray
+from luna.data.tables import Notice, Table, notice, read_table
+
+XYZ = ("coordX", "coordY", "coordZ")
+
+SAME_PLACE_MM = 0.5
+"""Two tables print one nodule's centre with different rounding, far below this."""
+
+SERIES_APART_MM = 1e6
+"""Series are laid out this far apart to search all of them in one tree."""
+
+UNKNOWN = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Nodules:
+    """N annotated nodules, sorted by series.
+
+    `series`: (N,) index into `Luna16.series`; `center_xyz`: (N, 3) LPS mm; `diameter_mm`:
+    (N,), all positive; `malignant`: (N,) int8, 1, 0 or -1 for unknown; `line` in the table.
+    """
+
+    series: NDArray[np.int64]
+    center_xyz: FloatArray
+    diameter_mm: FloatArray
+    malignant: NDArray[np.int8]
+    line: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class CandidateTable:
+    """M candidates, sorted by series.
+
+    `nodule`: (M,) index into Nodules of the nodule a positive candidate marks, -1 for
+    negative ones. The other columns are as in Nodules.
+    """
+
+    series: NDArray[np.int64]
+    center_xyz: FloatArray
+    nodule: NDArray[np.int64]
+    line: NDArray[np.int64]
+
+    @property
+    def is_nodule(self) -> NDArray[np.bool_]:
+        """(M,) whether the candidate marks a nodule."""
+        return self.nodule >= 0
+
+
+def _series_numbers(table: Table, number: Mapping[str, int]) -> NDArray[np.int64]:
+    """Each row's index into the full list; UNKNOWN for a series that is not in it."""
+    uids = table.text("seriesuid")
+    return np.fromiter((number.get(uid, UNKNOWN) for uid in uids), dtype=np.int64, count=len(uids))
+
+
+def read_nodules(
+    table: Table, number: Mapping[str, int], present: NDArray[np.bool_]
+) -> tuple[Nodules, tuple[Notice, ...]]:
+    """The nodules of annotations.csv, malignancy unknown, of scans that are present.
+
+    `number` maps a UID to its index in the full list, `present` (S,) tells what is on disk.
+    """
+    series = _series_numbers(table, number)
+    center = table.numbers(*XYZ)
+    diameter = table.numbers("diameter_mm")[:, 0]
+    here = present[series]
+    sized = diameter > 0
+    single = ~_repeated(series, center)
+    notices = notice("annotations of scans that are not on disk", table.path, table.line[~here])
+    notices += notice("annotations without a diameter", table.path, table.line[here & ~sized])
+    again = here & sized & ~single
+    notices += notice("annotations that repeat another", table.path, table.line[again])
+    unknown = np.full(len(series), UNKNOWN, dtype=np.int8)
+    every = Nodules(series, center, diameter, unknown, table.line)
+    order = np.argsort(series, kind="stable")
+    return pick_nodules(every, order[(here & sized & single)[order]]), notices
+
+
+def read_malignancy(
+    path: Path, number: Mapping[str, int], present: NDArray[np.bool_], nodules: Nodules
+) -> tuple[NDArray[np.int8], tuple[Notice, ...]]:
+    """Malignancy (N,) as 1, 0 or UNKNOWN, taken from the row at a nodule's own place."""
+    malignant = nodules.malignant.copy()
+    if not path.exists():
+        return malignant, ()
+    table = read_table(path, ("seriesuid", *XYZ, "mal_bool"))
+    series = _series_numbers(table, number)
+    verdict = table.flags("mal_bool", {"True": True, "False": False})
+    center = table.numbers(*XYZ)
+    # A row of a scan that is not on disk has no nodule to be joined to, and says nothing.
+    here = (series >= 0) & present[series]
+    to, _ = _nearest(series[here], center[here], nodules, np.full(len(nodules.line), SAME_PLACE_MM))
+    joined = to >= 0
+    malignant[to[joined]] = verdict[here][joined]
+    lost = table.line[here][~joined]
+    return malignant, notice("verdicts on no annotated nodule", path, lost)
+
+
+def read_candidates(
+    table: Table, number: Mapping[str, int], present: NDArray[np.bool_], nodules: Nodules
+) -> tuple[CandidateTable, tuple[Notice, ...]]:
+    """The candidates of scans that are present, positive ones joined to their nodule."""
+    series = _series_numbers(table, number)
+    center = table.numbers(*XYZ)
+    positive = table.flags("class", {"0": False, "1": True})
+    here = present[series]
+    # Positive rows first, so that of two rows that differ in class only the positive stays.
+    first = np.argsort(~positive, kind="stable")
+    repeated = np.zeros(len(series), dtype=bool)
+    repeated[first] = _repeated(series[first], center[first])
+    nodule, _ = _nearest(series, center, nodules, nodules.diameter_mm / 2)
+    orphan = here & ~repeated & positive & (nodule < 0)
+    inner = here & ~repeated & ~positive & (nodule >= 0)
+    notices = notice("candidates of scans that are not on disk", table.path, table.line[~here])
+    notices += notice("candidates that repeat another", table.path, table.line[here & repeated])
+    notices += notice("positive candidates in no annotated nodule", table.path, table.line[orphan])
+    notices += notice("negative candidates inside a nodule", table.path, table.line[inner])
+    keep = here & ~repeated & ~orphan & ~inner
+    order = np.argsort(series, kind="stable")
+    every = CandidateTable(series, center, np.where(positive, nodule, -1), table.line)
+    return pick_candidates(every, order[keep[order]]), notices
+
+
+def _repeated(series: NDArray[np.int64], center: FloatArray) -> NDArray[np.bool_]:
+    """Which rows have the series and the place of an earlier one."""
+    keys = np.column_stack([series.astype(np.float64), center])
+    order = np.lexsort(keys.T)  # stable: equal rows stay in the order of the file
+    same = np.zeros(len(keys), dtype=bool)
+    if len(keys):
+        same[order[1:]] = (keys[order[1:]] == keys[order[:-1]]).all(axis=1)
+    return same
+
+
+def _nearest(
+    series: NDArray[np.int64], center: FloatArray, nodules: Nodules, within_mm: FloatArray
+) -> tuple[NDArray[np.int64], FloatArray]:
+    """Index of the nearest nodule of the same series, -1 where none is near, and its distance.
+
+    `within_mm` (N,) is how near each nodule wants it.
+    """
+    if not len(nodules.series) or not len(series):
+        return np.full(len(series), -1, dtype=np.int64), np.full(len(series), np.inf)
+    apart = np.array([SERIES_APART_MM])
+    tree = cKDTree(np.column_stack([nodules.center_xyz, nodules.series[:, None] * apart]))
+    reach = float(within_mm.max())
+    gap, to = tree.query(
+        np.column_stack([center, series[:, None] * apart]), distance_upper_bound=reach + 1e-9
+    )
+    to = np.where(np.isfinite(gap), to, 0)
+    near = gap <= within_mm[to]
+    return np.where(near, to, -1).astype(np.int64), np.asarray(gap, dtype=np.float64)
+
+
+def rows_of(series: NDArray[np.int64], number: int) -> slice:
+    """The rows of a sorted column that hold `number`."""
+    low, high = np.searchsorted(series, [number, number + 1])
+    return slice(int(low), int(high))
+
+
+def pick_nodules(n: Nodules, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Nodules:
+    """Some rows, in the order given."""
+    return Nodules(
+        n.series[rows], n.center_xyz[rows], n.diameter_mm[rows], n.malignant[rows], n.line[rows]
+    )
+
+
+def pick_candidates(
+    c: CandidateTable, rows: NDArray[np.int64] | NDArray[np.bool_]
+) -> CandidateTable:
+    """Some rows, in the order given."""
+    return CandidateTable(c.series[rows], c.center_xyz[rows], c.nodule[rows], c.line[rows])

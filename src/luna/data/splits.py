@@ -1,0 +1,94 @@
+"""Which series train, which choose the best epoch, which are kept for the test.
+
+A split depends on the full list of series alone, never on which of them are on disk, so it
+stays the same while a download grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from luna.run.errors import UsageError
+
+SplitMethod = Literal["stride", "folds"]
+
+FOLDS = 10
+"""LUNA16's subsets."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitConfig:
+    """How series are divided. Raises UsageError for numbers out of range."""
+
+    method: SplitMethod = "stride"
+    """`stride`: every N-th series validates, as in the book. `folds`: LUNA16's subsets."""
+    stride: int = 10
+    """Every how many series, in the order of their UIDs, one goes to validation."""
+    test_fold: int = 9
+    """The subset kept for the test; read by `folds` only."""
+
+    def __post_init__(self) -> None:
+        if self.stride < 2:
+            raise UsageError(f"stride is {self.stride}, must be at least 2")
+        if not 0 <= self.test_fold < FOLDS:
+            raise UsageError(f"test_fold is {self.test_fold}, not between 0 and {FOLDS - 1}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split:
+    """Series UIDs, sorted; no series and no known patient is in two of the parts.
+
+    `left_out` are series that would train but share a patient with the test.
+    """
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def make_split(
+    series: Iterable[str],
+    config: SplitConfig,
+    fold_of: Mapping[str, int] | None = None,
+    patient_of: Mapping[str, str] | None = None,
+) -> Split:
+    """Divide the full list of series.
+
+    `fold_of` gives the subset of a series where it is known; with `folds`, series without
+    one are in no part. `patient_of` keeps series of one patient together: they follow the
+    patient's first series, in the order of UIDs.
+
+    >>> make_split("abcdef", SplitConfig(stride=3))
+    Split(train=('b', 'c', 'e', 'f'), validation=('a', 'd'), test=(), left_out=())
+    """
+    ordered = sorted(set(series))
+    patients = patient_of or {}
+    validating = _validating(ordered, config.stride, patients)
+    if config.method == "stride":
+        return Split(
+            train=tuple(uid for uid in ordered if uid not in validating),
+            validation=tuple(uid for uid in ordered if uid in validating),
+        )
+    folds = fold_of or {}
+    known = [uid for uid in ordered if uid in folds]
+    test = [uid for uid in known if folds[uid] == config.test_fold]
+    tested = {patients.get(uid, uid) for uid in test}
+    rest = [uid for uid in known if folds[uid] != config.test_fold]
+    clear = [uid for uid in rest if patients.get(uid, uid) not in tested]
+    return Split(
+        train=tuple(uid for uid in clear if uid not in validating),
+        validation=tuple(uid for uid in clear if uid in validating),
+        test=tuple(test),
+        left_out=tuple(uid for uid in rest if patients.get(uid, uid) in tested),
+    )
+
+
+def _validating(ordered: list[str], stride: int, patients: Mapping[str, str]) -> set[str]:
+    """The series whose patient's first series stands at a multiple of the stride."""
+    first: dict[str, int] = {}
+    for rank, uid in enumerate(ordered):
+        first.setdefault(patients.get(uid, uid), rank)
+    return {uid for uid in ordered if first[patients.get(uid, uid)] % stride == 0}

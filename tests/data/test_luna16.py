@@ -1,0 +1,211 @@
+"""LUNA16 folders: sound, partial, odd and damaged."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from luna.data.luna16 import read_luna16
+from luna.data.luna16_places import drop_outside, read_grid
+from luna.data.phantom_cohort import write_cohort
+from luna.data.phantom_config import PhantomConfig
+from luna.run.errors import InputError
+
+HEAD = "seriesuid,coordX,coordY,coordZ"
+
+
+def folder(
+    root: Path,
+    *,
+    scans=("subset0/a", "subset1/b", "subset3/c"),
+    annotations=("a,0,0,0,10", "b,5,5,5,6"),
+    candidates=("a,1,0,0,1", "a,50,0,0,0", "b,5,5,5,1", "c,9,9,9,0"),
+    name="candidates_V2.csv",
+    **more: str,
+) -> Path:
+    for scan in scans:
+        path = root / f"{scan}.mhd"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    write(root / "annotations.csv", f"{HEAD},diameter_mm", annotations)
+    write(root / name, f"{HEAD},class", candidates)
+    for stem, text in more.items():
+        (root / f"{stem}.csv").write_text(text)
+    return root
+
+
+def write(path: Path, head: str, rows) -> None:
+    path.write_text("\n".join([head, *rows]) + "\n")
+
+
+def said(data) -> list[str]:
+    return [str(n) for n in data.notices]
+
+
+def test_a_sound_folder(tmp_path):
+    data = read_luna16(folder(tmp_path))
+    assert data.series == ("a", "b", "c")
+    assert data.fold_of == {"a": 0, "b": 1, "c": 3}
+    assert data.notices == ()
+    assert data.nodules.diameter_mm.tolist() == [10, 6]
+    assert data.candidates.nodule.tolist() == [0, -1, 1, -1]
+    assert data.candidates.line.tolist() == [2, 3, 4, 5]
+    assert data.candidates_of("a") == slice(0, 2)
+    assert data.nodules_of("c") == slice(2, 2)
+
+
+def test_any_part_of_the_scans_may_be_there(tmp_path):
+    data = read_luna16(folder(tmp_path, scans=("subset1/b",)))
+    assert data.series == ("a", "b", "c")
+    assert data.nodules.diameter_mm.tolist() == [6]
+    assert data.candidates.nodule.tolist() == [0]
+    assert said(data) == [
+        "annotations.csv: 1 annotations of scans that are not on disk (line 2)",
+        "candidates_V2.csv: 3 candidates of scans that are not on disk (lines 2, 3 and 5)",
+    ]
+
+
+def test_old_candidates_are_read_when_alone_and_said(tmp_path):
+    data = read_luna16(folder(tmp_path, name="candidates.csv"))
+    assert len(data.candidates.line) == 4
+    assert "candidates_V2.csv" in said(data)[0]
+
+
+def test_new_candidates_win(tmp_path):
+    folder(tmp_path, name="candidates.csv", candidates=("a,0,0,0,1",))
+    data = read_luna16(folder(tmp_path))
+    assert len(data.candidates.line) == 4
+    assert data.notices == ()
+
+
+def test_odd_rows_are_skipped_and_named(tmp_path):
+    data = read_luna16(
+        folder(
+            tmp_path,
+            annotations=("b,5,5,5,6", "a,0,0,0,10", "a,0,0,0,10", "a,90,0,0,0", "a,91,0,0,-1"),
+            candidates=(
+                "a,50,0,0,0",
+                "a,50,0,0,0",
+                "a,4,0,0,0",  # inside the nodule of a
+                "a,0,1,0,1",
+                "a,0,2,0,1",
+                "a,60,0,0,1",  # in no nodule
+                "b,5,5,6,0",
+                "b,5,5,6,1",  # the same place as positive: that one stays
+            ),
+        )
+    )
+    assert said(data) == [
+        "annotations.csv: 2 annotations without a diameter (lines 5 and 6)",
+        "annotations.csv: 1 annotations that repeat another (line 4)",
+        "candidates_V2.csv: 2 candidates that repeat another (lines 3 and 8)",
+        "candidates_V2.csv: 1 positive candidates in no annotated nodule (line 7)",
+        "candidates_V2.csv: 1 negative candidates inside a nodule (line 4)",
+    ]
+    assert data.nodules.diameter_mm.tolist() == [10, 6]
+    assert data.candidates.nodule.tolist() == [-1, 0, 0, 1]  # two marks joined to one nodule
+
+
+def test_unknown_malignancy_stays_a_nodule(tmp_path):
+    verdicts = f"{HEAD},diameter_mm,mal_bool\na,0.0000001,0,0,10,True\nz,1,1,1,5,False\n"
+    data = read_luna16(folder(tmp_path, annotations_with_malignancy=verdicts))
+    assert data.nodules.malignant.tolist() == [1, -1]
+    verdicts = f"{HEAD},diameter_mm,mal_bool\nb,5,5,5,6,False\na,3,0,0,10,True\n"
+    data = read_luna16(folder(tmp_path, annotations_with_malignancy=verdicts))
+    assert data.nodules.malignant.tolist() == [-1, 0]
+    assert said(data) == [
+        "annotations_with_malignancy.csv: 1 verdicts on no annotated nodule (line 3)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"annotations": ("a,0,0,0,10", "b,5,x,5,6")}, "coordY that cannot be read.*line 3"),
+        ({"annotations": ("a,0,0,nan,10",)}, "no finite number.*line 2"),
+        ({"annotations": ("a,0,0,0",)}, "do not have 5 fields.*line 2"),
+        ({"candidates": ("a,0,0,0,1", "", "a,0,0,0,2", "a,0,0,0,yes")}, "class.*lines 4 and 5"),
+        ({"candidates": (",0,0,0,1",)}, "no seriesuid.*line 2"),
+        ({"seriesuids": "a\nb\n"}, "1 series are not in the full list.*candidates_V2.csv, line 5"),
+        ({"scans": ()}, "no scans here"),
+        ({"scans": ("subset0/a", "subset4/a")}, "two subsets"),
+        ({"patients": "seriesuid\na\n"}, "no column 'patient'"),
+    ],
+)
+def test_damaged_folders_are_refused_by_line(tmp_path, change, message):
+    with pytest.raises(InputError, match=message):
+        read_luna16(folder(tmp_path, **change))
+
+
+def test_a_missing_or_binary_table_is_refused(tmp_path):
+    folder(tmp_path)
+    (tmp_path / "annotations.csv").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(InputError, match="cannot read this table"):
+        read_luna16(tmp_path)
+    (tmp_path / "annotations.csv").unlink()
+    with pytest.raises(InputError, match="cannot read this table"):
+        read_luna16(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    out = tmp_path_factory.mktemp("cohort")
+    config = PhantomConfig(size=64, slab_mm=36, slice_mm=(2.5, 2.5), without_nodules=0)
+    write_cohort(out, 3, 4, config)
+    return out
+
+
+def test_a_phantom_cohort_reads_without_a_notice(cohort):
+    data = read_luna16(cohort)
+    grids = {uid: read_grid(path) for uid, path in data.files.items()}
+    data = drop_outside(data, grids)
+    assert data.notices == ()
+    assert len(data.nodules.line) >= 3
+    assert (data.nodules.malignant >= 0).all()
+    assert set(data.candidates.nodule[data.candidates.is_nodule]) == set(
+        range(len(data.nodules.line))
+    )
+
+
+def test_places_off_their_volume_are_dropped_with_their_marks(cohort, tmp_path):
+    root = tmp_path / "c"
+    shutil.copytree(cohort, root)
+    uid = (root / "seriesuids.csv").read_text().split()[0]
+    with (root / "annotations.csv").open("a") as table:
+        table.write(f"{uid},5000,0,0,8\n")
+    with (root / "candidates_V2.csv").open("a") as table:
+        table.write(f"{uid},5001,0,0,1\n{uid},6000,0,0,0\n")
+    before = read_luna16(cohort)
+    data = read_luna16(root)
+    data = drop_outside(data, {u: read_grid(p) for u, p in data.files.items()})
+    for kept, whole in (
+        (data.candidates.nodule, before.candidates.nodule),
+        (data.nodules.center_xyz, before.nodules.center_xyz),
+    ):
+        assert np.array_equal(kept, whole)
+    assert [n.count for n in data.notices] == [1, 2]
+
+
+def test_a_header_that_is_none_is_refused(tmp_path):
+    (tmp_path / "a.mhd").write_text("ObjectType = Image\n")
+    with pytest.raises(InputError, match="cannot read this header"):
+        read_grid(tmp_path / "a.mhd")
+
+
+@pytest.mark.shared_data
+def test_the_challenge_itself(shared, tmp_path):
+    for name in ("annotations.csv", "annotations_with_malignancy.csv", "seriesuids.csv"):
+        shutil.copyfile(shared / "luna16" / name, tmp_path / name)
+    (tmp_path / "subset0").mkdir()
+    for uid in (tmp_path / "seriesuids.csv").read_text().split():
+        (tmp_path / "subset0" / f"{uid}.mhd").touch()
+    rows = (shared / "luna16" / "annotations.csv").read_text().splitlines()[1:]
+    marks = [row.rsplit(",", 1)[0] + ",1" for row in rows]
+    write(tmp_path / "candidates_V2.csv", f"{HEAD},class", marks)
+    data = read_luna16(tmp_path)
+    assert len(data.series) == 888
+    assert len(data.nodules.line) == 1186
+    assert np.bincount(data.nodules.malignant + 1).tolist() == [4, 804, 378]
+    assert data.candidates.nodule.tolist() == list(range(1186))
+    assert data.notices == ()

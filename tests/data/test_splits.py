@@ -1,0 +1,67 @@
+"""Splits: by hand, and for any list of series."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from luna.data.splits import SplitConfig, make_split
+from luna.run.errors import UsageError
+
+SERIES = st.sets(st.text("0123456789.", min_size=1, max_size=6), max_size=40)
+CONFIGS = st.builds(
+    SplitConfig,
+    method=st.sampled_from(["stride", "folds"]),
+    stride=st.integers(2, 12),
+    test_fold=st.integers(0, 9),
+)
+
+
+def test_every_third_validates():
+    split = make_split("fedcba", SplitConfig(stride=3))
+    assert split.validation == ("a", "d")
+    assert split.train == ("b", "c", "e", "f")
+
+
+def test_folds_keep_one_subset_for_the_test():
+    folds = {"a": 0, "b": 1, "c": 2, "d": 2, "e": 0}
+    split = make_split("abcdef", SplitConfig(method="folds", stride=3, test_fold=2), folds)
+    assert split.test == ("c", "d")
+    assert split.validation == ("a",)
+    assert split.train == ("b", "e")  # the subset of f is not known
+
+
+def test_a_patient_of_the_test_trains_nowhere():
+    folds = {"a": 0, "b": 1, "c": 2}
+    config = SplitConfig(method="folds", stride=2, test_fold=2)
+    split = make_split("abc", config, folds, {"b": "p", "c": "p"})
+    assert (split.test, split.left_out, split.train) == (("c",), ("b",), ())
+
+
+@given(SERIES, CONFIGS, st.data())
+def test_parts_are_disjoint_by_series_and_patient_and_complete(series, config, data):
+    folds = {uid: data.draw(st.integers(0, 9)) for uid in sorted(series)}
+    patients = {uid: data.draw(st.sampled_from("xyz")) for uid in sorted(series)}
+    split = make_split(series, config, folds, patients)
+    parts = (split.train, split.validation, split.test, split.left_out)
+    assert sorted(uid for part in parts for uid in part) == sorted(series)
+    people = [{patients[uid] for uid in part} for part in parts[:3]]
+    assert not people[0] & people[1]
+    assert not people[0] & people[2]
+    assert not people[1] & people[2]
+
+
+@given(SERIES, CONFIGS, st.data())
+def test_what_is_on_disk_changes_no_part(series, config, data):
+    folds = {uid: data.draw(st.integers(0, 9)) for uid in sorted(series)}
+    there = {uid: fold for uid, fold in folds.items() if data.draw(st.booleans())}
+    whole = make_split(series, config, folds)
+    part = make_split(series, config, there)
+    for name in ("train", "validation", "test"):
+        now = [uid for uid in getattr(part, name) if uid in there]
+        assert now == [uid for uid in getattr(whole, name) if uid in there]
+
+
+@pytest.mark.parametrize("wrong", [{"stride": 1}, {"test_fold": 10}])
+def test_config_refuses(wrong):
+    with pytest.raises(UsageError):
+        SplitConfig(**wrong)
