@@ -235,7 +235,7 @@ def test_folds_are_pooled_and_counted(files, tmp_path):
     assert parts.folds == 2
     assert "2 folds pooled" in basis(parts)
     assert parts.froc.cpm == whole.froc.cpm
-    assert parts.counts == whole.counts
+    assert parts.matching.counts == whole.matching.counts
 
 
 def test_versus_compares_and_draws_both(files, tmp_path, out):

@@ -75,6 +75,9 @@ def test_excluded_findings_may_repeat_and_lack_a_size(write, cohort):
     [
         ("1.1,1,2,3,0.5\n1.1,1,nan,3,0.5\n", "line 3: coordY is not a finite number ('nan')"),
         ("1.1,1,2,inf,0.5\n", "line 2: coordZ is not a finite number"),
+        ("1.1,1,2,1e308,0.5\n", "line 2: coordZ is beyond any scan ('1e308')"),
+        ("1.1,1,2_0,3,0.5\n", "line 2: coordY is not a finite number ('2_0')"),
+        ("\x1b[31m,1,2,3,0.5\n", "line 2: seriesuid holds a control character ('\\x1b[31m')"),
         ("1.1,1,two,3,0.5\n", "line 2: coordY is not a finite number ('two')"),
         ("1.1,,2,3,0.5\n", "line 2: coordX is not a finite number"),
         ("1.1,1,2,3,\n1.1,1,2,4,x\n", "line 2: probability is not a finite number ('', and 1 more"),

@@ -31,7 +31,7 @@ def metrics(evaluation: Evaluation) -> Json:
         "intervals": interval_words(evaluation),
         "config": asdict(evaluation.config),
         "cohort": _cohort(evaluation),
-        "counts": asdict(evaluation.counts),
+        "counts": asdict(evaluation.matching.counts),
         "froc": _froc(evaluation.froc),
         "at_threshold": _point(evaluation.at_threshold),
         "operating": _point(evaluation.operating),

@@ -97,7 +97,7 @@ def _comparison(evaluation: Evaluation) -> Section:
 
 
 def _counts(evaluation: Evaluation) -> Section:
-    counts = evaluation.counts
+    counts = evaluation.matching.counts
     names = {
         "marks counted, after the limit per scan": counts.candidates,
         "nodules found (true positives)": counts.true_positives,

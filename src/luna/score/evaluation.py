@@ -24,7 +24,7 @@ from luna.score.froc import (
     operating_point,
 )
 from luna.score.marks import Cohort, Marks, Nodules
-from luna.score.matching import MAX_MARKS_PER_SCAN, Counts, Matching, match
+from luna.score.matching import MAX_MARKS_PER_SCAN, Matching, match
 
 FEWEST_SCANS = 20
 """With fewer scans that hold a nodule, resampling them says little: a warning is given."""
@@ -86,7 +86,6 @@ class Evaluation:
 
     config: EvaluationConfig
     matching: Matching
-    counts: Counts
     folds: int
     froc: Froc
     at_threshold: OperatingPoint
@@ -116,8 +115,7 @@ def score_detections(
 ) -> Evaluation:
     """Score marks against nodules; `versus` is a second system for a paired comparison.
 
-    `folds` says how many test folds the marks were pooled from. Raises InputError when the
-    cohort holds no nodule: there is no sensitivity then.
+    `folds`: from how many test folds the marks were pooled. Raises InputError without a nodule.
     """
     _refuse_no_nodules(cohort, nodules)
     samples, seed = config.samples, config.seed
@@ -129,7 +127,6 @@ def score_detections(
     return Evaluation(
         config=config,
         matching=matching,
-        counts=matching.counts,
         folds=folds,
         froc=curve,
         at_threshold=at_threshold(curve, config.threshold),

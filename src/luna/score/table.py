@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from luna.run.errors import EnvironmentFault, InputError
 
+LARGEST = 1e6
+"""Millimetres: no patient is a kilometre from the origin, and squares stay exact enough."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
@@ -38,10 +41,14 @@ class Table:
         return cells
 
     def numbers(self, column: str) -> NDArray[np.float64]:
-        """The cells of a column as finite numbers; raises InputError naming the line."""
+        """The cells of a column as finite numbers; raises InputError naming the line.
+
+        A number beyond LARGEST is refused too.
+        """
         cells = self.texts(column)
         values = np.array([_number(cell) for cell in cells], dtype=np.float64)
         self.refuse(~np.isfinite(values), f"{column} is not a finite number", column)
+        self.refuse(np.abs(values) > LARGEST, f"{column} is beyond any scan", column)
         return values
 
     def refuse(self, bad: NDArray[np.bool_], what: str, column: str, hint: str = "") -> None:
@@ -122,6 +129,8 @@ def _check_header(path: Path, line: int, names: list[str], required: tuple[str, 
 
 def _number(cell: str) -> float:
     """The number in a cell, NaN for anything else, so that one check names every bad line."""
+    if "_" in cell:  # Python reads 1_0 as ten; no table means that
+        return float("nan")
     try:
         return float(cell)
     except ValueError:
