@@ -35,6 +35,19 @@ wanted_torch() {
     fi
 }
 
+# Keeps a .venv that works; one that was cut short or moved is made anew.
+make_venv() {
+    if .venv/bin/python -c 'import pip' 2>/dev/null; then
+        return
+    fi
+    rm -rf .venv
+    if ! "$1" -m venv .venv; then
+        rm -rf .venv
+        say "error: $1 cannot make a virtual environment (on Debian: apt install python3-venv)"
+        exit 4
+    fi
+}
+
 pip() { .venv/bin/python -m pip --disable-pip-version-check --no-input "$@"; }
 
 # A mirror or a folder that pip is configured with may hold the CPU build; PyPI does not.
@@ -55,7 +68,7 @@ fi
 
 python=$(find_python)
 say "$("$python" --version) in .venv, torch $TORCH ($kind)"
-[ -x .venv/bin/python ] || "$python" -m venv .venv
+make_venv "$python"
 if [ "$kind" = cpu ]; then
     install_cpu_torch
 fi

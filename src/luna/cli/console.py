@@ -98,7 +98,7 @@ def progress(*, quiet: bool) -> Iterator[Progress]:
     """A callback (stage, done, total) that draws bars, or on no terminal a line per stage."""
     console = _rich(stderr=True)
     if quiet:
-        yield lambda stage, done, total: None
+        yield lambda name, done, total: None
     elif console.is_terminal:
         with _bars(console) as advance:
             yield advance
@@ -106,6 +106,14 @@ def progress(*, quiet: bool) -> Iterator[Progress]:
         lines = _StageLines()
         yield lines.advance
         lines.finish()
+
+
+@contextmanager
+def stage(advance: Progress, name: str) -> Iterator[None]:
+    """Report a stage of one step, begun and ended."""
+    advance(name, 0, 1)
+    yield
+    advance(name, 1, 1)
 
 
 @contextmanager
@@ -117,10 +125,10 @@ def _bars(console: Console) -> Iterator[Progress]:
     with Bars(*columns, console=console) as bars:
         tasks: dict[str, TaskID] = {}
 
-        def advance(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(printable(stage))
-            bars.update(tasks[stage], completed=done, total=total)
+        def advance(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(printable(name))
+            bars.update(tasks[name], completed=done, total=total)
 
         yield advance
 
@@ -129,17 +137,17 @@ class _StageLines:
     """Prints each stage and its seconds when the next one begins."""
 
     def __init__(self) -> None:
-        self._stage, self._start = "", 0.0
+        self._name, self._start = "", 0.0
 
-    def advance(self, stage: str, done: int, total: int) -> None:
-        if stage != self._stage:
+    def advance(self, name: str, done: int, total: int) -> None:
+        if name != self._name:
             self.finish()
-            self._stage, self._start = stage, time.perf_counter()
+            self._name, self._start = name, time.perf_counter()
 
     def finish(self) -> None:
-        if self._stage:
-            note(f"{self._stage} {time.perf_counter() - self._start:.1f} s", quiet=False)
-        self._stage = ""
+        if self._name:
+            note(f"{self._name} {time.perf_counter() - self._start:.1f} s", quiet=False)
+        self._name = ""
 
 
 def _labelled(label: str, style: str, text: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from luna.cli import options
-from luna.cli.console import note, print_data, print_lines, print_table, progress, warn
+from luna.cli.console import note, print_data, print_lines, print_table, progress, stage, warn
 
 if TYPE_CHECKING:
     from luna.ct.scan import Scan
@@ -74,24 +74,19 @@ def diagnose(
     settings = load_config(pipeline.DiagnoseConfig, config, overrides or ())
     settings = pipeline.faithful(settings) if faithful else settings
     processor = choose_device(device)
-    claim_folder(out, force=force, dry_run=dry_run)
     models = load_models(weights)
+    claim_folder(out, force=force, dry_run=dry_run)
     note("\n".join([f"computing on {processor}", *models.left_out]), quiet=quiet)
-    with progress(quiet=quiet) as advance:
-        advance("read", 0, 1)
+    with progress(quiet=quiet) as advance, stage(advance, "read"):
         volume = read_scan(scan, series_uid=series)
-        advance("read", 1, 1)
-        if not dry_run:
-            findings = pipeline.diagnose(volume, models, settings, processor, advance)
-            advance("report", 0, 1)
-            write_report(volume, findings, out, include_phi=include_phi)
-            advance("report", 1, 1)
     if dry_run:
         show_plan(volume, models.names(), out)
-    elif as_json:
-        print_data((out / "report.json").read_text(encoding="utf-8"))
-    else:
-        show(findings, out)
+        return
+    with progress(quiet=quiet) as advance:
+        findings = pipeline.diagnose(volume, models, settings, processor, advance)
+        with stage(advance, "report"):
+            write_report(volume, findings, out, include_phi=include_phi)
+    show(findings, out, as_json=as_json)
 
 
 def show_plan(scan: Scan, models: dict[str, str], out: Path) -> None:
@@ -104,10 +99,13 @@ def show_plan(scan: Scan, models: dict[str, str], out: Path) -> None:
     )
 
 
-def show(findings: Findings, out: Path) -> None:
-    """The table of findings, or the words that there are none, and where the report is."""
+def show(findings: Findings, out: Path, *, as_json: bool) -> None:
+    """The report as JSON; or the table of findings, or the words that there are none."""
     for warning in findings.warnings:
         warn(warning)
+    if as_json:
+        print_data((out / "report.json").read_text(encoding="utf-8"))
+        return
     if findings.findings:
         print_table(HEADER, [_row(finding) for finding in findings.findings])
     else:

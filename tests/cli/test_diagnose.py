@@ -1,0 +1,150 @@
+"""`luna diagnose` from files to table and report, with networks whose answer is known."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from luna.ct.scan import Scan
+from luna.nets.bundle import Bundle, Card, build_network, save_bundle
+
+Luna = Callable[..., Any]
+
+UNET = {"context_slices": 3, "depth": 1, "width": 2}
+CLASSIFIER = {"input_size": [16, 16, 16], "widths": [2, 4]}
+
+
+def write_bundle(folder: Path, role: Any, architecture: str, arguments: dict[str, Any]) -> None:
+    """A bundle of zero weights: every probability is one half."""
+    net = build_network(architecture, arguments)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.zero_()
+    card = Card(
+        name=f"half-{role}",
+        role=role,
+        architecture=architecture,
+        arguments=arguments,
+        training_data="none",
+        licence="Apache-2.0",
+    )
+    save_bundle(Bundle(card, net), folder / card.name)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weights")
+    write_bundle(folder, "segmentation", "unet", UNET)
+    write_bundle(folder, "nodule", "classifier", CLASSIFIER)
+    return folder
+
+
+@pytest.fixture
+def scan_file(chest: Callable[..., Scan], tmp_path: Path) -> Path:
+    scan = chest()
+    image = sitk.GetImageFromArray(scan.hu)
+    image.SetOrigin(scan.geometry.origin_xyz)
+    image.SetSpacing(scan.geometry.spacing_xyz)
+    sitk.WriteImage(image, str(tmp_path / "chest.mha"))
+    return tmp_path / "chest.mha"
+
+
+@pytest.fixture
+def diagnose(luna: Luna, scan_file: Path, weights: Path, tmp_path: Path) -> Luna:
+    """Run `luna diagnose` on the chest, into `tmp_path/out`."""
+    return lambda *more: luna(
+        "diagnose", scan_file, "--weights", weights, "--out", tmp_path / "out", *more
+    )
+
+
+def test_nothing_found_is_said(diagnose: Luna, tmp_path: Path) -> None:
+    outcome = diagnose()
+    assert outcome.code == 0
+    assert "found nothing at or above p = 0.5" in outcome.out
+    assert outcome.out.endswith(f"report: {tmp_path / 'out' / 'report.html'}\n")
+    stages = [line.split()[0] for line in outcome.err.splitlines() if line.endswith(" s")]
+    assert stages == ["read", "lungs", "segment", "group", "classify", "measure", "report"]
+
+
+def test_findings_are_a_table(diagnose: Luna, tmp_path: Path) -> None:
+    # Half is above 0.49, so all of the lungs is one nodule, whose probability is one half.
+    outcome = diagnose("--set", "segment.threshold=0.49", "--set", "threshold=0.3")
+    assert outcome.code == 0
+    header, first, *_ = outcome.out.splitlines()
+    row = dict(zip(header.split("\t"), first.split("\t"), strict=True))
+    assert (row["no."], row["p"], row["malignant"]) == ("1", "0.500", "–")
+    assert row["side"] in {"left", "right"}
+
+
+def test_json_is_the_report_and_nothing_else(diagnose: Luna, tmp_path: Path) -> None:
+    outcome = diagnose("--json", "--quiet")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert json.loads(outcome.out) == json.loads((tmp_path / "out" / "report.json").read_text())
+
+
+def test_an_earlier_report_is_not_overwritten(diagnose: Luna, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.json").write_text("mine")
+    assert diagnose().code == 2
+    assert (tmp_path / "out" / "report.json").read_text() == "mine"
+    assert diagnose("--force").code == 0
+    assert (tmp_path / "out" / "report.json").read_text() != "mine"
+
+
+def test_a_dry_run_writes_nothing(diagnose: Luna, tmp_path: Path) -> None:
+    outcome = diagnose("--dry-run")
+    assert outcome.code == 0
+    assert "24 × 96 × 128 voxels" in outcome.out
+    assert "half-nodule for nodule" in outcome.out
+    assert not (tmp_path / "out").exists()
+
+
+def test_faithful_and_config_file(diagnose: Luna, tmp_path: Path) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text("threshold = 0.6  # to see less\n")
+    outcome = diagnose("--faithful", "--config", config)
+    assert outcome.code == 0
+    assert "p = 0.6" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "message"),
+    [
+        (["--set", "segment.regoin=whole"], 2, "did you mean segment.region?"),
+        (["--set", "threshold=2"], 2, "threshold is 2"),
+        (["--device", "tpu"], 2, "unknown device 'tpu'"),
+        (["--device", "cuda:9"], 4, "device cuda:9 is not there"),
+    ],
+)
+def test_mistakes_are_found_before_computing(
+    diagnose: Luna, tmp_path: Path, more: list[str], code: int, message: str
+) -> None:
+    outcome = diagnose(*more)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert message in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_volume_without_lungs_is_no_empty_report(
+    luna: Luna, weights: Path, tmp_path: Path
+) -> None:
+    image = sitk.GetImageFromArray(np.full((20, 64, 64), 40, dtype=np.int16))
+    sitk.WriteImage(image, str(tmp_path / "water.mha"))
+    outcome = luna(
+        "diagnose", tmp_path / "water.mha", "--weights", weights, "--out", tmp_path / "out"
+    )
+    assert (outcome.code, outcome.out) == (3, "")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_weights_that_do_not_suit(luna: Luna, scan_file: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "weights.bin"
+    wrong.write_bytes(b"\x80\x04.")
+    out = tmp_path / "out"
+    assert luna("diagnose", scan_file, "--weights", wrong, "--out", out).code == 6
+    assert luna("diagnose", scan_file, "--weights", tmp_path / "no", "--out", out).code == 2
