@@ -57,11 +57,14 @@ install_cpu_torch() {
         return
     fi
     say "torch $TORCH for CPU from $CPU_INDEX"
-    pip install -qq --no-deps --index-url "$CPU_INDEX" "torch==$TORCH"
+    if ! pip install -qq --no-deps --index-url "$CPU_INDEX" "torch==$TORCH"; then
+        say "error: no CPU build of torch $TORCH; LUNA_TORCH=cuda takes the large one from PyPI"
+        exit 4
+    fi
 }
 
 kind=$(wanted_torch)
-stamp="$kind $(cat pyproject.toml constraints.txt "$0" | cksum)"
+stamp="$kind $(cat pyproject.toml constraints.txt scripts/setup.sh | cksum)"
 if [ -x .venv/bin/luna ] && [ "$(cat .venv/.luna-setup 2>/dev/null)" = "$stamp" ]; then
     exit 0
 fi
