@@ -13,8 +13,8 @@ demo: ## make a synthetic patient and diagnose it: make demo WEIGHTS=path/to/wei
 	@test -n "$(WEIGHTS)" || { printf 'error: luna ships no weights yet\n\nhint: make demo WEIGHTS=…, a folder of bundles or of .state files (README.md says where to get them)\n' >&2; exit 2; }
 	@$(SETUP)
 	rm -rf $(DEMO)
-	$(BIN)/luna phantom $(DEMO)/patient --scans 1 --seed 1
-	$(BIN)/luna diagnose $(DEMO)/patient/subset0 --weights $(WEIGHTS) --out $(DEMO)/report
+	$(BIN)/luna phantom $(DEMO)/patient --scans 1 --seed 2
+	$(BIN)/luna diagnose $(DEMO)/patient/subset0/*.mhd --weights $(WEIGHTS) --out $(DEMO)/report
 
 test: ## the default suite, minutes
 	@$(SETUP)

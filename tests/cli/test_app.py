@@ -12,10 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-import typer
 
 from luna import __version__
-from luna.cli.app import app
 from luna.run.errors import (
     DivergedError,
     EnvironmentFault,
@@ -125,38 +123,6 @@ def test_importing_the_command_is_light() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == "[]\n"
-
-
-def command_options() -> dict[str, set[str]]:
-    """Long options of every command, by its full name."""
-    found: dict[str, set[str]] = {}
-
-    def walk(command: Any, name: str) -> None:
-        for sub_name, sub in getattr(command, "commands", {}).items():
-            walk(sub, f"{name} {sub_name}")
-        if not getattr(command, "commands", {}):
-            names = [opt for item in command.params for opt in item.opts]
-            found[name] = {opt for opt in names if opt.startswith("--")} - {"--help"}
-
-    walk(typer.main.get_command(app), "luna")
-    return found
-
-
-def test_docs_list_exactly_the_options() -> None:
-    sections = re.split(r"^### (luna .*)$", DOCS, flags=re.MULTILINE)[1:]
-    documented = {
-        name: {
-            option
-            for row in re.findall(r"^\| (`--.*?) \|", body, flags=re.MULTILINE)
-            for option in re.findall(r"`(--[\w-]+)`", row)
-        }
-        for name, body in zip(sections[::2], sections[1::2], strict=True)
-    }
-    assert documented == command_options()
-
-
-def test_every_command_takes_debug_and_has_help() -> None:
-    assert all("--debug" in names for names in command_options().values())
 
 
 def test_doctor_tells_the_machine(luna: Luna) -> None:
