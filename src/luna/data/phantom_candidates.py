@@ -24,6 +24,12 @@ DECOY_WEIGHTS = {
     "scar": 0.05,
 }
 
+SPARE = 1.6
+"""How many more places of each sort are looked at than wanted: some fall together."""
+
+MERGE_MM = 3.0
+"""A detector makes one mark of what it sees twice within this distance."""
+
 SECOND_MARK_SHARE = 0.3
 """LUNA16's candidates_V2.csv has about 1.3 positive candidates per nodule."""
 
@@ -81,10 +87,9 @@ def draw_candidates(
     wanted = int(rng.integers(config.negatives[0], config.negatives[1] + 1))
     chosen = []
     for name, weight in DECOY_WEIGHTS.items():
-        points = decoys[name][: int(np.ceil(weight * wanted))]
+        points = decoys[name][: int(np.ceil(SPARE * weight * wanted))]
         chosen.append(points[_clear(points, nodules_xyz, diameters_mm)])
-    away = np.concatenate(chosen)
-    away = away[rng.permutation(len(away))[:wanted]]
+    away = _apart(rng.permutation(np.concatenate(chosen)))[:wanted]
     return tuple(_mark(p, True) for p in marks) + tuple(_mark(p, False) for p in away)
 
 
@@ -94,6 +99,14 @@ def _clear(
     """Which points keep a radius and 3 mm from every nodule."""
     gap = np.sqrt(((points[:, None] - nodules_xyz[None]) ** 2).sum(axis=-1))
     return np.asarray((gap > diameters_mm / 2 + 3).all(axis=1), dtype=np.bool_)
+
+
+def _apart(points: Points) -> Points:
+    """The points, without those that come near an earlier one."""
+    pairs = cKDTree(points).query_pairs(MERGE_MM, output_type="ndarray")
+    keep = np.ones(len(points), dtype=bool)
+    keep[pairs.max(axis=1)] = False
+    return np.asarray(points[keep], dtype=np.float64)
 
 
 def _mark(point: Points, is_nodule: bool) -> Candidate:

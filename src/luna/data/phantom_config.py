@@ -43,9 +43,9 @@ class PhantomConfig:
     """Thickness of the fat under the skin."""
     lung_hu: Range = (-905.0, -850.0)
     """Mean attenuation of the parenchyma between the vessels."""
-    terminals_per_ml: Range = (1.2, 2.0)
+    terminals_per_ml: Range = (1.0, 1.7)
     """Vessel ends per millilitre of lung, for arteries and for veins each."""
-    terminal_radius_mm: Range = (0.36, 0.48)
+    terminal_radius_mm: Range = (0.34, 0.46)
     """Radius at which a vessel is followed no further."""
     contrast_share: float = 0.35
     """Share of scans with contrast medium in the blood."""
@@ -53,7 +53,7 @@ class PhantomConfig:
     """Share of scans with patches of destroyed lung."""
     soft_kernel_share: float = 0.5
     """Share of scans with a smooth reconstruction kernel; the others are sharp."""
-    noise_hu: Range = (9.0, 26.0)
+    noise_hu: Range = (10.0, 30.0)
     """Standard deviation of the noise at the middle of the body with the smoothest kernel."""
     blanket_share: float = 0.5
     """Share of patients with a blanket over them."""

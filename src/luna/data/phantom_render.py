@@ -31,7 +31,7 @@ from luna.data.phantom_vessels import Vessels
 
 CORTEX_HU, MARROW_HU, CORTEX_MM = 850.0, 130.0, 1.3
 WALL_HU, LUMEN_HU, FISSURE_HU = 10.0, -990.0, 10.0
-FISSURE_MM = 0.45
+FISSURE_MM = 0.3
 """Two layers of pleura."""
 
 TEXTURE_HU = 26.0

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from luna.data.phantom_field import Points
 
-MURRAY_EXPONENT = 3.0
-MAX_RADIUS_MM = 6.0
+MURRAY_EXPONENT = 3.3
+MAX_RADIUS_MM = 5.0
 
-REACH = 0.35
-"""How far a branch runs towards the middle of what it feeds before it divides."""
+REACH_NEAR, REACH_FAR = 0.25, 0.5
+"""How far a branch runs towards the middle of what it feeds before it divides: little near
+the hilum, where many ends are still ahead of it, further in the periphery."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,10 @@ def grow(rng: np.random.Generator, root: Points, ends: Points, terminal_mm: floa
         count = len(group)
         if count == 0:
             continue
-        stop = group[0] if count == 1 else start + REACH * (group.mean(axis=0) - start)
+        reach = np.clip(REACH_FAR - 0.1 * np.log10(count), REACH_NEAR, REACH_FAR)
+        stop = group[0] if count == 1 else start + reach * (group.mean(axis=0) - start)
         if count > 1:
-            stop = stop + rng.normal(0, 0.08, 3) * np.linalg.norm(stop - start)
+            stop = stop + rng.normal(0, 0.06, 3) * np.linalg.norm(stop - start)
         rows.append((*start, *stop, float(count)))
         if count > 1:
             first = _split(rng, group, stop - start)
@@ -74,11 +76,11 @@ def _split(rng: np.random.Generator, group: Points, along: Points) -> NDArray[np
     spread = group - group.mean(axis=0)
     if len(group) > 2:
         along = along / max(float(np.sqrt((along * along).sum())), 1e-9)
-        spread = spread - 0.8 * (spread * along).sum(axis=1)[:, None] * along
+        spread = spread - 0.5 * (spread * along).sum(axis=1)[:, None] * along
     widest = spread[np.argmax((spread * spread).sum(axis=1))]
     score = (spread * widest).sum(axis=1)
     order = np.argsort(score, kind="stable")
-    share = np.clip(rng.normal(0.5, 0.13), 0.2, 0.8)
+    share = np.clip(rng.normal(0.42, 0.14), 0.15, 0.85)
     cut = int(np.clip(round(share * len(group)), 1, len(group) - 1))
     first = np.zeros(len(group), dtype=bool)
     first[order[:cut]] = True
