@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import re
 import signal
 import subprocess
@@ -166,3 +167,16 @@ def test_a_reader_that_leaves_is_no_bug(spawn: Spawn) -> None:
     assert process.stdout is not None
     process.stdout.close()
     assert process.wait(timeout=60) == 141
+
+
+def test_the_shell_completes_commands() -> None:
+    asked = {"_LUNA_COMPLETE": "complete_bash", "COMP_WORDS": "luna dia", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from luna.cli.app import main; main()"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | asked,
+        check=True,
+    )
+    assert done.stdout.split() == ["diagnose"]
