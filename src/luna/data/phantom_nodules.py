@@ -14,7 +14,7 @@ from luna.data.phantom_tree import Branches
 
 MIN_DIAMETER_MM, MAX_DIAMETER_MM = 3.2, 30.0
 
-SPIKES = 14
+SPIKES = 36
 TRIES = 400
 
 # Share of malignant nodules by size among the 1,182 of annotations_with_malignancy.csv
@@ -204,7 +204,7 @@ def _nodule(
         edge = 1.5
     elif kind == "part-solid":
         rim, core, edge = float(rng.uniform(-650, -430)), float(rng.uniform(0.35, 0.7)), 1.0
-    lumpy = 0.16 if malignant else 0.08
+    lumpy = 0.2 if malignant else 0.11
     spikes = np.zeros((0, 4))
     if kind == "spiculated":
         spikes = _spikes(rng, radius)
@@ -242,10 +242,10 @@ def _axes(rng: np.random.Generator, spread: float) -> Points:
 
 
 def _waves(rng: np.random.Generator, amplitude: float) -> Points:
-    """Directions (K, 3) scaled by a frequency of 1.5 to 4, with amplitudes (K, 1)."""
-    way = rng.normal(0, 1, (6, 3))
-    way *= (rng.uniform(1.5, 4, 6) / np.linalg.norm(way, axis=1))[:, None]
-    return np.concatenate([way, rng.normal(0, amplitude / 2, (6, 1))], axis=1)
+    """Directions (K, 3) scaled by a frequency of 1.5 to 7, with amplitudes (K, 1)."""
+    way = rng.normal(0, 1, (10, 3))
+    way *= (rng.uniform(1.5, 7, 10) / np.linalg.norm(way, axis=1))[:, None]
+    return np.concatenate([way, rng.normal(0, amplitude / 2.5, (10, 1))], axis=1)
 
 
 def _spikes(rng: np.random.Generator, radius: float) -> Points:
@@ -282,7 +282,7 @@ def cover(lesion: Lesion, offset: NDArray[np.float32]) -> tuple[NDArray[np.float
         along = unit[..., 0] * x + unit[..., 1] * y + unit[..., 2] * z
         t = np.clip((distance * along - lesion.radius * 0.8) / (length + lesion.radius * 0.2), 0, 1)
         aside = distance * np.sqrt(np.maximum(1 - along**2, 0))
-        thick = (0.25 + 0.10 * lesion.radius) * (1 - t)
+        thick = 0.2 + (0.3 + 0.07 * lesion.radius) * (1 - t)
         inside_ = np.clip(0.5 - (aside - thick) / 0.7, 0, 1)
-        thorns = np.maximum(thorns, np.where((along > 0) & (t < 1), inside_, 0) * (1 - t))
+        thorns = np.maximum(thorns, np.where((along > 0) & (t < 1), inside_, 0) * (1 - 0.6 * t))
     return body.astype(np.float32), thorns.astype(np.float32), hu.astype(np.float32)

@@ -56,7 +56,7 @@ class _Patch:
 
     def __init__(self, lesion: Lesion, scanner: Scanner) -> None:
         spacing = scanner.spacing_xyz[::-1]
-        reach = lesion.radius * 1.9 + 6
+        reach = lesion.radius * (2.1 if len(lesion.spikes) else 1.7) + 3
         center = ((lesion.center - scanner.low_xyz) / scanner.spacing_xyz)[::-1]
         low = np.maximum(np.floor(center - reach / spacing).astype(int), 0)
         high = np.minimum(np.ceil(center + reach / spacing).astype(int) + 1, scanner.shape_irc)

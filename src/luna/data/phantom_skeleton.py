@@ -16,9 +16,12 @@ RIB_SQUASH = 0.5
 
 FAR_MM = 60.0
 
+DISC_RADII = (18.0, 15.0, 1e5)
+"""Half axes of vertebral bodies and discs across; endless along the spine."""
+
 
 def skeleton(patient: Patient, grid: CoarseGrid) -> tuple[Field, Field]:
-    """Signed distances to bone and to rib cartilage."""
+    """Signed distances to bone, and to the cartilage of ribs and discs."""
     bone = np.full(grid.shape, FAR_MM, np.float32)
     cartilage = np.full(grid.shape, FAR_MM, np.float32)
     top = 0.50 * patient.height
@@ -30,6 +33,7 @@ def skeleton(patient: Patient, grid: CoarseGrid) -> tuple[Field, Field]:
             if number < 9:
                 carve_tube(cartilage, grid, curve[end - 1 :], 3.6, RIB_SQUASH)
     np.minimum(bone, _spine(patient, grid, top), out=bone)
+    np.minimum(cartilage, ellipsoid(grid, _axis(patient), DISC_RADII, 2.4) + 1, out=cartilage)
     _breastbone(patient, grid, bone)
     _shoulders(patient, grid, bone)
     return bone, cartilage
@@ -48,11 +52,15 @@ def rib_curve(patient: Patient, level_z: float, number: int, side: int) -> NDArr
     return np.stack([side * radius * s, radius * c, z], axis=1)
 
 
+def _axis(patient: Patient) -> tuple[float, float, float]:
+    return (0.0, patient.spine_y, 0.0)
+
+
 def _spine(patient: Patient, grid: CoarseGrid, top: float) -> Field:
     x, _, z = grid.axes()
     cy = patient.spine_y
     waist = 1 - 0.1 * np.cos(2 * np.pi * (z - np.float32(top)) / VERTEBRA_MM)
-    body = ellipsoid(grid, (0, cy, 0), (18, 15, 1e5), 2.4) / waist
+    body = ellipsoid(grid, _axis(patient), DISC_RADII, 2.4) / waist
     phase = np.mod(z - np.float32(top), VERTEBRA_MM) - np.float32(VERTEBRA_MM / 2)
     disc = np.float32(DISC_MM / 2) - np.abs(phase)
     bone = np.maximum(body, disc + 0 * x)
