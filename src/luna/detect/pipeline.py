@@ -154,9 +154,8 @@ def _malignancy(
 ) -> list[float | None]:
     if models.malignancy is None:
         return [None] * len(center_irc)
-    p = classify(
-        scan, center_irc, models.malignancy, config.classify, device, lambda done, total: None
-    )
+    exact = replace(config.classify, precision="float32")  # few crops, and every one is reported
+    p = classify(scan, center_irc, models.malignancy, exact, device, lambda done, total: None)
     return [float(value) for value in p]
 
 

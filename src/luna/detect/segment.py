@@ -29,8 +29,8 @@ class SegmentConfig:
     """Look at the lungs' box only, or at whole slices as the book does."""
     precision: Precision = "auto"
     """Arithmetic: auto takes bfloat16 where the hardware has it, else float32."""
-    batch_slices: int = 8
-    """Slices per forward pass."""
+    batch_slices: int = 4
+    """Slices per forward pass; on a CPU more of them only leave its caches."""
     threshold: float = 0.5
     """Voxels above this probability are nodule."""
 
