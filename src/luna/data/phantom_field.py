@@ -58,8 +58,15 @@ class CoarseGrid:
 
 def smooth_min(a: Field, b: Field, blend_mm: float) -> Field:
     """The lesser of two distances with a fillet of about `blend_mm`."""
-    h = np.maximum(blend_mm - np.abs(a - b), 0) / np.float32(blend_mm)
-    return np.asarray(np.minimum(a, b) - h * h * np.float32(blend_mm / 4), dtype=np.float32)
+    # In place: fresh pages for every step of a 20 MB field cost more than the arithmetic.
+    fillet = np.asarray(a - b, dtype=np.float32)
+    np.abs(fillet, out=fillet)
+    np.subtract(np.float32(blend_mm), fillet, out=fillet)
+    np.maximum(fillet, 0, out=fillet)
+    fillet *= fillet
+    fillet *= np.float32(-0.25 / blend_mm)
+    fillet += np.minimum(a, b)
+    return fillet
 
 
 def smooth_max(a: Field, b: Field, blend_mm: float) -> Field:
@@ -69,14 +76,16 @@ def smooth_max(a: Field, b: Field, blend_mm: float) -> Field:
 
 def inside(distance: Field, width_mm: float) -> Field:
     """Coverage 0 to 1 of a voxel `width_mm` wide at a signed distance."""
-    share = np.float32(0.5) - distance / np.float32(width_mm)
-    return np.asarray(np.clip(share, 0, 1), dtype=np.float32)
+    share = np.asarray(distance * np.float32(-1 / width_mm), dtype=np.float32)
+    share += np.float32(0.5)
+    return np.clip(share, 0, 1, out=share)
 
 
 def put(tissue: Field, distance: Field, hu: float | Field) -> None:
     """Paint a material into `tissue`, in place, with a transition of one element."""
-    cover = inside(distance, STEP_MM)
-    tissue += cover * (np.float32(hu) - tissue)
+    change = np.float32(hu) - tissue
+    change *= inside(distance, STEP_MM)
+    tissue += change
 
 
 def ellipsoid(grid: CoarseGrid, center: ArrayLike, radii: ArrayLike, power: float = 2.0) -> Field:
@@ -104,8 +113,12 @@ def smooth_noise(rng: np.random.Generator, grid: CoarseGrid, scale_mm: float) ->
             t**3 / 6,
         )
         moved = np.moveaxis(field, axis, -1)
-        rows = sum(moved[..., first + k] * w for k, w in enumerate(weights))
-        field = np.moveaxis(np.asarray(rows, dtype=np.float32), -1, axis)
+        rows = np.asarray(moved[..., first] * weights[0], dtype=np.float32)
+        for k, weight in enumerate(weights[1:], start=1):
+            term = moved[..., first + k]
+            term *= weight
+            rows += term
+        field = np.moveaxis(rows, -1, axis)
     # A cubic B-spline of white knots has a variance of about 0.48 per axis.
     return np.ascontiguousarray(field / np.float32(0.48**1.5))
 

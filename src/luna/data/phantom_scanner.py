@@ -143,27 +143,36 @@ def _unit(amplitude: NDArray[np.float64], cols: int) -> Image:
     return np.asarray(amplitude / np.sqrt(power), dtype=np.float32)
 
 
+FILTER_FLOOR = 0.01
+"""Share of a filter's peak below which a frequency is left out: 40 dB."""
+
+
 class Noise:
     """Successive slices of coloured noise (R, C) with mean 0, SD 1 and memory along z."""
 
     def __init__(
         self, rng: np.random.Generator, amplitude: Image, size: int, memory: float
     ) -> None:
-        self._rng, self._amplitude, self._size = rng, amplitude, size
+        self._rng, self._size = rng, size
         self._memory = np.float32(memory)
+        # Where the filter passes next to nothing, no random numbers are drawn.
+        self._passed = amplitude > amplitude.max() * FILTER_FLOOR
+        self._amplitude = amplitude[self._passed]
+        self._spectrum = np.zeros(amplitude.shape, np.complex64)
         self._state = self._white()
 
     def _white(self) -> NDArray[np.complex64]:
-        shape = (*self._amplitude.shape, 2)
-        pairs = self._rng.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(0.5))
+        pairs = self._rng.standard_normal((len(self._amplitude), 2), dtype=np.float32)
+        pairs *= np.float32(np.sqrt(0.5))
         return pairs.view(np.complex64)[..., 0]
 
     def next(self) -> Image:
         """The next slice."""
         fresh = np.sqrt(1 - self._memory**2)
         self._state = self._memory * self._state + fresh * self._white()
+        self._spectrum[self._passed] = self._state * self._amplitude
         shape = (self._size, self._size)
-        return np.asarray(fft.irfft2(self._state * self._amplitude, shape), dtype=np.float32)
+        return np.asarray(fft.irfft2(self._spectrum, shape), dtype=np.float32)
 
 
 def blur(image: Image, kernel: Kernel) -> Image:
