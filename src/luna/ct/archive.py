@@ -1,0 +1,96 @@
+"""A `.zip` of a scan, unpacked to a private folder for as long as it is read."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from luna.run.errors import EnvironmentFault, InputError
+
+MAX_BYTES = 1 << 33
+MAX_MEMBERS = 20_000
+
+MAX_RATIO = 200
+"""CT compresses two to five times, a mostly empty one forty; bombs a thousand times."""
+
+CHUNK_BYTES = 1 << 20
+
+
+@contextmanager
+def extracted(path: Path) -> Iterator[Path]:
+    """A temporary folder with the members of an archive, removed afterwards.
+
+    Raises InputError for a damaged, encrypted or nested archive, one with links or with
+    paths out of it, and one that unpacks to implausibly much; EnvironmentFault when the disk
+    has no room for it.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(prefix="luna-") as name:
+            folder = Path(name)
+            members = _checked(path, archive, folder)
+            for member, target in members:
+                _unpack(path, archive, member, target)
+            yield folder
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise InputError("the archive is damaged", file=path, why=str(error)) from error
+
+
+def _checked(
+    path: Path, archive: zipfile.ZipFile, folder: Path
+) -> list[tuple[zipfile.ZipInfo, Path]]:
+    """The members that are files, each with the place it may be written to."""
+    infos = [info for info in archive.infolist() if not info.is_dir()]
+    total = sum(info.file_size for info in infos)
+    packed = sum(info.compress_size for info in infos)
+    if len(infos) > MAX_MEMBERS or total > MAX_BYTES or total > MAX_RATIO * max(packed, 1):
+        raise InputError(
+            "the archive would unpack to implausibly much",
+            file=path,
+            why=f"{len(infos):,} files, {total:,} bytes from {packed:,}",
+        )
+    free = shutil.disk_usage(folder).free
+    if total > free:
+        raise EnvironmentFault(
+            "no room to unpack the archive",
+            file=path,
+            why=f"{total:,} bytes needed, {free:,} free in {folder.parent}",
+            hint="unpack it yourself and name the folder",
+        )
+    return [(info, folder / _safe_name(path, info)) for info in infos]
+
+
+def _safe_name(path: Path, info: zipfile.ZipInfo) -> PurePosixPath:
+    """A member's name, if it stays inside. Raises InputError with the reason otherwise."""
+    name = PurePosixPath(info.filename.replace("\\", "/"))
+    mode = info.external_attr >> 16
+    reasons = {
+        "an absolute path": name.is_absolute() or ":" in info.filename,
+        "a path out of the archive": ".." in name.parts,
+        "a link": stat.S_ISLNK(mode),
+        "encrypted": bool(info.flag_bits & 1),
+        "an archive itself": name.suffix.lower() == ".zip",
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise InputError(
+                f"a member of the archive is {reason}", file=path, why=repr(info.filename[:80])
+            )
+    return name
+
+
+def _unpack(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
+    """Write one member; its declared size bounds it and its checksum is verified at the end."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    with archive.open(member) as source, target.open("wb") as sink:
+        while chunk := source.read(CHUNK_BYTES):
+            written += len(chunk)
+            if written > member.file_size:
+                raise InputError("a member is larger than the archive says", file=path)
+            sink.write(chunk)

@@ -1,0 +1,159 @@
+"""NIfTI-1: `.nii` and `.nii.gz`.
+
+Source: the NIfTI-1 header definition (nifti1.h) of the NIfTI Data Format Working Group.
+NIfTI places voxels in RAS millimetres; luna's geometry is LPS.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from luna.ct.geometry import Geometry
+from luna.ct.payload import Packing, hu_from_payload, open_payload
+from luna.ct.volume import HuBuilder, Volume, check_grid
+from luna.run.errors import InputError
+
+HEADER_BYTES = 348
+DATA_OFFSET = 352
+MILLIMETRES, UNKNOWN_UNIT = 2, 0
+DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
+
+SAME_AFFINE_MM = 0.05
+"""sform and qform are float32 and one is often derived from the other; this is rounding."""
+
+Affine = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The fields of a header that say where the voxels are and what they mean."""
+
+    shape_irc: tuple[int, int, int]
+    dtype: np.dtype[np.generic]
+    data_offset: int
+    slope: float
+    intercept: float
+    affine_ras: Affine
+
+
+def read_nifti(path: Path) -> Volume:
+    """The volume of a NIfTI-1 file.
+
+    Raises InputError for a damaged or wrongly sized file, for anything but one 3-D volume in
+    millimetres, and when sform and qform are both absent or disagree.
+    """
+    packing: Packing = "gzip" if path.name.lower().endswith(".gz") else "raw"
+    with open_payload(path, packing) as payload:
+        header = _parse(bytes(payload.take(HEADER_BYTES)), path)
+        geometry = _geometry(header.affine_ras, path)
+        check_grid(header.shape_irc, geometry.spacing_xyz, path)
+        # Extensions between header and voxels hold notes only.
+        payload.take(header.data_offset - HEADER_BYTES)
+        payload.expect(header.dtype.itemsize * math.prod(header.shape_irc))
+        builder = HuBuilder(header.shape_irc, path)
+        hu_from_payload(
+            payload, builder, header.dtype, slope=header.slope, intercept=header.intercept
+        )
+    return Volume(
+        hu=builder.finish(),
+        geometry=geometry,
+        format="NIfTI",
+        padding_voxels=builder.padding_voxels,
+    )
+
+
+def _parse(raw: bytes, path: Path) -> Header:
+    order = next((o for o in "<>" if struct.unpack_from(o + "i", raw)[0] == HEADER_BYTES), None)
+    if order is None or raw[344:348] != b"n+1\0":
+        raise InputError(
+            "not a single-file NIfTI-1",
+            file=path,
+            hint="convert NIfTI-2 or .hdr/.img pairs to .nii.gz",
+        )
+    dims = struct.unpack_from(order + "8h", raw, 40)
+    if not (dims[0] == 3 or (3 < dims[0] <= 7 and all(n == 1 for n in dims[4 : dims[0] + 1]))):
+        raise InputError(f"the volume has {dims[0]} dimensions, not 3", file=path)
+    shape_irc = (dims[3], dims[2], dims[1])
+    kind = struct.unpack_from(order + "h", raw, 70)[0]
+    if kind not in DTYPES:
+        raise InputError(f"NIfTI voxels of data type {kind} are not read", file=path)
+    pixdim = struct.unpack_from(order + "8f", raw, 76)
+    offset, slope, intercept = struct.unpack_from(order + "3f", raw, 108)
+    if not (DATA_OFFSET <= offset < 1 << 24) or offset != int(offset):
+        raise InputError("the header gives an impossible data offset", file=path, why=f"{offset}")
+    if not (math.isfinite(slope) and math.isfinite(intercept)):
+        raise InputError("the rescale is not finite", file=path)
+    unit = raw[123] & 0x07
+    if unit not in (MILLIMETRES, UNKNOWN_UNIT):
+        raise InputError("the coordinates are not in millimetres", file=path, why=f"unit {unit}")
+    return Header(
+        shape_irc,
+        np.dtype(order + DTYPES[kind]),
+        int(offset),
+        # A slope of 0 means that there is no rescale (nifti1.h).
+        slope if slope else 1.0,
+        intercept if slope else 0.0,
+        _affine(raw, order, pixdim, path),
+    )
+
+
+def _affine(raw: bytes, order: str, pixdim: tuple[float, ...], path: Path) -> Affine:
+    """The (3, 4) map from (column, row, index) to RAS mm, from sform or qform."""
+    qform_code, sform_code = struct.unpack_from(order + "2h", raw, 252)
+    quaternion = struct.unpack_from(order + "6f", raw, 256)
+    rows = struct.unpack_from(order + "12f", raw, 280)
+    sform = np.array(rows, dtype=np.float64).reshape(3, 4)
+    qform = _qform(quaternion, pixdim)
+    if qform_code <= 0 and sform_code <= 0:
+        raise InputError(
+            "the file has no orientation",
+            file=path,
+            why="neither sform nor qform is set",
+            hint="left and right cannot be told; export the scan again with its orientation",
+        )
+    if qform_code > 0 and sform_code > 0 and not np.allclose(sform, qform, atol=SAME_AFFINE_MM):
+        raise InputError(
+            "sform and qform disagree",
+            file=path,
+            why=f"by up to {np.abs(sform - qform).max():.3g} mm or direction cosine times mm",
+            hint="keep one of the two orientations",
+        )
+    affine = sform if sform_code > 0 else qform
+    if not np.isfinite(affine).all():
+        raise InputError("the orientation is not finite", file=path)
+    return affine
+
+
+def _qform(quaternion: tuple[float, ...], pixdim: tuple[float, ...]) -> Affine:
+    """Method 2 of nifti1.h: a unit quaternion (its first part implied), spacing and offset."""
+    b, c, d, x, y, z = (float(v) for v in quaternion)
+    a = np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
+    rotation = np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )
+    handed = -1.0 if pixdim[0] < 0 else 1.0
+    scale = np.array([pixdim[1], pixdim[2], pixdim[3] * handed], dtype=np.float64)
+    return np.column_stack([rotation * scale, [x, y, z]])
+
+
+def _geometry(affine_ras: Affine, path: Path) -> Geometry:
+    lps = affine_ras * np.array([[-1.0], [-1.0], [1.0]])
+    spacing = np.linalg.norm(lps[:, :3], axis=0)
+    if not spacing.min() > 0:
+        raise InputError("the orientation is singular", file=path)
+    sx, sy, sz = spacing.tolist()
+    x, y, z = lps[:, 3].tolist()
+    try:
+        return Geometry((x, y, z), (sx, sy, sz), tuple((lps[:, :3] / spacing).ravel().tolist()))
+    except InputError as error:
+        raise InputError(error.what, file=path, why=error.why) from error

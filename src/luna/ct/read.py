@@ -1,0 +1,188 @@
+"""One door for every format: a path in, a Scan out, or one clear error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from luna.ct.archive import extracted
+from luna.ct.dicom import Series, dicom_files, is_dicom, list_dicom_series, read_dicom, series_of
+from luna.ct.metaimage import read_metaimage
+from luna.ct.nifti import read_nifti
+from luna.ct.nrrd import read_nrrd
+from luna.ct.orient import orientation_code, to_patient_axes
+from luna.ct.scan import Provenance, Scan
+from luna.ct.volume import Volume
+from luna.run.errors import EnvironmentFault, InputError, UsageError
+
+READERS: dict[str, Callable[[Path], Volume]] = {
+    ".mhd": read_metaimage,
+    ".mha": read_metaimage,
+    ".nii": read_nifti,
+    ".nii.gz": read_nifti,
+    ".nrrd": read_nrrd,
+    ".nhdr": read_nrrd,
+}
+DATA_SUFFIXES = (".raw", ".zraw")
+
+NOT_IN_UID = re.compile(r"[^\w.\-]+")
+"""What a file name may hold and a series UID in a table or a file name should not."""
+
+
+def read_scan(path: Path, *, series_uid: str | None = None) -> Scan:
+    """The CT at a path.
+
+    `path` is a MetaImage (`.mhd`, `.mha`), NIfTI or NRRD file, a folder of DICOM files, one
+    file of a DICOM series, a folder with one volume file, or a `.zip` of any of these.
+    `series_uid` chooses among several. Formats without a series UID take the file's name
+    for it, without suffix and with blanks and signs replaced (LUNA16 names files so).
+
+    Raises UsageError (exit 2) when the path is missing or names several scans, InputError
+    (3) when the file is damaged, is no CT, or is not understood beyond doubt, and
+    EnvironmentFault (4) when it may not be read or does not fit the memory.
+    """
+    with _opened(path) as place:
+        volume, name = _read(place, series_uid)
+        return _scan(volume, path.name if place != path else name)
+
+
+def list_series(path: Path) -> tuple[Series, ...]:
+    """The CT series of a DICOM folder, a DICOM file's folder or a `.zip`, largest first.
+
+    Only headers are read. Empty where there is no DICOM. Raises as `read_scan`.
+    """
+    with _opened(path) as place:
+        if place.is_file() and not is_dicom(place):
+            return ()
+        return list_dicom_series(dicom_files(place) if place.is_dir() else _siblings(place))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Path]:
+    """`path` itself, or the folder that a `.zip` is unpacked to; library errors mapped."""
+    try:
+        if not path.exists():
+            raise UsageError("no such file or folder", file=path)
+        if path.suffix.lower() == ".zip" and path.is_file():
+            with extracted(path) as folder:
+                yield folder
+        else:
+            yield path
+    except PermissionError as error:
+        raise EnvironmentFault("no permission to read", file=path, why=str(error)) from error
+    except MemoryError as error:
+        raise EnvironmentFault(
+            "the scan does not fit the memory", file=path, hint="close other programs"
+        ) from error
+    except OSError as error:
+        raise InputError("the scan cannot be read", file=path, why=str(error)) from error
+
+
+def _read(path: Path, series_uid: str | None) -> tuple[Volume, str]:
+    """The volume and the name of the file or folder that it is."""
+    if path.is_dir():
+        return _read_folder(path, series_uid)
+    if not path.is_file():
+        raise InputError("not a plain file", file=path, why="a device or a pipe")
+    if _suffix(path) in READERS:
+        return _read_file(path, series_uid), path.name
+    if is_dicom(path):
+        return _read_one_of_series(path, series_uid), path.parent.resolve().name
+    if path.suffix.lower() in DATA_SUFFIXES:
+        raise UsageError(
+            "this is the data of a scan, not its header",
+            file=path,
+            hint="name the .mhd file beside it",
+        )
+    raise InputError(
+        "not a scan that luna reads",
+        file=path,
+        hint="MetaImage, NIfTI, NRRD, DICOM, or a .zip of one of them",
+    )
+
+
+def _read_folder(folder: Path, series_uid: str | None) -> tuple[Volume, str]:
+    files = dicom_files(folder)
+    if files:
+        return read_dicom(folder, files, series_uid), folder.resolve().name
+    volumes = [p for p in sorted(folder.rglob("*")) if p.is_file() and _suffix(p) in READERS]
+    if series_uid is not None:
+        volumes = [p for p in volumes if _uid_of(p) == series_uid] or volumes
+    if len(volumes) == 1:
+        return _read_file(volumes[0], series_uid), volumes[0].name
+    if not volumes:
+        raise InputError(
+            "no scan in this folder", file=folder, hint="luna looks for DICOM, .mhd, .nii, .nrrd"
+        )
+    names = ", ".join(p.name for p in volumes[:4]) + (", …" if len(volumes) > 4 else "")
+    raise UsageError(
+        f"{len(volumes)} scans in this folder", file=folder, why=names, hint="name one of them"
+    )
+
+
+def _read_file(path: Path, series_uid: str | None) -> Volume:
+    uid = _uid_of(path)
+    if series_uid not in (None, uid):
+        raise UsageError(f"no series {series_uid} here", file=path, why=f"it is {uid}")
+    volume = READERS[_suffix(path)](path)
+    return Volume(
+        hu=volume.hu,
+        geometry=volume.geometry,
+        format=volume.format,
+        padding_voxels=volume.padding_voxels,
+        series_uid=uid,
+        warnings=volume.warnings,
+    )
+
+
+def _read_one_of_series(path: Path, series_uid: str | None) -> Volume:
+    own = series_of(path)
+    if series_uid not in (None, own):
+        raise UsageError(f"the file is not of series {series_uid}", file=path, why=f"but of {own}")
+    return read_dicom(path, _siblings(path), own)
+
+
+def _siblings(path: Path) -> list[Path]:
+    return [p for p in sorted(path.parent.iterdir()) if p.is_file() and is_dicom(p)]
+
+
+def _scan(volume: Volume, source: str) -> Scan:
+    """The volume turned to the patient's axes."""
+    voxels, geometry = to_patient_axes(volume.hu, volume.geometry)
+    code = orientation_code(volume.geometry)
+    numbers = volume.image_numbers
+    if code[2] != "S" and numbers:
+        numbers = _numbers_after_turn(numbers, code)
+    return Scan(
+        hu=np.ascontiguousarray(voxels, dtype=np.int16),
+        geometry=geometry,
+        series_uid=volume.series_uid,
+        provenance=Provenance(
+            source=source,
+            format=volume.format,
+            metadata=volume.metadata,
+            phi=volume.phi,
+            warnings=volume.warnings,
+            stored_orientation=code,
+            image_numbers=numbers,
+            padding_voxels=volume.padding_voxels,
+        ),
+    )
+
+
+def _numbers_after_turn(numbers: tuple[int, ...], code: str) -> tuple[int, ...]:
+    """Slices turned head to feet are counted the other way; other planes have no numbers."""
+    return numbers[::-1] if code[2] == "I" else ()
+
+
+def _uid_of(path: Path) -> str:
+    return NOT_IN_UID.sub("_", path.name[: -len(_suffix(path))]).strip("_") or "scan"
+
+
+def _suffix(path: Path) -> str:
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()

@@ -1,0 +1,40 @@
+"""Volumes out: labels on the grid of the file that a scan came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from luna.ct.orient import to_stored_axes
+from luna.ct.scan import Scan
+from luna.run.errors import EnvironmentFault
+from luna.run.record import replace_file
+
+
+def write_labels(path: Path, labels: NDArray[np.integer], scan: Scan) -> None:
+    """Write (index, row, column) labels as an image that overlays the scan's file.
+
+    The axes are put back to the order and direction that the file stores, so both have the
+    same voxels as well as the same place in the patient. Stored as uint16; the suffix of
+    `path` (`.nii.gz`, `.nrrd`, `.mha`) decides the format. Raises EnvironmentFault when the
+    file cannot be written.
+    """
+    if labels.shape != scan.hu.shape:
+        raise ValueError(f"labels of shape {labels.shape} for a scan of {scan.hu.shape}")
+    turned, geometry = to_stored_axes(labels, scan.geometry, scan.provenance.stored_orientation)
+    # Any: ITK's setters carry no types.
+    image: Any = sitk.GetImageFromArray(np.ascontiguousarray(turned, dtype=np.uint16))
+    image.SetOrigin(geometry.origin_xyz)
+    image.SetSpacing(geometry.spacing_xyz)
+    image.SetDirection(geometry.direction)
+    with replace_file(path) as temporary:
+        try:
+            sitk.WriteImage(image, str(temporary), useCompression=True)
+        except RuntimeError as error:
+            raise EnvironmentFault(
+                "the label volume cannot be written", file=path, why=str(error).splitlines()[-1]
+            ) from error

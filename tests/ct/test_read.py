@@ -1,0 +1,181 @@
+"""The door: every format gives the volume that SimpleITK gives, turned to the patient's axes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from luna.ct.geometry import Geometry
+from luna.ct.read import list_series, read_scan
+from luna.ct.scan import Scan
+from luna.ct.write import write_labels
+from luna.run.errors import InputError, UsageError
+
+SIZE_IRC = (5, 7, 9)
+SPACING = (0.7, 0.8, 1.25)
+ORIGIN = (-120.5, 30.25, -401.125)
+TILT = np.radians(25)
+OBLIQUE = (
+    *(np.cos(TILT), 0.0, np.sin(TILT)),
+    *(0.0, 1.0, 0.0),
+    *(-np.sin(TILT), 0.0, np.cos(TILT)),
+)
+DIRECTIONS = {
+    "straight": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
+    "RAS": (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0),
+    "head first": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0),
+    "coronal": (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, -1.0, 0.0),
+    "sagittal": (0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0),
+    "oblique": OBLIQUE,
+}
+NAMES = (
+    "a.mhd",
+    "raw.mhd",
+    "a.mha",
+    "raw.mha",
+    "a.nii",
+    "a.nii.gz",
+    "a.nrrd",
+    "raw.nrrd",
+    "a.nhdr",
+)
+
+
+def hu_of(shape: tuple[int, int, int] = SIZE_IRC) -> np.ndarray:
+    return np.random.default_rng(3).integers(-1000, 1500, shape).astype(np.int16)
+
+
+def image_of(hu: np.ndarray, direction: tuple[float, ...] = DIRECTIONS["straight"]) -> sitk.Image:
+    image = sitk.GetImageFromArray(hu)
+    image.SetSpacing(SPACING)
+    image.SetOrigin(ORIGIN)
+    image.SetDirection(direction)
+    return image
+
+
+def write_image(image: sitk.Image, path: Path) -> Path:
+    sitk.WriteImage(image, str(path), useCompression=not path.name.startswith("raw"))
+    return path
+
+
+def assert_same(scan: Scan, image: sitk.Image, tolerance: float = 1e-9) -> None:
+    """NIfTI keeps geometry in float32, hence a tolerance for it; voxels are always exact."""
+    turned = sitk.DICOMOrient(image, "LPS")
+    np.testing.assert_array_equal(scan.hu, sitk.GetArrayViewFromImage(turned))
+    assert scan.geometry.origin_xyz == pytest.approx(turned.GetOrigin(), abs=tolerance)
+    assert scan.geometry.spacing_xyz == pytest.approx(turned.GetSpacing(), abs=tolerance)
+    assert scan.geometry.direction == pytest.approx(turned.GetDirection(), abs=tolerance)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("name", NAMES)
+def test_equals_simpleitk(tmp_path: Path, name: str, direction: str) -> None:
+    path = write_image(image_of(hu_of(), DIRECTIONS[direction]), tmp_path / name)
+    assert_same(read_scan(path), sitk.ReadImage(str(path)), 1e-4 if ".nii" in name else 1e-9)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_labels_overlay_the_file_voxel_for_voxel(tmp_path: Path, direction: str) -> None:
+    path = write_image(image_of(hu_of(), DIRECTIONS[direction]), tmp_path / "a.mha")
+    scan = read_scan(path)
+    write_labels(tmp_path / "labels.nii.gz", scan.hu > 500, scan)
+    mine, theirs = sitk.ReadImage(str(tmp_path / "labels.nii.gz")), sitk.ReadImage(str(path))
+    assert mine.GetSize() == theirs.GetSize()
+    assert mine.GetOrigin() == pytest.approx(theirs.GetOrigin(), abs=1e-4)
+    assert mine.GetDirection() == pytest.approx(theirs.GetDirection(), abs=1e-6)
+    np.testing.assert_array_equal(
+        sitk.GetArrayFromImage(mine), sitk.GetArrayFromImage(theirs) > 500
+    )
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32, np.float64])
+@pytest.mark.parametrize("name", ["a.mha", "a.nii.gz", "a.nrrd"])
+def test_wider_types_are_rounded(tmp_path: Path, name: str, kind: type) -> None:
+    hu = hu_of()
+    path = write_image(image_of(hu.astype(kind)), tmp_path / name)
+    np.testing.assert_array_equal(read_scan(path).hu, hu)
+
+
+def test_padding_is_raised_and_counted(tmp_path: Path) -> None:
+    hu = hu_of()
+    hu[0, 0, :4] = (-1025, -2000, -2048, -3024)
+    scan = read_scan(write_image(image_of(hu), tmp_path / "a.mhd"))
+    assert scan.hu[0, 0, :4].tolist() == [-1024] * 4
+    assert scan.provenance.padding_voxels == 4
+
+
+def test_names_become_series_uids(tmp_path: Path) -> None:
+    for name, uid in (
+        ("1.2.840.77.mhd", "1.2.840.77"),
+        ("Ünsere Lunge (2).nii.gz", "Ünsere_Lunge_2"),
+    ):
+        assert read_scan(write_image(image_of(hu_of()), tmp_path / name)).series_uid == uid
+
+
+@pytest.mark.parametrize("slices", [1, 2])
+def test_thin_volumes(tmp_path: Path, slices: int) -> None:
+    hu = hu_of((slices, 16, 8))
+    path = write_image(image_of(hu), tmp_path / "a.nrrd")
+    assert_same(read_scan(path), sitk.ReadImage(str(path)))
+
+
+def test_missing_path_and_data_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        read_scan(tmp_path / "none.mhd")
+    path = write_image(image_of(hu_of()), tmp_path / "a.mhd")
+    with pytest.raises(UsageError, match="not its header"):
+        read_scan(path.with_suffix(".zraw"))
+    path.with_suffix(".zraw").unlink()
+    with pytest.raises(InputError, match="missing"):
+        read_scan(path)
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("name", ["cptac-c3n-00247", "lidc-idri-0001"])
+def test_real_series_equals_simpleitk(shared: Path, name: str) -> None:
+    folder = shared / "real" / name
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    image = reader.Execute()
+    scan = read_scan(folder)
+    expected = sitk.GetArrayFromImage(image)
+    np.testing.assert_array_equal(scan.hu, np.maximum(expected, -1024))
+    assert scan.provenance.padding_voxels == np.count_nonzero(expected < -1024)
+    assert scan.geometry.origin_xyz == pytest.approx(image.GetOrigin(), abs=1e-6)
+    assert scan.geometry.spacing_xyz == pytest.approx(image.GetSpacing(), abs=1e-6)
+    assert scan.series_uid == reader.GetGDCMSeriesIDs(str(folder))[0]
+
+
+@pytest.mark.shared_data
+def test_two_series_in_one_folder_are_listed(shared: Path) -> None:
+    folder = shared / "real" / "lung-pet-ct-dx-a0001" / "study"
+    with pytest.raises(UsageError) as caught:
+        read_scan(folder)
+    series = list_series(folder)
+    assert [line.slices for line in series] == [64, 16]
+    assert all(line.uid in caught.value.why for line in series)
+    assert "--series" in caught.value.hint
+    for line in series:
+        scan = read_scan(folder, series_uid=line.uid)
+        assert (scan.series_uid, len(scan.hu)) == (line.uid, line.slices)
+
+
+@pytest.mark.shared_data
+def test_one_file_finds_its_siblings(shared: Path) -> None:
+    folder = shared / "real" / "lidc-idri-0001"
+    one = read_scan(sorted(folder.iterdir())[3])
+    assert one.fingerprint() == read_scan(folder).fingerprint()
+
+
+@pytest.mark.shared_data
+def test_golden_phantom(shared: Path) -> None:
+    (path,) = (shared / "goldens" / "phantom" / "subset0").glob("*.mhd")
+    assert_same(read_scan(path), sitk.ReadImage(str(path)))
+
+
+def test_reading_leaves_geometry_immutable_and_voxels_read_only(tmp_path: Path) -> None:
+    scan = read_scan(write_image(image_of(hu_of()), tmp_path / "a.mhd"))
+    assert isinstance(scan.geometry, Geometry)
+    with pytest.raises(ValueError, match="read-only"):
+        scan.hu[0, 0, 0] = 1
