@@ -1,0 +1,113 @@
+"""The files of a report, each written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from luna.ct.scan import Scan
+from luna.ct.write import write_labels
+from luna.detect.findings import Findings
+from luna.report.document import document
+from luna.report.html import render
+from luna.run.record import replace_file
+
+DETECTIONS_HEADER = ("seriesuid", "coordX", "coordY", "coordZ", "probability")
+
+
+def write_report(
+    scan: Scan, findings: Findings, out: Path, *, include_phi: bool = False
+) -> list[Path]:
+    """Write the report of one scan into a folder, which is made when it is missing.
+
+    `report.html` comes last and is rendered before the first file is written, so its
+    presence means that the others are there. Raises EnvironmentFault when the disk is full
+    or the folder cannot be written.
+    """
+    said = document(scan, findings, include_phi=include_phi)
+    page = render(scan, findings, said)
+    out.mkdir(parents=True, exist_ok=True)
+    writers: dict[str, Callable[[Path], object]] = {
+        "nodules.nii.gz": lambda path: _write_labels(path, scan, findings),
+        "nodules.csv": lambda path: _write_nodules(path, said),
+        "detections.csv": lambda path: _write_detections(path, findings),
+        "report.json": lambda path: path.write_text(
+            json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+        ),
+        "report.html": lambda path: path.write_text(page, encoding="utf-8"),
+    }
+    for name, write in writers.items():
+        with replace_file(out / name) as path:
+            write(path)
+    return [out / name for name in writers]
+
+
+def _write_labels(path: Path, scan: Scan, findings: Findings) -> None:
+    """A label volume: each finding's voxels hold its number, the most probable on top."""
+    few = len(findings.findings) < 256
+    labels = np.zeros(scan.shape_irc, dtype=np.uint8 if few else np.uint16)
+    for finding in reversed(findings.findings):
+        labels[finding.mask.slices][finding.mask.voxels] = finding.number
+    write_labels(path, labels, scan)
+
+
+def _write_nodules(path: Path, said: dict[str, Any]) -> None:
+    """One row a finding, the fields of report.json with its points as three columns each."""
+    points = {"center_irc": "irc", "center_lps_mm": "xyz", "center_ras_mm": "xyz"}
+    header: list[str] = ["series_uid"]
+    for name in FINDING_FIELDS:
+        header += [f"{name}_{axis}" for axis in points[name]] if name in points else [name]
+    rows = []
+    for finding in said["findings"]:
+        row = [said["scan"]["series_uid"]]
+        for name in FINDING_FIELDS:
+            row += finding[name] if name in points else [finding[name]]
+        rows.append(row)
+    _write_csv(path, header, rows)
+
+
+FINDING_FIELDS = (
+    "number",
+    "p_nodule",
+    "p_malignant",
+    "side",
+    "slice_index",
+    "slice_number",
+    "image_number",
+    "center_irc",
+    "center_lps_mm",
+    "center_ras_mm",
+    "long_axis_mm",
+    "short_axis_mm",
+    "diameter_mm",
+    "axes_slice_index",
+    "volume_mm3",
+    "hu_mean",
+    "hu_min",
+    "hu_max",
+)
+
+
+def _write_detections(path: Path, findings: Findings) -> None:
+    """LUNA16's submission format: every nodule candidate, whatever its probability."""
+    candidates = findings.candidates
+    _write_csv(
+        path,
+        DETECTIONS_HEADER,
+        (
+            [findings.series_uid, *candidates.center_xyz[k].tolist(), candidates.p_nodule[k]]
+            for k in candidates.marks()
+        ),
+    )
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

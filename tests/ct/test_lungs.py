@@ -1,0 +1,143 @@
+"""The lung mask on clean, cut, diseased and absent lungs."""
+
+import csv
+
+import numpy as np
+import pytest
+from luna.ct.read import read_scan
+
+from luna.ct.lungs import find_lungs
+from luna.run.errors import InputError
+
+A0001 = "1.3.6.1.4.1.14519.5.2.1.6655.2359.257508444832901632590301540805"
+
+
+def test_finds_both_lungs_on_their_sides(chest) -> None:
+    lungs = find_lungs(chest())
+    # In LPS the patient's right is at low columns.
+    assert lungs.label_at([[12, 48, 38], [12, 48, 90], [12, 48, 64], [12, 2, 2]]).tolist() == [
+        1,
+        2,
+        0,
+        0,
+    ]
+    assert lungs.side((12, 48, 20)) == "right"
+    assert lungs.side((12, 48, 110)) == "left"
+    assert lungs.warnings == ()
+
+
+def test_volume_is_that_of_the_aerated_lung(chest) -> None:
+    scan = chest()
+    lungs = find_lungs(scan)
+    aerated_ml = (scan.hu < -600).sum() * 2.5**3 / 1000
+    air_ml = (scan.hu < -930).sum() * 2.5**3 / 1000
+    assert sum(lungs.volume_ml) == pytest.approx(aerated_ml - air_ml, rel=0.03)
+
+
+def test_mirrored_grid_swaps_columns_not_sides(chest, scan_of) -> None:
+    scan = chest()
+    from luna.ct.geometry import Geometry
+
+    mirrored = Geometry((160, -120, -30), (2.5, 2.5, 2.5), (-1, 0, 0, 0, 1, 0, 0, 0, 1))
+    lungs = find_lungs(scan_of(scan.hu[:, :, ::-1].copy(), mirrored))
+    assert lungs.label_at((12, 48, 90)) == 1
+
+
+def test_box_holds_the_lungs_and_little_else(chest) -> None:
+    scan = chest()
+    i, r, c = find_lungs(scan).box()
+    lung = (scan.hu < -600) & (
+        np.hypot(*(np.mgrid[:96, :128] - np.array([48, 64])[:, None, None])) < 45
+    )
+    outside = lung.copy()
+    outside[i, r, c] = False
+    # The thinnest slices at apex and base are below what 2.5 mm morphology keeps.
+    assert outside.sum() < 0.01 * lung.sum()
+    assert r.stop - r.start < 75
+    assert c.stop - c.start < 105
+
+
+def test_slices_without_lung_take_the_whole_box(chest) -> None:
+    lungs = find_lungs(chest())
+    assert lungs.box_in(slice(0, 1)) == lungs.box()[1:]
+
+
+def test_nodules_on_the_pleura_and_masses_stay_inside(chest, scan_of) -> None:
+    scan = chest(slices=40)
+    hu = scan.hu.copy()
+    i, r, c = np.mgrid[:40, :96, :128]
+    pleural = (i - 20) ** 2 + (r - 48) ** 2 + (c - 21) ** 2 < 3**2  # on the outer wall
+    mass = (i - 20) ** 2 + (r - 70) ** 2 + (c - 90) ** 2 < 10**2  # 50 mm wide, at the back
+    hu[pleural | mass] = 40
+    lungs = find_lungs(scan_of(hu, scan.geometry))
+    assert lungs.label_at((20, 48, 21)) == 1
+    assert lungs.label_at((20, 70, 90)) == 2
+    inside = lungs.label_at(np.argwhere(mass & (scan.hu < -600)))
+    assert (inside == 2).mean() > 0.95
+
+
+def test_cut_lungs_are_accepted_and_said(chest, scan_of) -> None:
+    scan = chest()
+    lungs = find_lungs(scan_of(scan.hu[10:14], scan.geometry))
+    assert "lower and upper end" in lungs.warnings[0]
+    upper_half = find_lungs(scan_of(scan.hu[12:], scan.geometry))
+    assert "its lower end" in upper_half.warnings[0]
+
+
+def test_a_single_slice_is_enough(chest, scan_of) -> None:
+    scan = chest()
+    one = find_lungs(scan_of(scan.hu[12:13].repeat(4, axis=0), scan.geometry))
+    assert one.label_at((0, 48, 38)) == 1
+
+
+def test_a_missing_lung_is_said(chest, scan_of) -> None:
+    scan = chest()
+    hu = scan.hu.copy()
+    left = hu[:, :, 64:]
+    left[(left < -600) & (np.hypot(*np.mgrid[-48:48, 0:64]) < 45)] = 40
+    lungs = find_lungs(scan_of(hu, scan.geometry))
+    assert any("left lung" in warning for warning in lungs.warnings)
+    assert lungs.volume_ml[1] == 0
+
+
+@pytest.mark.parametrize("hu", [-1000, 0, 40])
+def test_no_lungs_is_an_error(scan_of, hu) -> None:
+    noise = np.random.default_rng(1).normal(hu, 12, (20, 64, 64))
+    with pytest.raises(InputError, match="no lungs") as error:
+        find_lungs(scan_of(noise.clip(-1024).astype(np.int16)))
+    assert error.value.exit_code == 3
+
+
+def test_bowel_gas_is_no_lung(scan_of) -> None:
+    i, r, c = np.mgrid[:24, :96, :128]
+    hu = np.where(((c - 64) / 56) ** 2 + ((r - 48) / 40) ** 2 < 1, 40, -1000)
+    for row, column in ((30, 50), (40, 80), (60, 64)):
+        hu[((c - column) / 9) ** 2 + ((r - row) / 7) ** 2 + ((i - 12) / 9) ** 2 < 1] = -995
+    noise = np.random.default_rng(1).normal(0, 10, hu.shape)
+    with pytest.raises(InputError, match="no lungs"):
+        find_lungs(scan_of((hu + noise).clip(-1024).astype(np.int16)))
+
+
+@pytest.mark.shared_data
+def test_the_mass_of_a0001_is_inside_the_left_lung(shared) -> None:
+    folder = shared / "real" / "lung-pet-ct-dx-a0001"
+    scan = read_scan(folder / "study", series_uid=A0001)
+    lungs = find_lungs(scan)
+    with (folder / "tumour_boxes.csv").open() as table:
+        rows = [row for row in csv.DictReader(table) if row["series_uid"] == A0001]
+    z0, dz = scan.geometry.origin_xyz[2], scan.geometry.spacing_xyz[2]
+    for row in rows:
+        i = round((float(row["z_mm"]) - z0) / dz)
+        r = (int(row["ymin_px"]) + int(row["ymax_px"])) / 2
+        c = (int(row["xmin_px"]) + int(row["xmax_px"])) / 2
+        assert lungs.label_at((i, r, c)) == 2, row
+
+
+@pytest.mark.shared_data
+def test_real_lungs_have_the_volume_of_lungs(shared) -> None:
+    lungs = find_lungs(read_scan(shared / "real" / "cptac-c3n-00247"))
+    right_ml, left_ml = lungs.volume_ml
+    assert 1500 < left_ml < right_ml < 4000
+    # Chest wall, spine, heart, table and the air around the patient (index, row, column).
+    elsewhere = [(31, 460, 256), (31, 330, 256), (40, 200, 330), (20, 500, 256), (60, 20, 20)]
+    assert not lungs.label_at(elsewhere).any()
