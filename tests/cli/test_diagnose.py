@@ -72,12 +72,13 @@ def test_nothing_found_is_said(diagnose: Luna, tmp_path: Path) -> None:
 
 
 def test_findings_are_a_table(diagnose: Luna, tmp_path: Path) -> None:
-    # Half is above 0.49, so all of the lungs is one nodule, whose probability is one half.
-    outcome = diagnose("--set", "segment.threshold=0.49", "--set", "threshold=0.3")
+    # Half is above 0.49: the lungs' box is one nodule, whose centre lies between the lungs.
+    changes = ("segment.threshold=0.49", "threshold=0.3", "lungs_only=false")
+    outcome = diagnose(*(word for change in changes for word in ("--set", change)))
     assert outcome.code == 0
     header, first, *_ = outcome.out.splitlines()
     row = dict(zip(header.split("\t"), first.split("\t"), strict=True))
-    assert (row["no."], row["p"], row["malignant"]) == ("1", "0.500", "–")
+    assert (row["no"], row["p"], row["malig"]) == ("1", "0.500", "–")
     assert row["side"] in {"left", "right"}
 
 

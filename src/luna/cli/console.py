@@ -65,7 +65,10 @@ def print_table(header: Row, rows: Sequence[Row], *, left: Sequence[bool] = ()) 
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD)
+    # The rule's own divider is one column: enough where a row of numbers must fit in 80.
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, padding=0 if console.width < 100 else (0, 1)
+    )
     for name, is_left in zip(header, left or [False] * len(header), strict=True):
         # Folded, not cut: series UIDs differ in their last digits.
         table.add_column(name, justify="left" if is_left else "right", overflow="fold")

@@ -14,10 +14,7 @@ if TYPE_CHECKING:
     from luna.ct.scan import Scan
     from luna.detect.findings import Finding, Findings
 
-HEADER = (
-    "no.", "p", "malignant", "side", "slice", "row", "column",
-    "LPS mm", "long × short mm", "mean mm", "volume mm³", "HU",
-)  # fmt: skip
+HEADER = ("no", "p", "malig", "side", "slice/row/col", "LPS mm", "axes mm", "mean", "mm³", "HU")
 
 
 def diagnose(
@@ -120,16 +117,15 @@ def show(findings: Findings, out: Path, *, as_json: bool) -> None:
 
 def _row(finding: Finding) -> tuple[str, ...]:
     size = finding.measurement
-    malignant = "–" if finding.p_malignant is None else f"{finding.p_malignant:.3f}"
     return (
         str(finding.number),
         f"{finding.p_nodule:.3f}",
-        malignant,
+        "–" if finding.p_malignant is None else f"{finding.p_malignant:.3f}",
         finding.side,
-        *(f"{value:.0f}" for value in finding.center_irc),
-        ", ".join(f"{value:.1f}" for value in finding.center_xyz),
-        f"{size.long_axis_mm:.1f} × {size.short_axis_mm:.1f}",
+        "/".join(f"{value:.0f}" for value in finding.center_irc),
+        " ".join(f"{value:.1f}" for value in finding.center_xyz),
+        f"{size.long_axis_mm:.1f}×{size.short_axis_mm:.1f}",
         f"{size.diameter_mm:.1f}",
         f"{size.volume_mm3:.0f}",
-        f"{size.hu_mean:.0f} ({size.hu_min}…{size.hu_max})",
+        f"{size.hu_mean:.0f}",
     )
