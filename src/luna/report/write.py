@@ -15,7 +15,7 @@ from luna.ct.write import write_labels
 from luna.detect.findings import Findings
 from luna.report.document import document
 from luna.report.html import render
-from luna.run.record import replace_file
+from luna.run.record import replace_file, write_fault
 
 DETECTIONS_HEADER = ("seriesuid", "coordX", "coordY", "coordZ", "probability")
 
@@ -31,7 +31,10 @@ def write_report(
     """
     said = document(scan, findings, include_phi=include_phi)
     page = render(scan, findings, said)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_fault(out, error) from error
     writers: dict[str, Callable[[Path], object]] = {
         "nodules.nii.gz": lambda path: _write_labels(path, scan, findings),
         "nodules.csv": lambda path: _write_nodules(path, said),

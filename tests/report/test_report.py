@@ -1,0 +1,271 @@
+"""The report says what the findings say, in the right place, and nothing about the patient."""
+
+import base64
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image
+
+from luna.ct.geometry import Geometry
+from luna.ct.scan import Provenance, Scan
+from luna.detect.findings import Candidates, Finding, Findings, Measurement, NoduleMask
+from luna.report.document import document
+from luna.report.figures import key_images, outline_path, slice_view, windowed
+from luna.report.write import write_report
+from luna.run.errors import EnvironmentFault
+
+PHI = {"PatientName": "DOE^JANE", "PatientBirthDate": "19501231", "AccessionNumber": "A77"}
+MARKUP = "<script>alert('x')</script>"
+
+
+@pytest.fixture
+def scan() -> Scan:
+    """A small volume with one bright box left of, behind and above the middle."""
+    hu = np.full((20, 30, 40), -850, dtype=np.int16)
+    hu[12:15, 18:22, 26:32] = 100
+    return Scan(
+        hu=hu,
+        geometry=Geometry((-20.0, -15.0, 100.0), (1.0, 1.0, 2.0)),
+        series_uid="1.2.3.4",
+        provenance=Provenance(
+            source="DOE_JANE",
+            format="DICOM",
+            metadata={"Manufacturer": MARKUP},
+            phi=PHI,
+            image_numbers=tuple(range(60, 40, -1)),
+            padding_voxels=7,
+        ),
+    )
+
+
+def finding(number: int = 1, p: float = 0.9) -> Finding:
+    mask = NoduleMask(start_irc=(12, 18, 26), voxels=np.ones((3, 4, 6), dtype=bool))
+    size = Measurement(
+        long_axis_mm=7.2,
+        short_axis_mm=4.0,
+        diameter_mm=5.6,
+        volume_mm3=144.0,
+        hu_mean=100.0,
+        hu_min=100,
+        hu_max=100,
+        axial_index=13,
+    )
+    return Finding(
+        number=number,
+        center_irc=(13.0, 19.5, 28.5),
+        center_xyz=(8.5, 4.5, 126.0),
+        p_nodule=p,
+        p_malignant=None,
+        measurement=size,
+        side="left",
+        mask=mask,
+    )
+
+
+@pytest.fixture
+def findings(scan: Scan) -> Findings:
+    return Findings(
+        series_uid=scan.series_uid,
+        scan_fingerprint=scan.fingerprint(),
+        findings=(finding(),),
+        candidates=Candidates(
+            center_irc=np.array([[13.0, 19.5, 28.5], [13, 18, 28], [2, 3, 4]]),
+            center_xyz=np.array([[8.5, 4.5, 126.0], [8, 3, 126], [-16, -12, 104]]),
+            p_nodule=np.array([0.9, 0.4, 0.1]),
+            nodule=np.array([5, 5, 2]),
+        ),
+        threshold=0.5,
+        models={"segmentation": "s", "nodule": "n"},
+        lung_volume_ml=(2000.0, 1800.0),
+        warnings=("Partial scan: " + MARKUP,),
+        seconds={"lungs": 0.1},
+    )
+
+
+def nothing(findings: Findings) -> Findings:
+    return replace(findings, findings=())
+
+
+def image_of(uri: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",", 1)[1]))))
+
+
+def test_writes_these_files_and_no_others(scan, findings, tmp_path: Path) -> None:
+    written = write_report(scan, findings, tmp_path / "new" / "report")
+    assert sorted(p.name for p in written) == sorted(
+        p.name for p in (tmp_path / "new" / "report").iterdir()
+    )
+    assert {p.name for p in written} == {
+        "report.html",
+        "report.json",
+        "nodules.csv",
+        "detections.csv",
+        "nodules.nii.gz",
+    }
+
+
+def test_json_holds_places_in_every_convention(scan, findings, tmp_path: Path) -> None:
+    write_report(scan, findings, tmp_path)
+    said = json.loads((tmp_path / "report.json").read_text())
+    assert (said["schema"], said["status"]) == ("luna-report/1", "completed")
+    (one,) = said["findings"]
+    assert (one["slice_index"], one["slice_number"], one["image_number"]) == (13, 14, 47)
+    assert one["center_lps_mm"] == [8.5, 4.5, 126.0]
+    assert one["center_ras_mm"] == [-8.5, -4.5, 126.0]
+    assert said["looked_at"]["slices"] == 20
+    assert said["scan"]["slice_order"] == "F to H"
+
+
+def test_every_field_is_documented(scan, findings) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "report.md").read_text()
+    said = document(scan, findings, include_phi=True)
+    names = set(said) | set(said["scan"]) | set(said["looked_at"]) | set(said["findings"][0])
+    assert not [name for name in sorted(names) if f"`{name}`" not in page]
+
+
+def test_csv_rows(scan, findings, tmp_path: Path) -> None:
+    write_report(scan, findings, tmp_path)
+    with (tmp_path / "nodules.csv").open() as stream:
+        (row,) = csv.DictReader(stream)
+    assert (row["series_uid"], row["number"], row["side"]) == ("1.2.3.4", "1", "left")
+    assert (row["center_lps_mm_x"], row["diameter_mm"]) == ("8.5", "5.6")
+    with (tmp_path / "detections.csv").open() as stream:
+        marks = list(csv.reader(stream))
+    assert marks[0] == ["seriesuid", "coordX", "coordY", "coordZ", "probability"]
+    # One mark a nodule: the second candidate is a fragment of the first.
+    assert [row[4] for row in marks[1:]] == ["0.9", "0.1"]
+
+
+@pytest.mark.parametrize(
+    "direction", [(1, 0, 0, 0, 1, 0, 0, 0, 1), (1, 0, 0, 0, 0.8, 0.6, 0, -0.6, 0.8)]
+)
+def test_label_mask_lies_where_the_finding_is(scan, findings, tmp_path: Path, direction) -> None:
+    geometry = Geometry(scan.geometry.origin_xyz, scan.geometry.spacing_xyz, direction)
+    write_report(replace(scan, geometry=geometry), findings, tmp_path)
+    image = sitk.ReadImage(str(tmp_path / "nodules.nii.gz"))
+    labels = sitk.GetArrayFromImage(image)
+    assert labels.sum() == 3 * 4 * 6
+    place = image.TransformContinuousIndexToPhysicalPoint((28.5, 19.5, 13.0))
+    np.testing.assert_allclose(place, geometry.xyz_from_irc((13, 19.5, 28.5)), atol=1e-3)
+
+
+def test_the_more_probable_finding_wins_shared_voxels(scan, findings, tmp_path: Path) -> None:
+    two = replace(findings, findings=(finding(1, 0.9), finding(2, 0.6)))
+    write_report(scan, two, tmp_path)
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "nodules.nii.gz")))
+    assert set(np.unique(labels)) == {0, 1}
+
+
+def test_nothing_found_is_said_and_looks_different(scan, findings, tmp_path: Path) -> None:
+    write_report(scan, findings, tmp_path / "a")
+    write_report(scan, nothing(findings), tmp_path / "b")
+    some, none = ((tmp_path / d / "report.html").read_text() for d in "ab")
+    assert "Looked, and found nothing" in none
+    assert 'class="status clear"' in none
+    assert "Looked, and found nothing" not in some
+    assert "Looked at all 20 slices" in none
+    assert json.loads((tmp_path / "b" / "report.json").read_text())["findings"] == []
+
+
+def test_page_needs_no_network_and_runs_only_its_own_script(scan, findings, tmp_path) -> None:
+    write_report(scan, findings, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "default-src 'none'" in page
+    assert not re.search(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", page)
+    assert "Research use only" in page
+
+
+def test_strings_from_files_are_escaped(scan, findings, tmp_path: Path) -> None:
+    hostile = replace(findings, series_uid="</title><img src=x onerror=alert(1)>")
+    write_report(scan, hostile, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert MARKUP not in page
+    assert "<img src=x" not in page
+    assert page.count("<script") == 2
+
+
+def test_the_patient_is_named_only_on_request(scan, findings, tmp_path: Path) -> None:
+    write_report(scan, findings, tmp_path / "default")
+    write_report(scan, findings, tmp_path / "phi", include_phi=True)
+    for name in ("report.html", "report.json", "nodules.csv", "detections.csv"):
+        text = (tmp_path / "default" / name).read_text()
+        assert not [value for value in (*PHI.values(), "DOE_JANE") if value in text]
+    assert "DOE^JANE" in (tmp_path / "phi" / "report.html").read_text()
+    assert "DOE^JANE" in (tmp_path / "phi" / "report.json").read_text()
+
+
+def test_axial_image_shows_the_left_on_the_right_and_the_back_below(scan) -> None:
+    axial, coronal, sagittal = key_images(scan, finding())
+    assert axial.letters == ("R", "L", "A", "P")
+    assert coronal.letters == ("R", "L", "H", "F")
+    assert sagittal.letters == ("A", "P", "H", "F")
+    # A marker 10 mm to the patient's left of the finding and 10 mm behind it.
+    hu = scan.hu.copy()
+    hu[12:15, 28:30, 37:39] = 3000
+    marked = replace(scan, hu=hu)
+    axial = image_of(key_images(marked, finding())[0].soft_tissue)
+    row, column = np.argwhere(axial > 250).mean(axis=0)
+    assert row == pytest.approx(150 + 10 * 300 / 61, abs=12)
+    assert column == pytest.approx(150 + 10 * 300 / 61, abs=12)
+    center = np.argwhere(image_of(key_images(scan, finding())[0].soft_tissue) > 100).mean(axis=0)
+    assert abs(center[0] - 150) < 6
+    assert abs(center[1] - 150) < 6
+
+
+def test_coronal_and_sagittal_have_the_head_up(scan) -> None:
+    hu = np.full_like(scan.hu, -850)
+    hu[17:19] = 100  # a slab above the finding
+    above = replace(scan, hu=hu)
+    for image in key_images(above, finding())[1:]:
+        rows = np.argwhere(image_of(image.lung) > 200)[:, 0]
+        assert 0 < rows.mean() < 150
+
+
+def test_scale_bar_is_ten_millimetres(scan) -> None:
+    for image in key_images(scan, finding()):
+        # 60 mm and one voxel fill the longer side.
+        assert image.scale_bar == pytest.approx(10 * image.size / 61, rel=0.04)
+
+
+def test_outline_runs_along_voxel_edges() -> None:
+    mask = np.zeros((3, 3), dtype=bool)
+    mask[1, 1] = True
+    path = outline_path(mask, (0.0, 0.0), (10.0, 10.0))
+    assert sorted(re.findall(r"M[^M]+", path)) == [
+        "M10.0 10.0h10.0",
+        "M10.0 10.0v10.0",
+        "M10.0 20.0h10.0",
+        "M20.0 10.0v10.0",
+    ]
+
+
+def test_window() -> None:
+    grey = windowed(np.array([-2000, -1350, -600, 150, 3000]), (-600, 1500))
+    assert grey.tolist() == [0, 0, 128, 255, 255]
+
+
+@pytest.mark.parametrize(
+    ("slices", "step", "longest"), [(3, 1, 512), (151, 1, 384), (1600, 2, 256)]
+)
+def test_slice_view_stays_small(slices: int, step: int, longest: int) -> None:
+    hu = np.zeros((slices, 512, 512), dtype=np.int16)[:, ::8, ::8] - 1000
+    hu = np.ascontiguousarray(hu) if slices > 200 else np.full((slices, 512, 512), -1000, np.int16)
+    source = Provenance(source="a", format="x")
+    scan = Scan(hu=hu, geometry=Geometry((0, 0, 0), (1, 1, 1)), series_uid="1", provenance=source)
+    view = slice_view(scan)
+    assert (view.step, len(view.images)) == (step, -(-slices // step))
+    assert max(view.width, view.height) == min(longest, max(hu.shape[1:]))
+
+
+def test_unwritable_folder_is_an_environment_fault(scan, findings, tmp_path: Path) -> None:
+    (tmp_path / "report").write_text("a file is in the way")
+    with pytest.raises(EnvironmentFault):
+        write_report(scan, findings, tmp_path / "report")
+    assert (tmp_path / "report").read_text() == "a file is in the way"
