@@ -43,7 +43,7 @@ class PhantomConfig:
     """Thickness of the fat under the skin."""
     lung_hu: Range = (-905.0, -850.0)
     """Mean attenuation of the parenchyma between the vessels."""
-    terminals_per_ml: Range = (1.0, 1.7)
+    terminals_per_ml: Range = (1.3, 2.0)
     """Vessel ends per millilitre of lung, for arteries and for veins each."""
     terminal_radius_mm: Range = (0.34, 0.46)
     """Radius at which a vessel is followed no further."""

@@ -67,7 +67,7 @@ def grow(rng: np.random.Generator, root: Points, ends: Points, terminal_mm: floa
             stack.append((stop, group[~first]))
     table = np.array(rows, dtype=np.float64).reshape(-1, 7)
     radius = np.minimum(terminal_mm * table[:, 6] ** (1 / MURRAY_EXPONENT), MAX_RADIUS_MM)
-    last = np.where(table[:, 6] == 1, 0.6, 0.9)
+    last = np.where(table[:, 6] == 1, 0.8, 0.92)
     return Branches(table[:, :3], table[:, 3:6], radius, radius * last)
 
 

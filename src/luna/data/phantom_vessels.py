@@ -13,10 +13,10 @@ from luna.data.phantom_tree import Branches, airways_along, grow, join
 BRONCHUS_FROM_MM = 1.0
 """Arteries thinner than this run beside bronchi too small to be seen."""
 
-PLEURA_MM = 2.0
+PLEURA_MM = 1.5
 """Vessels end this far under the pleura."""
 
-CROWDING_MM = 12.0
+CROWDING_MM = 6.0
 """Half as many vessels end at this depth as under the pleura."""
 
 HILUM_MM = 6.0
