@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from luna.run.errors import EnvironmentFault, InputError
+from luna.run.errors import EnvironmentFault, InputError, LunaError
+from luna.run.record import DISK_FULL
 
 MAX_BYTES = 1 << 33
 MAX_MEMBERS = 20_000
 
 MAX_RATIO = 200
 """CT compresses two to five times, a mostly empty one forty; bombs a thousand times."""
+
+ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar")
 
 CHUNK_BYTES = 1 << 20
 
@@ -30,15 +33,40 @@ def extracted(path: Path) -> Iterator[Path]:
     paths out of it, and one that unpacks to implausibly much; EnvironmentFault when the disk
     has no room for it.
     """
-    try:
-        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(prefix="luna-") as name:
-            folder = Path(name)
-            members = _checked(path, archive, folder)
-            for member, target in members:
-                _unpack(path, archive, member, target)
+    with tempfile.TemporaryDirectory(prefix="luna-") as name:
+        folder = Path(name)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                for member, target in _checked(path, archive, folder):
+                    _unpack(path, archive, member, target)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise InputError("the archive is damaged", file=path, why=str(error)) from error
+        except OSError as error:
+            if error.errno in DISK_FULL:
+                raise _no_room(path, str(error)) from error
+            raise
+        with _named_by_member(path, folder):
             yield folder
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise InputError("the archive is damaged", file=path, why=str(error)) from error
+
+
+@contextmanager
+def _named_by_member(path: Path, folder: Path) -> Iterator[None]:
+    """Errors name the member in its archive, not a temporary file that is gone by then."""
+    try:
+        yield
+    except LunaError as error:
+        if error.file is not None and Path(error.file).is_relative_to(folder):
+            error.file = str(path / Path(error.file).relative_to(folder))
+        raise
+
+
+def _no_room(path: Path, why: str) -> EnvironmentFault:
+    return EnvironmentFault(
+        "no room to unpack the archive",
+        file=path,
+        why=why,
+        hint="free some space in the temporary folder, or unpack it yourself",
+    )
 
 
 def _checked(
@@ -56,13 +84,11 @@ def _checked(
         )
     free = shutil.disk_usage(folder).free
     if total > free:
-        raise EnvironmentFault(
-            "no room to unpack the archive",
-            file=path,
-            why=f"{total:,} bytes needed, {free:,} free in {folder.parent}",
-            hint="unpack it yourself and name the folder",
-        )
-    return [(info, folder / _safe_name(path, info)) for info in infos]
+        raise _no_room(path, f"{total:,} bytes needed, {free:,} free in {folder.parent}")
+    targets = [folder / _safe_name(path, info) for info in infos]
+    if len(set(targets)) < len(targets):
+        raise InputError("two members of the archive have one name", file=path)
+    return list(zip(infos, targets, strict=True))
 
 
 def _safe_name(path: Path, info: zipfile.ZipInfo) -> PurePosixPath:
@@ -74,7 +100,7 @@ def _safe_name(path: Path, info: zipfile.ZipInfo) -> PurePosixPath:
         "a path out of the archive": ".." in name.parts,
         "a link": stat.S_ISLNK(mode),
         "encrypted": bool(info.flag_bits & 1),
-        "an archive itself": name.suffix.lower() == ".zip",
+        "an archive itself": name.suffix.lower() in ARCHIVES,
     }
     for reason, holds in reasons.items():
         if holds:

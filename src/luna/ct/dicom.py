@@ -18,7 +18,7 @@ from pydicom.dataset import FileDataset
 from pydicom.errors import InvalidDicomError
 
 from luna.ct.dicom_pixels import read_pixels
-from luna.ct.dicom_slices import Slice, geometry_of, in_order
+from luna.ct.dicom_slices import Slice, geometry_of, in_order, numbers
 from luna.ct.volume import Volume, check_grid
 from luna.run.errors import InputError, UsageError
 
@@ -66,6 +66,7 @@ MAGIC_OFFSET, MAGIC = 128, b"DICM"
 META_BYTES = 4096
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 DEFLATED = b"1.2.840.10008.1.2.1.99"
+MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 CT_IMAGE, ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"
 
 
@@ -88,8 +89,15 @@ def is_dicom(path: Path) -> bool:
     with path.open("rb") as stream:
         start = stream.read(META_BYTES)
     if start[MAGIC_OFFSET : MAGIC_OFFSET + len(MAGIC)] != MAGIC:
-        if path.suffix.lower() in DICOM_SUFFIXES:
-            raise InputError("the file is named DICOM but is none", file=path, why="no DICM mark")
+        suffix = path.suffix.lower()
+        cut_off = not suffix and not start.strip(b"\0")  # the preamble is 128 zeros
+        if cut_off or suffix in DICOM_SUFFIXES:
+            raise InputError(
+                "the file should be DICOM but is not",
+                file=path,
+                why="empty or cut off" if not start.strip(b"\0") else "it has no DICM mark",
+                hint="copy or download the scan again",
+            )
         return False
     if DEFLATED in start:
         raise InputError("deflated DICOM is not read", file=path, hint="store it uncompressed")
@@ -100,7 +108,11 @@ def dicom_files(folder: Path) -> list[Path]:
     """The DICOM files in a folder and its subfolders, in order of their paths."""
     files: list[Path] = []
     for place, _, names in os.walk(folder):  # links to folders are not followed
-        files += [path for name in names if (path := Path(place, name)).is_file()]
+        files += [
+            path
+            for name in names
+            if not name.startswith(".") and (path := Path(place, name)).is_file()
+        ]
         if len(files) > MAX_FILES:
             raise UsageError(
                 f"more than {MAX_FILES} files in this folder", file=folder, hint="name one series"
@@ -131,13 +143,14 @@ def read_dicom(place: Path, files: list[Path], series_uid: str | None = None) ->
             "no CT slices here", file=place, why="; ".join(left_out), hint="luna reads chest CT"
         )
     chosen = in_order(series[_choose(place, series, series_uid)])
-    size = (len(chosen), int(chosen[0].header.Rows), int(chosen[0].header.Columns))
+    rows, columns = (int(numbers(chosen[0], tag, 1)[0]) for tag in ("Rows", "Columns"))
+    size = (len(chosen), rows, columns)
     check_grid(size, (1.0, 1.0, 1.0), chosen[0].path)
     pixels = read_pixels(chosen, size)
     geometry = geometry_of(pixels.slices)
     check_grid(pixels.hu.shape, geometry.spacing_xyz, place)
     first = pixels.slices[0].header
-    numbers = [_instance_number(item.header) for item in pixels.slices]
+    images = [_instance_number(item.header) for item in pixels.slices]
     return Volume(
         hu=pixels.hu,
         geometry=geometry,
@@ -146,7 +159,7 @@ def read_dicom(place: Path, files: list[Path], series_uid: str | None = None) ->
         metadata=_texts(first, SAFE_TAGS),
         phi=_texts(first, PHI_TAGS),
         warnings=(*left_out, *pixels.warnings),
-        image_numbers=tuple(n for n in numbers if n is not None) if None not in numbers else (),
+        image_numbers=() if None in images else tuple(n for n in images if n is not None),
         padding_voxels=pixels.padding_voxels,
     )
 
@@ -161,8 +174,9 @@ def quiet() -> Iterator[None]:
 
 def _read_header(path: Path) -> FileDataset:
     try:
-        with quiet():
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*HEADER_TAGS])
+        with quiet(), path.open("rb") as stream:
+            header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=[*HEADER_TAGS])
+            ended = not stream.read(1)
             for element in header:  # decode now, so that a bad value is this file's fault
                 str(element.value)
     except PermissionError:
@@ -177,7 +191,25 @@ def _read_header(path: Path) -> FileDataset:
             why=str(error).splitlines()[0][:200] if str(error) else type(error).__name__,
             hint="copy or download the file again",
         ) from error
+    if _is_cut_off(header, ended):
+        raise InputError(
+            "the DICOM file is cut off", file=path, hint="copy or download the file again"
+        )
     return header
+
+
+def _is_cut_off(header: FileDataset, ended: bool) -> bool:
+    """Whether a file ends before what every DICOM object, or every CT image, must have.
+
+    pydicom takes the end of a file for the end of the object, wherever it comes, so half a
+    series UID would be a series of its own.
+    """
+    if str(header.file_meta.get("MediaStorageSOPClassUID")) == MEDIA_DIRECTORY:
+        return False
+    if not _text(header, "Modality") or not _text(header, "SeriesInstanceUID"):
+        return True
+    is_ct = _text(header, "Modality") == "CT"
+    return ended and is_ct and str(header.get("SOPClassUID") or CT_IMAGE) == CT_IMAGE
 
 
 def _ct_series(
@@ -191,10 +223,7 @@ def _ct_series(
         if kind:
             other[kind] += 1
             continue
-        uid = _text(header, "SeriesInstanceUID")
-        if not uid:
-            raise InputError("the DICOM file belongs to no series", file=path)
-        series.setdefault(uid, []).append(Slice(path, header, 0.0))
+        series.setdefault(_text(header, "SeriesInstanceUID"), []).append(Slice(path, header, 0.0))
     left_out = [f"{count} files were left out: {kind}." for kind, count in sorted(other.items())]
     return series, left_out
 

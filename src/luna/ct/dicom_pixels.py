@@ -121,6 +121,8 @@ def _words(item: Slice, dataset: FileDataset) -> NDArray[np.generic]:
     if "PixelData" not in dataset or syntax is None:
         what = "PixelData" if syntax is not None else "TransferSyntaxUID"
         raise InputError(f"the DICOM file has no {what}", file=item.path, why="cut off?")
+    if not syntax.is_transfer_syntax:
+        raise InputError("the transfer syntax is not known", file=item.path, why=str(syntax)[:80])
     rows, columns = int(item.header.Rows), int(item.header.Columns)
     kind = np.dtype(f"u{dataset.BitsAllocated // 8}")
     if syntax.is_compressed:

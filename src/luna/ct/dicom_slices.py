@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
 
-from luna.ct.geometry import Geometry
+from luna.ct.geometry import ORTHONORMAL_TOLERANCE, Geometry
 from luna.run.errors import InputError
 
 NEEDED_TAGS = (
@@ -63,6 +63,7 @@ def in_order(slices: list[Slice]) -> list[Slice]:
     for item in slices:
         _check_complete(item)
         _check_like(item, slices[0])
+    _check_orthonormal(slices[0])
     ordered = _sorted(slices)
     _check_steps(ordered)
     return ordered
@@ -73,7 +74,7 @@ def _check_complete(item: Slice) -> None:
     missing = [tag for tag in NEEDED_TAGS if header.get(tag) in (None, "")]
     if missing:
         raise InputError(f"the slice has no {missing[0]}", file=item.path)
-    if int(header.get("NumberOfFrames") or 1) != 1 or header.get("SamplesPerPixel", 1) != 1:
+    if any(str(header.get(tag) or 1) != "1" for tag in ("NumberOfFrames", "SamplesPerPixel")):
         raise InputError(
             "multi-frame or colour DICOM is not read",
             file=item.path,
@@ -83,6 +84,16 @@ def _check_complete(item: Slice) -> None:
     if kind not in ("HU", "US"):
         raise InputError(
             "the rescaled values are not Hounsfield units", file=item.path, why=f"type {kind}"
+        )
+
+
+def _check_orthonormal(item: Slice) -> None:
+    axes = np.stack(_axes(item))
+    if np.abs(axes @ axes.T - np.eye(3)).max() > ORTHONORMAL_TOLERANCE:
+        raise InputError(
+            "ImageOrientationPatient is not orthonormal",
+            file=item.path,
+            why=f"{axes[:2].ravel().tolist()}",
         )
 
 

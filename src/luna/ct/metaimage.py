@@ -53,6 +53,9 @@ KNOWN_KEYS = {
 CARRIED_KEY = re.compile(r"ITK_\w+|[0-9a-fA-F]{4}\|[0-9a-fA-F]{4}")
 """Notes and DICOM tags that ITK carries along; they do not change how voxels are read."""
 
+LOCAL = "LOCAL"
+"""What `ElementDataFile` says when the voxels follow in the same file."""
+
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}")
 
@@ -75,7 +78,7 @@ def read_metaimage(path: Path) -> Volume:
     header = read_header(path)
     slices, rows, columns = header.size_irc
     expected = slices * rows * columns * header.dtype.itemsize
-    local = header.data_file.upper() == "LOCAL"
+    local = header.data_file == LOCAL
     data = path if local else sibling(path, header.data_file)
     offset = header.data_offset if local else 0
     with open_payload(data, header.packing, offset=offset) as payload:
@@ -116,6 +119,8 @@ def _fields(start: bytes, path: Path) -> tuple[dict[str, str], int]:
             if key in fields:
                 raise InputError("a key appears twice in the header", file=path, why=key)
             fields[key] = value
+    if fields["ElementDataFile"] != LOCAL and start[position:].strip():
+        raise InputError("the header goes on after ElementDataFile, its last line", file=path)
     return fields, position
 
 

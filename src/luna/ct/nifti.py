@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,11 @@ DATA_OFFSET = 352
 MILLIMETRES, UNKNOWN_UNIT = 2, 0
 DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
 
-SAME_AFFINE_MM = 0.05
+SAME_PLACE_MM = 0.05
 """sform and qform are float32 and one is often derived from the other; this is rounding."""
+
+SAME_SPACING = 1e-3
+"""How far, as a share, the spacing of the sform may be from pixdim."""
 
 Affine = NDArray[np.float64]
 
@@ -99,11 +103,13 @@ def _parse(raw: bytes, path: Path) -> Header:
         # A slope of 0 means that there is no rescale (nifti1.h).
         slope if slope else 1.0,
         intercept if slope else 0.0,
-        _affine(raw, order, pixdim, path),
+        _affine(raw, order, dims, pixdim, path),
     )
 
 
-def _affine(raw: bytes, order: str, pixdim: tuple[float, ...], path: Path) -> Affine:
+def _affine(
+    raw: bytes, order: str, dims: tuple[int, ...], pixdim: tuple[float, ...], path: Path
+) -> Affine:
     """The (3, 4) map from (column, row, index) to RAS mm, from sform or qform."""
     qform_code, sform_code = struct.unpack_from(order + "2h", raw, 252)
     quaternion = struct.unpack_from(order + "6f", raw, 256)
@@ -117,16 +123,24 @@ def _affine(raw: bytes, order: str, pixdim: tuple[float, ...], path: Path) -> Af
             why="neither sform nor qform is set",
             hint="left and right cannot be told; export the scan again with its orientation",
         )
-    if qform_code > 0 and sform_code > 0 and not np.allclose(sform, qform, atol=SAME_AFFINE_MM):
+    corners = np.array([*product(*((0, n - 1) for n in dims[1:4]), (1,))], dtype=np.float64)
+    apart_mm = float(np.abs(corners @ (sform - qform).T).max())
+    if qform_code > 0 and sform_code > 0 and not apart_mm <= SAME_PLACE_MM:
         raise InputError(
             "sform and qform disagree",
             file=path,
-            why=f"by up to {np.abs(sform - qform).max():.3g} mm or direction cosine times mm",
+            why=f"by {apart_mm:.3g} mm at a corner of the volume",
             hint="keep one of the two orientations",
         )
     affine = sform if sform_code > 0 else qform
     if not np.isfinite(affine).all():
         raise InputError("the orientation is not finite", file=path)
+    if not np.allclose(np.linalg.norm(affine[:, :3], axis=0), pixdim[1:4], rtol=SAME_SPACING):
+        raise InputError(
+            "sform and pixdim disagree about the voxel spacing",
+            file=path,
+            why=f"pixdim {', '.join(f'{v:g}' for v in pixdim[1:4])}",
+        )
     return affine
 
 

@@ -40,6 +40,13 @@ SPACES = {
     "las": (1, -1, 1),
 }
 ENCODINGS: dict[str, Packing] = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}
+KNOWN_FIELDS = {
+    *("dimension", "type", "sizes", "endian", "encoding", "data file", "datafile", "content"),
+    *("space", "space directions", "space origin", "space units", "space dimension", "kinds"),
+    *("line skip", "lineskip", "byte skip", "byteskip", "measurement frame", "labels", "units"),
+    *("centers", "centerings", "thicknesses", "spacings", "min", "max", "old min", "old max"),
+}
+
 VECTOR = re.compile(r"\(([^()]*)\)")
 
 
@@ -88,7 +95,7 @@ def _read_header(path: Path) -> tuple[dict[str, str], int]:
             continue
         key, separator, value = line.partition(":")
         key = key.strip().lower()
-        if not separator or key in fields:
+        if not separator or key in fields or key not in KNOWN_FIELDS:
             raise InputError("the NRRD header is malformed", file=path, why=line[:80])
         fields[key] = value.strip()
     return fields, end.end() if end else len(start)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,15 +129,7 @@ def _read_file(path: Path, series_uid: str | None) -> Volume:
     uid = _uid_of(path)
     if series_uid not in (None, uid):
         raise UsageError(f"no series {series_uid} here", file=path, why=f"it is {uid}")
-    volume = READERS[_suffix(path)](path)
-    return Volume(
-        hu=volume.hu,
-        geometry=volume.geometry,
-        format=volume.format,
-        padding_voxels=volume.padding_voxels,
-        series_uid=uid,
-        warnings=volume.warnings,
-    )
+    return replace(READERS[_suffix(path)](path), series_uid=uid)
 
 
 def _read_one_of_series(path: Path, series_uid: str | None) -> Volume:
@@ -154,9 +147,6 @@ def _scan(volume: Volume, source: str) -> Scan:
     """The volume turned to the patient's axes."""
     voxels, geometry = to_patient_axes(volume.hu, volume.geometry)
     code = orientation_code(volume.geometry)
-    numbers = volume.image_numbers
-    if code[2] != "S" and numbers:
-        numbers = _numbers_after_turn(numbers, code)
     return Scan(
         hu=np.ascontiguousarray(voxels, dtype=np.int16),
         geometry=geometry,
@@ -168,15 +158,15 @@ def _scan(volume: Volume, source: str) -> Scan:
             phi=volume.phi,
             warnings=volume.warnings,
             stored_orientation=code,
-            image_numbers=numbers,
+            image_numbers=_turned_numbers(volume.image_numbers, code),
             padding_voxels=volume.padding_voxels,
         ),
     )
 
 
-def _numbers_after_turn(numbers: tuple[int, ...], code: str) -> tuple[int, ...]:
-    """Slices turned head to feet are counted the other way; other planes have no numbers."""
-    return numbers[::-1] if code[2] == "I" else ()
+def _turned_numbers(numbers: tuple[int, ...], code: str) -> tuple[int, ...]:
+    """Image numbers from feet to head; none where the file's images are not axial."""
+    return {"S": numbers, "I": numbers[::-1]}.get(code[2], ())
 
 
 def _uid_of(path: Path) -> str:

@@ -90,7 +90,7 @@ class HuBuilder:
     def __init__(self, size_irc: tuple[int, int, int], file: Path) -> None:
         self.hu: HuArray = np.empty(size_irc, dtype=np.int16)
         self.padding_voxels = 0
-        self.file = file
+        self._file = file
         self._far_below: NDArray[np.int64] = np.zeros(2**15 + FAR_BELOW_AIR_HU, dtype=np.int64)
         self._above_metal = 0
 
@@ -117,7 +117,7 @@ class HuBuilder:
         if low < -(2**15) or high >= 2**15:
             raise InputError(
                 "the values can't be Hounsfield units",
-                file=self.file,
+                file=self._file,
                 why=f"slice {index} holds values from {low:g} to {high:g}",
             )
         if low < MIN_HU:
@@ -141,7 +141,7 @@ class HuBuilder:
             count = exact.size - int(np.count_nonzero(np.isfinite(exact)))
             raise InputError(
                 "the volume holds numbers that are not finite",
-                file=self.file,
+                file=self._file,
                 why=f"{count} NaN or infinite voxels in slice {index}",
             )
         return np.rint(exact * slope + intercept)
@@ -170,7 +170,7 @@ class HuBuilder:
     def _refuse(self, why: str) -> None:
         raise InputError(
             "the values can't be Hounsfield units",
-            file=self.file,
+            file=self._file,
             why=why,
             hint="export the scan again as CT in Hounsfield units",
         )

@@ -15,7 +15,7 @@ from luna.run.errors import EnvironmentFault
 from luna.run.record import replace_file
 
 
-def write_labels(path: Path, labels: NDArray[np.integer], scan: Scan) -> None:
+def write_labels(path: Path, labels: NDArray[np.integer] | NDArray[np.bool_], scan: Scan) -> None:
     """Write (index, row, column) labels as an image that overlays the scan's file.
 
     The axes are put back to the order and direction that the file stores, so both have the
@@ -25,6 +25,8 @@ def write_labels(path: Path, labels: NDArray[np.integer], scan: Scan) -> None:
     """
     if labels.shape != scan.hu.shape:
         raise ValueError(f"labels of shape {labels.shape} for a scan of {scan.hu.shape}")
+    if labels.min() < 0 or labels.max() > np.iinfo(np.uint16).max:
+        raise ValueError("labels must fit 16 bits")
     turned, geometry = to_stored_axes(labels, scan.geometry, scan.provenance.stored_orientation)
     # Any: ITK's setters carry no types.
     image: Any = sitk.GetImageFromArray(np.ascontiguousarray(turned, dtype=np.uint16))
