@@ -112,7 +112,8 @@ def compare(
                 pair = (other, p) if swap else (p, other)
                 i, r, c = center
                 print(
-                    f"{i:7.1f} {r:6.1f} {c:6.1f}  {pair[0]:8.5f}  {pair[1]:8.5f}  {abs(p - other):7.5f}"
+                    f"{i:7.1f} {r:6.1f} {c:6.1f}  "
+                    f"{pair[0]:8.5f}  {pair[1]:8.5f}  {abs(p - other):7.5f}"
                 )
     return worst
 

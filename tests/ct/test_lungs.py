@@ -4,9 +4,9 @@ import csv
 
 import numpy as np
 import pytest
-from luna.ct.read import read_scan
 
 from luna.ct.lungs import find_lungs
+from luna.ct.read import read_scan
 from luna.run.errors import InputError
 
 A0001 = "1.3.6.1.4.1.14519.5.2.1.6655.2359.257508444832901632590301540805"
