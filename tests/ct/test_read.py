@@ -1,5 +1,6 @@
 """The door: every format gives the volume that SimpleITK gives, turned to the patient's axes."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from luna.ct.geometry import Geometry
 from luna.ct.read import list_series, read_scan
 from luna.ct.scan import Scan
 from luna.ct.write import write_labels
-from luna.run.errors import InputError, UsageError
+from luna.run.errors import EnvironmentFault, InputError, UsageError
 
 SIZE_IRC = (5, 7, 9)
 SPACING = (0.7, 0.8, 1.25)
@@ -179,3 +180,35 @@ def test_reading_leaves_geometry_immutable_and_voxels_read_only(tmp_path: Path) 
     assert isinstance(scan.geometry, Geometry)
     with pytest.raises(ValueError, match="read-only"):
         scan.hu[0, 0, 0] = 1
+
+
+def test_what_does_not_fit_the_memory_is_the_machines_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_image(image_of(hu_of()), tmp_path / "a.mhd")
+    monkeypatch.setattr(np, "empty", lambda *_, **__: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(EnvironmentFault, match="memory") as caught:
+        read_scan(path)
+    assert caught.value.exit_code == 4
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(tmp_path: Path) -> None:
+    path = write_image(image_of(hu_of()), tmp_path / "a.mhd")
+    path.chmod(0)
+    with pytest.raises(EnvironmentFault, match="permission"):
+        read_scan(path)
+
+
+def test_labels_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    scan = read_scan(write_image(image_of(hu_of()), tmp_path / "a.mhd"))
+    for labels in (np.zeros((1, 2, 3), int), np.full(SIZE_IRC, 70_000), np.full(SIZE_IRC, -1)):
+        with pytest.raises(ValueError, match="labels"):
+            write_labels(tmp_path / "labels.nii.gz", labels, scan)
+    assert not (tmp_path / "labels.nii.gz").exists()
+
+
+def test_labels_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    scan = read_scan(write_image(image_of(hu_of()), tmp_path / "a.mhd"))
+    with pytest.raises(EnvironmentFault):
+        write_labels(tmp_path / "none" / "labels.nii.gz", scan.hu > 0, scan)

@@ -5,14 +5,15 @@ Source: DICOM PS3.3 C.7.6.3.1 (bits), C.7.5.1.1.2 (padding), C.11.1 (rescale).
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID
 
+from luna.ct.dicom_file import AGAIN, pydicom_faults, read_whole
 from luna.ct.dicom_slices import SAME_PLACE_MM, Slice, numbers
 from luna.ct.scan import HuArray
 from luna.ct.volume import HuBuilder
@@ -97,12 +98,7 @@ def _stored(item: Slice) -> _Stored:
 
 
 def _dataset(item: Slice) -> FileDataset:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(item.path)
-    except (EOFError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _damaged(item, error) from error
+    dataset = read_whole(item.path)
     bits = [dataset.get(tag) for tag in ("BitsAllocated", "BitsStored", "HighBit")]
     representation = dataset.get("PixelRepresentation")
     usual = isinstance(bits[1], int) and bits[0] in (8, 16) and 0 < bits[1] <= bits[0]
@@ -118,10 +114,10 @@ def _dataset(item: Slice) -> FileDataset:
 def _words(item: Slice, dataset: FileDataset) -> NDArray[np.generic]:
     """The stored words (row, column), unsigned, with all their bits."""
     syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if "PixelData" not in dataset or syntax is None:
-        what = "PixelData" if syntax is not None else "TransferSyntaxUID"
-        raise InputError(f"the DICOM file has no {what}", file=item.path, why="cut off?")
-    if not syntax.is_transfer_syntax:
+    data = dataset.get("PixelData")
+    if not isinstance(data, bytes):
+        raise InputError("the DICOM file has no pixels", file=item.path, hint=AGAIN)
+    if not isinstance(syntax, UID) or not syntax.is_transfer_syntax:
         raise InputError("the transfer syntax is not known", file=item.path, why=str(syntax)[:80])
     rows, columns = int(item.header.Rows), int(item.header.Columns)
     kind = np.dtype(f"u{dataset.BitsAllocated // 8}")
@@ -130,43 +126,32 @@ def _words(item: Slice, dataset: FileDataset) -> NDArray[np.generic]:
         if decoded.shape != (rows, columns) or decoded.dtype.itemsize != kind.itemsize:
             raise InputError("the pixels do not decode to the slice's size", file=item.path)
         return decoded.view(kind)
-    data = dataset.PixelData
     expected = rows * columns * kind.itemsize
     if len(data) != expected + expected % 2:  # values have even length (PS3.5 7.1)
         raise InputError(
             "the pixels of the DICOM file have the wrong length",
             file=item.path,
             why=f"{len(data)} bytes, {expected} expected",
-            hint="copy or download the file again",
+            hint=AGAIN,
         )
     stored = np.dtype(kind.newbyteorder("<" if syntax.is_little_endian else ">"))
     return np.frombuffer(data, dtype=stored, count=rows * columns).reshape(rows, columns)
 
 
 def _decoded(item: Slice, dataset: FileDataset) -> NDArray[np.generic]:
-    name = dataset.file_meta.TransferSyntaxUID.name
+    syntax = dataset.file_meta.TransferSyntaxUID
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return np.ascontiguousarray(dataset.pixel_array)
-    except (NotImplementedError, RuntimeError) as error:
+        if not get_decoder(syntax).is_available:
+            raise NotImplementedError("no decoder for it is installed")
+    except NotImplementedError as error:
         raise InputError(
-            f"pixels in {name} cannot be decoded",
+            f"pixels in {syntax.name} cannot be decoded",
             file=item.path,
-            why=str(error).splitlines()[0][:200],
+            why=str(error),
             hint="install pylibjpeg with its decoders, or store the series uncompressed",
         ) from error
-    except (AttributeError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(item, error) from error
-
-
-def _damaged(item: Slice, error: Exception) -> InputError:
-    return InputError(
-        "the pixels of the DICOM file are damaged",
-        file=item.path,
-        why=str(error).splitlines()[0][:200] if str(error) else type(error).__name__,
-        hint="copy or download the file again",
-    )
+    with pydicom_faults(item.path):
+        return np.ascontiguousarray(dataset.pixel_array)
 
 
 def _values(stored: _Stored) -> NDArray[np.generic]:

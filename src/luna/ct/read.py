@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from luna.ct.archive import extracted
-from luna.ct.dicom import Series, dicom_files, is_dicom, list_dicom_series, read_dicom, series_of
+from luna.ct.dicom import Series, dicom_files, list_dicom_series, read_dicom, series_of
+from luna.ct.dicom_file import is_dicom
 from luna.ct.metaimage import read_metaimage
 from luna.ct.nifti import read_nifti
 from luna.ct.nrrd import read_nrrd

@@ -25,14 +25,15 @@ MAX_VOXELS = 2**31
 NO_AIR_HU = -500
 """A chest CT holds air; where nothing is below this, the numbers are no Hounsfield units."""
 
-FAR_BELOW_AIR_HU = -1124
+FAR_BELOW_AIR_HU = -1224
 """Noise and streaks make values a little below air; padding is a few single values."""
 
 PADDING_VALUES = 4
 """How many values far below air are taken for padding of one scan (slices may differ)."""
 
-STRAY_FRACTION = 0.02
-"""Metal streaks reach far below air in fewer voxels than this; swapped bytes in far more."""
+STRAY_FRACTION = 0.1
+"""Streaks and the noise of sharp kernels reach far below air in fewer voxels than this; with
+swapped bytes, or a rescale applied twice, half of the volume does."""
 
 METAL_HU, METAL_FRACTION = 4095, 0.1
 """Nothing but metal is above the first; it never fills the second of a volume."""
