@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,9 +92,11 @@ class Findings:
     """The outcome of `diagnose` on one scan.
 
     An instance means that luna looked: lungs were found and every step ran. A scan that
-    could not be looked at raises instead. `models` names the bundles used, by role;
-    `lung_volume_ml` is (right, left); `warnings` are sentences for the reader
-    (partial scan, thick slices, …); `seconds` the wall time per stage.
+    could not be looked at raises instead. `models` names the bundles used, by role, and
+    `weights_sha256` tells which they were; `config` is the whole DiagnoseConfig as nested
+    dictionaries; `device` is as torch names it. `lung_volume_ml` is (right, left);
+    `warnings` are sentences for the reader (partial scan, thick slices, …); `seconds` the
+    wall time per stage.
     """
 
     series_uid: str
@@ -103,6 +105,9 @@ class Findings:
     candidates: Candidates
     threshold: float
     models: dict[str, str]
+    weights_sha256: dict[str, str]
+    config: dict[str, Any]
+    device: str
     lung_volume_ml: tuple[float, float]
     warnings: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)

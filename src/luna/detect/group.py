@@ -43,10 +43,12 @@ def group(scan: Scan, segmentation: Segmentation, threshold: float) -> Component
     """The connected components of the segmented voxels and which of them are one nodule."""
     mask = segmentation.p_voxel > threshold
     eroded = erode(mask)
+    # Label volumes are the largest arrays here, four bytes a voxel: one at a time.
     fragments, _ = ndimage.label(eroded)
-    opened, _ = ndimage.label(dilate(eroded) & mask)
     index = np.flatnonzero(fragments)
     label = fragments.ravel()[index]
+    del fragments
+    opened, _ = ndimage.label(dilate(eroded) & mask)
     irc = np.stack(np.unravel_index(index, mask.shape), axis=1) + segmentation.start_irc
     hu = np.clip(scan.hu[tuple(irc.T)].astype(np.float64), AIR_HU, HU_CEILING)
     voxels, center_irc = _centers_of_mass(label, irc, hu - AIR_HU + 1)

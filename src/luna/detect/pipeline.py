@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import torch
@@ -85,6 +85,7 @@ def diagnose(
         )
     with _timed("group", seconds, progress):
         components = group(scan, segmentation, config.segment.threshold)
+        del segmentation  # as large as the scan, and needed no more
         looked_at = _looked_at(components, lungs, config.lungs_only)
         center_irc = components.center_irc[looked_at]
     with _timed("classify", seconds, progress):
@@ -114,6 +115,9 @@ def diagnose(
         ),
         threshold=threshold,
         models=models.names(),
+        weights_sha256=models.hashes(),
+        config=asdict(config),
+        device=str(device),
         lung_volume_ml=lungs.volume_ml,
         warnings=_warnings(scan, lungs, models),
         seconds=seconds,

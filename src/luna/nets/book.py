@@ -6,6 +6,7 @@ read with torch's `weights_only=True`, so nothing in it is executed.
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import re
 import warnings
@@ -61,6 +62,7 @@ def import_state(path: Path, role: Role | None = None) -> Bundle:
         training_data=TRAINING_DATA,
         licence=LICENCE,
         source=f"imported from {path.name}",
+        weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
     )
     return Bundle(card, module.eval())
 

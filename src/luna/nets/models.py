@@ -32,6 +32,10 @@ class Models:
         """The name of each bundle by its role."""
         return {bundle.card.role: bundle.card.name for bundle in self.bundles()}
 
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of each bundle's weights, or of the imported file, by role."""
+        return {bundle.card.role: bundle.card.weights_sha256 for bundle in self.bundles()}
+
     def notices(self) -> tuple[str, ...]:
         """What the cards want every report to say, once each."""
         return tuple(dict.fromkeys(b.card.notice for b in self.bundles() if b.card.notice))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
-from luna import __version__
 from luna.ct.geometry import ras_from_lps
 from luna.ct.scan import Scan
 from luna.detect.findings import Finding, Findings
+from luna.run.record import git_commit, versions
 
 SCHEMA = "luna-report/1"
 NOTICE = (
@@ -32,7 +31,12 @@ def document(scan: Scan, findings: Findings, *, include_phi: bool = False) -> di
         "status": "completed",
         "notice": NOTICE,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "software": {"luna": __version__, "torch": version("torch"), "numpy": version("numpy")},
+        "run": {
+            "versions": versions(),
+            "git_commit": git_commit(),
+            "device": findings.device,
+            "config": findings.config,
+        },
         "scan": _scan(scan, findings),
         "looked_at": {
             "slices": scan.shape_irc[0],
@@ -41,7 +45,10 @@ def document(scan: Scan, findings: Findings, *, include_phi: bool = False) -> di
             "candidates": len(findings.candidates.p_nodule),
             "threshold": findings.threshold,
         },
-        "models": findings.models,
+        "models": {
+            role: {"name": name, "weights_sha256": findings.weights_sha256[role]}
+            for role, name in findings.models.items()
+        },
         "warnings": list(findings.warnings),
         "findings": [_finding(scan, finding) for finding in findings.findings],
         "seconds": {stage: round(seconds, 2) for stage, seconds in findings.seconds.items()},
