@@ -9,6 +9,7 @@ import pytest
 import SimpleITK
 
 from luna.ct.geometry import Geometry
+from luna.ct.read import read_scan
 from luna.ct.scan import Provenance, Scan
 from luna.data.phantom import make_scan
 from luna.data.phantom_cohort import TABLES, stored, write_cohort, write_metaimage
@@ -17,7 +18,7 @@ from luna.run.errors import UsageError
 
 TINY = PhantomConfig(
     size=64, slab_mm=36, slice_mm=(2.5, 2.5), without_nodules=0, negatives=(5, 5),
-    flipped_share=0.5, oblique_share=0.5,
+    flipped_share=0.5, oblique_share=0.5, circle_share=0.5,
 )  # fmt: skip
 
 
@@ -62,6 +63,23 @@ def test_itk_reads_the_file_as_the_scan_it_was(cohort):
             c, r, i = image.TransformPhysicalPointToIndex(nodule.center_xyz)
             ours = np.rint(phantom.scan.geometry.irc_from_xyz(nodule.center_xyz)).astype(int)
             assert SimpleITK.GetArrayViewFromImage(image)[i, r, c] == phantom.scan.hu[tuple(ours)]
+        if phantom.scan.provenance.padding_voxels:
+            assert SimpleITK.GetArrayViewFromImage(image)[:, 0, 0].max() == -2048
+
+
+def test_luna_reads_the_file_as_the_scan_it_was(cohort):
+    out, uids = cohort
+    turned = 0
+    for number, uid in enumerate(uids):
+        made = make_scan(11, TINY, number).scan
+        read = read_scan(out / f"subset{number}" / f"{uid}.mhd")
+        assert read.series_uid == uid
+        assert read.geometry.origin_xyz == pytest.approx(made.geometry.origin_xyz, abs=1e-6)
+        assert read.geometry.direction == pytest.approx(made.geometry.direction, abs=1e-9)
+        assert (read.hu == made.hu).all()
+        assert read.provenance.padding_voxels == made.provenance.padding_voxels
+        turned += made.provenance.stored_orientation != "LPS"
+    assert turned
 
 
 @pytest.mark.parametrize("letters", ["LPS", "RAS", "LAI", "RPS"])

@@ -17,11 +17,11 @@ from luna.ct.geometry import Geometry, Triple
 from luna.ct.scan import HuArray, Provenance, Scan
 from luna.data.phantom_anatomy import build_anatomy
 from luna.data.phantom_candidates import Candidate, draw_candidates, find_decoys
-from luna.data.phantom_config import NoduleKind, Patient, PhantomConfig, draw_patient
+from luna.data.phantom_config import NoduleKind, PhantomConfig, draw_patient
 from luna.data.phantom_field import STEP_MM, CoarseGrid, Points
 from luna.data.phantom_nodules import draw_lesions
 from luna.data.phantom_render import Painted, render
-from luna.data.phantom_scanner import Scanner, draw_scanner
+from luna.data.phantom_scanner import Scanner, draw_scanner, outside_circle
 from luna.data.phantom_vessels import build_vessels
 
 UID_ROOT = "1.2.826.0.1.3680043.10.9999"
@@ -84,7 +84,8 @@ def make_scan(seed: int, config: PhantomConfig, number: int = 0) -> Phantom:
     nodules_xyz = np.array([n.center_xyz for n in nodules]).reshape(-1, 3)
     diameters_mm = np.array([n.diameter_mm for n in nodules])
     candidates = draw_candidates(candidate_rng, config, nodules_xyz, diameters_mm, decoys_xyz)
-    scan = _scan(hu, geometry, series_uid(seed, number), stored, patient)
+    padding_voxels = scanner.circle * len(hu) * int(outside_circle(hu.shape[1:]).sum())
+    scan = _scan(hu, geometry, series_uid(seed, number), stored, padding_voxels)
     return Phantom(scan, nodules, candidates)
 
 
@@ -148,9 +149,13 @@ def _nodule(kind: NoduleKind, malignant: bool, shown: Painted, geometry: Geometr
     )
 
 
-def _scan(hu: HuArray, geometry: Geometry, uid: str, stored: str, patient: Patient) -> Scan:
-    facts = {"Modality": "CT", "Synthetic": "luna phantom", "BloodHU": f"{patient.blood_hu:.0f}"}
+def _scan(hu: HuArray, geometry: Geometry, uid: str, stored: str, padding_voxels: int) -> Scan:
+    facts = {"Modality": "CT", "Synthetic": "luna phantom"}
     provenance = Provenance(
-        source="phantom", format="synthetic", metadata=facts, stored_orientation=stored
+        source="phantom",
+        format="synthetic",
+        metadata=facts,
+        stored_orientation=stored,
+        padding_voxels=padding_voxels,
     )
     return Scan(hu=hu, geometry=geometry, series_uid=uid, provenance=provenance)

@@ -16,11 +16,15 @@ from luna.ct.geometry import Geometry
 from luna.ct.scan import HuArray, Scan
 from luna.data.phantom import Nodule, Phantom, make_scan, series_uid
 from luna.data.phantom_config import PhantomConfig
+from luna.data.phantom_scanner import outside_circle
 from luna.run.errors import UsageError
 from luna.run.record import replace_file, write_fault
 
 SUBSETS = 10
 """LUNA16's folds; scan k lies in subset k modulo 10."""
+
+PADDING_HU = -2048
+"""What scanners write outside their circle."""
 
 COMPRESSION = 1
 """CT noise hardly compresses further at higher levels, at several times the time."""
@@ -108,14 +112,18 @@ def _write_scan(out: Path, seed: int, config: PhantomConfig, number: int) -> tup
 
 
 def stored(scan: Scan) -> tuple[HuArray, Geometry]:
-    """The scan as its file has it: axes turned to `stored_orientation`, same places."""
+    """The scan as its file has it: padded, and turned to `stored_orientation` in place."""
     letters = scan.provenance.stored_orientation
     flip_xyz = [have != want for have, want in zip(letters, "LPS", strict=True)]
     flip_irc = np.array(flip_xyz[::-1])
     corner = np.where(flip_irc, np.array(scan.shape_irc) - 1, 0)
     x, y, z = scan.geometry.xyz_from_irc(corner).tolist()
     matrix = scan.geometry.matrix * np.where(flip_xyz, -1.0, 1.0)
-    hu = np.flip(scan.hu, tuple(np.flatnonzero(flip_irc).tolist()))
+    hu = scan.hu
+    if scan.provenance.padding_voxels:
+        hu = hu.copy()
+        hu[:, outside_circle(scan.shape_irc[1:])] = PADDING_HU
+    hu = np.flip(hu, tuple(np.flatnonzero(flip_irc).tolist()))
     direction = tuple(matrix.ravel().tolist())
     return hu, Geometry((x, y, z), scan.geometry.spacing_xyz, direction)
 

@@ -23,6 +23,7 @@ from luna.data.phantom_scanner import (
     Scanner,
     blur,
     build_kernel,
+    outside_circle,
     pixel_axes,
     table_image,
 )
@@ -37,7 +38,9 @@ FISSURE_MM = 0.3
 TEXTURE_HU = 26.0
 """Standard deviation of the lung's own texture before the kernel."""
 
-PADDING_HU = -2048
+LOWEST_HU = -1024
+"""Where scanners end their scale, and what a Scan has where a file has padding."""
+
 BOW = 0.25
 
 
@@ -144,9 +147,9 @@ def render(
     sharp = _anatomy_slices(rng, scanner, anatomy, vessels, patches)
     for index, image in enumerate(_through_plane(sharp, scanner.neighbour)):
         seen = blur(image, kernel) + noise.next() * strength
-        hu[index] = np.clip(np.rint(seen), -1024, 3071)
+        hu[index] = np.clip(np.rint(seen), LOWEST_HU, 3071)
     if scanner.circle:
-        _pad(hu, scanner)
+        hu[:, outside_circle(hu.shape[1:])] = LOWEST_HU
     return hu, [patch.result() for patch in patches]
 
 
@@ -247,11 +250,3 @@ def _noise_map(scanner: Scanner, anatomy: Anatomy) -> Image:
     depth = np.clip(1 - (x / w) ** 2 * 0.6 - (y / d) ** 2 * 0.6, -1, 1)
     size = (patient.half_depth + patient.fat) / 110
     return np.asarray(scanner.noise_hu * size * (0.55 + 0.45 * depth), dtype=np.float32)
-
-
-def _pad(hu: HuArray, scanner: Scanner) -> None:
-    """Set what lies outside the scanner's circle to the padding value, in place."""
-    rows, cols = hu.shape[1:]
-    r = (np.arange(rows) - (rows - 1) / 2)[:, None]
-    c = (np.arange(cols) - (cols - 1) / 2)[None, :]
-    hu[:, np.hypot(r, c) > min(rows, cols) / 2] = PADDING_HU

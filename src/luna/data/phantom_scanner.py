@@ -88,6 +88,14 @@ def pixel_axes(scanner: Scanner) -> tuple[Image, Image]:
     return x.astype(np.float32)[None, :], y.astype(np.float32)[:, None]
 
 
+def outside_circle(shape_rc: tuple[int, int]) -> NDArray[np.bool_]:
+    """(R, C), true where the scanner's circle does not reach."""
+    rows, cols = shape_rc
+    r = (np.arange(rows) - (rows - 1) / 2)[:, None]
+    c = (np.arange(cols) - (cols - 1) / 2)[None, :]
+    return np.asarray(np.hypot(r, c) > min(rows, cols) / 2, dtype=np.bool_)
+
+
 def table_image(scanner: Scanner) -> Image:
     """Air, with the shell and the foam of a curved table under the patient; (R, C) HU."""
     x, y = pixel_axes(scanner)
