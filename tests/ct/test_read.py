@@ -133,19 +133,28 @@ def test_missing_path_and_data_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.shared_data
-@pytest.mark.parametrize("name", ["cptac-c3n-00247", "lidc-idri-0001"])
-def test_real_series_equals_simpleitk(shared: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("cptac-c3n-00247", 0),
+        ("lidc-idri-0001", 0),
+        *(("lung-pet-ct-dx-a0001/study", n) for n in (0, 1)),
+    ],
+)
+def test_real_series_equals_simpleitk(shared: Path, name: str, number: int) -> None:
     folder = shared / "real" / name
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    uid = sorted(reader.GetGDCMSeriesIDs(str(folder)))[number]
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), uid))
     image = reader.Execute()
-    scan = read_scan(folder)
+    scan = read_scan(folder, series_uid=uid)
     expected = sitk.GetArrayFromImage(image)
     np.testing.assert_array_equal(scan.hu, np.maximum(expected, -1024))
     assert scan.provenance.padding_voxels == np.count_nonzero(expected < -1024)
     assert scan.geometry.origin_xyz == pytest.approx(image.GetOrigin(), abs=1e-6)
     assert scan.geometry.spacing_xyz == pytest.approx(image.GetSpacing(), abs=1e-6)
-    assert scan.series_uid == reader.GetGDCMSeriesIDs(str(folder))[0]
+    assert scan.geometry.direction == pytest.approx(image.GetDirection(), abs=1e-12)
+    assert scan.series_uid == uid
 
 
 @pytest.mark.shared_data

@@ -11,7 +11,15 @@ import SimpleITK as sitk
 from luna.ct.read import read_scan
 from luna.run.errors import InputError
 
-FIELDS = {"dim": (40, "<8h"), "pixdim": (76, "<8f"), "offset": (108, "<f"), "slope": (112, "<2f")}
+FIELDS = {
+    "qoffset": (268, "<3f"),
+    "sform": (280, "<4f"),
+    "quatern": (256, "<3f"),
+    "dim": (40, "<8h"),
+    "pixdim": (76, "<8f"),
+    "offset": (108, "<f"),
+    "slope": (112, "<2f"),
+}
 CODES_AT, QUATERNION_AT, SFORM_AT = 252, 256, 280
 
 
@@ -110,11 +118,16 @@ def test_either_orientation_is_enough(tmp_path: Path, codes: tuple[int, int]) ->
         ("dim", (3, 32767, 32767, 32767, 1, 1, 1, 1), "larger than any"),
         ("dim", (3, 8, 6, 5, 1, 1, 1, 1), "early"),
         ("pixdim", (1, 0.0007, 0.0007, 0.00125, 0, 0, 0, 0), "disagree"),
-        ("pixdim", (1, float("nan"), 0.7, 1.25, 0, 0, 0, 0), "disagree"),
+        ("pixdim", (1, float("nan"), 0.7, 1.25, 0, 0, 0, 0), "not finite"),
         ("offset", (float("nan"),), "offset"),
         ("offset", (100.0,), "offset"),
         ("offset", (1e30,), "offset"),
         ("slope", (float("nan"), 0.0), "rescale"),
+        ("slope", (1e38, 0.0), "Hounsfield"),
+        ("sform", (float("inf"), 0.0, 0.0, 0.0), "not finite"),
+        ("sform", (float("nan"), 0.0, 0.0, 0.0), "not finite"),
+        ("qoffset", (float("inf"), 0.0, 0.0), "not finite"),
+        ("quatern", (3e38, 3e38, 3e38), "disagree"),
     ],
 )
 def test_bad_nifti_header(

@@ -110,38 +110,39 @@ def _parse(raw: bytes, path: Path) -> Header:
 def _affine(
     raw: bytes, order: str, dims: tuple[int, ...], pixdim: tuple[float, ...], path: Path
 ) -> Affine:
-    """The (3, 4) map from (column, row, index) to RAS mm, from sform or qform."""
+    """The (3, 4) map from (column, row, index) to RAS mm: the sform, or else the qform."""
     qform_code, sform_code = struct.unpack_from(order + "2h", raw, 252)
     quaternion = struct.unpack_from(order + "6f", raw, 256)
     rows = struct.unpack_from(order + "12f", raw, 280)
     sform = np.array(rows, dtype=np.float64).reshape(3, 4)
     qform = _qform(quaternion, pixdim)
-    if qform_code <= 0 and sform_code <= 0:
+    forms = [form for form, code in ((sform, sform_code), (qform, qform_code)) if code > 0]
+    if not forms:
         raise InputError(
             "the file has no orientation",
             file=path,
             why="neither sform nor qform is set",
             hint="left and right cannot be told; export the scan again with its orientation",
         )
+    if not np.isfinite(forms).all():
+        raise InputError("the orientation is not finite", file=path)
     corners = np.array([*product(*((0, n - 1) for n in dims[1:4]), (1,))], dtype=np.float64)
-    apart_mm = float(np.abs(corners @ (sform - qform).T).max())
-    if qform_code > 0 and sform_code > 0 and not apart_mm <= SAME_PLACE_MM:
+    apart_mm = float(np.abs(corners @ (forms[0] - forms[-1]).T).max())
+    if apart_mm > SAME_PLACE_MM:
         raise InputError(
             "sform and qform disagree",
             file=path,
             why=f"by {apart_mm:.3g} mm at a corner of the volume",
             hint="keep one of the two orientations",
         )
-    affine = sform if sform_code > 0 else qform
-    if not np.isfinite(affine).all():
-        raise InputError("the orientation is not finite", file=path)
-    if not np.allclose(np.linalg.norm(affine[:, :3], axis=0), pixdim[1:4], rtol=SAME_SPACING):
+    spacing = np.linalg.norm(forms[0][:, :3], axis=0)
+    if not np.allclose(spacing, pixdim[1:4], rtol=SAME_SPACING):
         raise InputError(
             "sform and pixdim disagree about the voxel spacing",
             file=path,
             why=f"pixdim {', '.join(f'{v:g}' for v in pixdim[1:4])}",
         )
-    return affine
+    return forms[0]
 
 
 def _qform(quaternion: tuple[float, ...], pixdim: tuple[float, ...]) -> Affine:

@@ -115,7 +115,7 @@ class HuBuilder:
             wide[padding] = MIN_HU
             self.padding_voxels += int(np.count_nonzero(padding))
         low, high = wide.min(), wide.max()
-        if low < -(2**15) or high >= 2**15:
+        if not (low >= -(2**15) and high < 2**15):
             raise InputError(
                 "the values can't be Hounsfield units",
                 file=self._file,
@@ -137,7 +137,12 @@ class HuBuilder:
         small = values.dtype.kind in "iu" and values.dtype.itemsize <= 2
         if small and slope == 1 and intercept == int(intercept) and abs(intercept) < 2**30:
             return values.astype(np.int32) + np.int32(intercept)
-        exact = values.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # judged below, not warned of
+            return self._exact(index, values.astype(np.float64), slope, intercept)
+
+    def _exact(
+        self, index: int, exact: NDArray[np.float64], slope: float, intercept: float
+    ) -> NDArray[np.float64]:
         if not np.isfinite(exact).all():
             count = exact.size - int(np.count_nonzero(np.isfinite(exact)))
             raise InputError(
