@@ -7,7 +7,6 @@ found (a finding within the nodule's radius) and how many findings were none:
 """
 
 import argparse
-import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -34,13 +33,11 @@ def main() -> None:
     models = load_models(arguments.weights)
     device = choose_device(arguments.device)
     made, found = Counter(), Counter()
-    print("| scan | slices | mm | nodules | found | false marks | candidates | s |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| scan | slices | mm | nodules | found | false marks | candidates |")
+    print("|---|---|---|---|---|---|---|")
     for number in range(arguments.scans):
         phantom = make_scan(arguments.seed, PhantomConfig(), number)
-        start = time.perf_counter()
         findings = diagnose(phantom.scan, models, DiagnoseConfig(threshold=0.5), device)
-        seconds = time.perf_counter() - start
         hits, false_marks = match(phantom.nodules, findings)
         for nodule, hit in zip(phantom.nodules, hits, strict=True):
             made[group_of(nodule)] += 1
@@ -53,8 +50,7 @@ def main() -> None:
         )
         print(
             f"| {number} | {phantom.scan.shape_irc[0]} | {thickness:.2f} | {names} "
-            f"| {sum(hits)} of {len(hits)} | {false_marks} | {len(findings.candidates.p_nodule)} "
-            f"| {seconds:.0f} |",
+            f"| {sum(hits)} of {len(hits)} | {false_marks} | {len(findings.candidates.p_nodule)} |",
             flush=True,
         )
     print("\n| kind | " + " | ".join(size_names()) + " |\n|---|" + "---|" * len(size_names()))
