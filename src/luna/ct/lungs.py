@@ -134,8 +134,9 @@ def find_lungs(scan: Scan) -> Lungs:
             why="no aerated region of the size and density of a lung",
             hint="luna reads CT of the chest; was another series of the study meant?",
         )
-    aerated &= ~_central_airways(aerated, hu, spacing)
-    labels = _split_sides(aerated, scan.geometry.matrix[0, 0])
+    middle = _middle_column(aerated, hu)
+    aerated &= ~_central_airways(aerated, hu, spacing, middle)
+    labels = _split_sides(aerated, middle, scan.geometry.matrix[0, 0])
     right_ml, left_ml = (float((labels == side).sum() * voxel_ml) for side in (RIGHT, LEFT))
     for side in (RIGHT, LEFT):
         labels[_filled(labels == side, spacing) & (labels == 0)] = side
@@ -182,14 +183,22 @@ def _lung_components(hu: NDArray[np.float32], spacing: tuple[float, ...], voxel_
     return np.asarray(keep[labels])
 
 
-def _central_airways(lung: Mask, hu: NDArray[np.float32], spacing: tuple[float, ...]) -> Mask:
+def _middle_column(lung: Mask, hu: NDArray[np.float32]) -> float:
+    """The column that halves the body at the level of the lungs, whether one or two are there."""
+    body = (hu > AERATED_HU) | lung
+    i, r, _ = ndimage.find_objects(lung.astype(np.uint8))[0]
+    weight = np.cumsum(body[i, r].sum(axis=(0, 1)))
+    return float(np.searchsorted(weight, weight[-1] / 2))
+
+
+def _central_airways(
+    lung: Mask, hu: NDArray[np.float32], spacing: tuple[float, ...], middle: float
+) -> Mask:
     """Trachea and main bronchi where a slice shows them apart from the lungs.
 
     Closing would otherwise bridge from them to the lung through the mediastinum.
     """
     airways = np.zeros_like(lung)
-    columns = np.flatnonzero(lung.any(axis=(0, 1)))
-    middle = (columns[0] + columns[-1]) / 2
     for k in range(len(lung)):
         parts, count = ndimage.label(lung[k])
         index = np.arange(1, count + 1)
@@ -202,14 +211,13 @@ def _central_airways(lung: Mask, hu: NDArray[np.float32], spacing: tuple[float, 
     return airways
 
 
-def _split_sides(lung: Mask, x_per_column: float) -> Labels:
+def _split_sides(lung: Mask, middle: float, x_per_column: float) -> Labels:
     """Label the voxels right (1) and left (2) by the nearer of two cores.
 
     The cores are what is left of the lungs after the thinnest erosion that parts them on
     both sides of their middle; the anterior junction is often too thin to see at 2.5 mm.
     """
     columns = np.broadcast_to(np.arange(lung.shape[2]), lung.shape)
-    middle = (columns[lung].min() + columns[lung].max()) / 2
     first, second = (RIGHT, LEFT) if x_per_column > 0 else (LEFT, RIGHT)
     by_middle = np.where(columns < middle, first, second).astype(np.uint8)
     depth = ndimage.distance_transform_cdt(lung, metric="taxicab")
@@ -258,13 +266,31 @@ def _close(mask: Mask, spacing: tuple[float, ...], radius_mm: float, grow_mm: fl
     Dilation by `radius_mm` and erosion by less leave the mask closed and grown.
     """
     margin = [int(np.ceil(radius_mm / s)) + 1 for s in spacing]
-    # Repeating the first and last slice keeps a lung that the scan cuts from being eroded.
-    wide = np.pad(mask, [(margin[0],) * 2, (0, 0), (0, 0)], mode="edge")
+    # Only the lung's own box is worked on; the ball reaches no further than the margin.
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    # A lung that the scan cuts goes on beyond it: its first and last slice are repeated.
+    wide = np.pad(mask[box], [(margin[0],) * 2, (0, 0), (0, 0)], mode="edge")
+    for end, inside in (
+        (slice(0, margin[0]), box[0].start > 0),
+        (slice(-margin[0], None), box[0].stop < len(mask)),
+    ):
+        wide[end] &= not inside
     wide = np.pad(wide, [(0, 0), (margin[1],) * 2, (margin[2],) * 2])
     grown = ndimage.distance_transform_edt(~wide, sampling=spacing) <= radius_mm
     closed = ndimage.distance_transform_edt(grown, sampling=spacing) > radius_mm - grow_mm
-    i, r, c = (slice(m, m + n) for m, n in zip(margin, mask.shape, strict=True))
-    return np.asarray(closed[i, r, c]) | mask
+    return _pasted(closed, [s.start - m for s, m in zip(box, margin, strict=True)], mask.shape)
+
+
+def _pasted(part: Mask, start: list[int], shape: tuple[int, ...]) -> Mask:
+    """`part` on an empty volume with its first voxel at `start`, cut where it overhangs."""
+    out = np.zeros(shape, dtype=np.bool_)
+    into, out_of = [], []
+    for a, n, length in zip(start, part.shape, shape, strict=True):
+        low, high = max(a, 0), min(a + n, length)
+        into.append(slice(low, high))
+        out_of.append(slice(low - a, high - a))
+    out[tuple(into)] = part[tuple(out_of)]
+    return out
 
 
 def _seen_within(mask: Mask, reach: int) -> Mask:
