@@ -5,9 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from luna.ct.geometry import Geometry
 from luna.ct.scan import Provenance, Scan
+
+# On a busy machine any example may take long; no test here is about time. The parent is the
+# profile in force, which under CI draws the same examples every time.
+settings.register_profile("luna", settings(), deadline=None)
+settings.load_profile("luna")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

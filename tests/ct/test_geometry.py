@@ -18,7 +18,8 @@ spacings = st.tuples(*[st.floats(0.1, 10)] * 3)
 @st.composite
 def geometries(draw: st.DrawFn) -> Geometry:
     quaternion = draw(st.tuples(*[st.floats(-1, 1)] * 4).filter(lambda q: np.linalg.norm(q) > 0.1))
-    matrix = Rotation.from_quat(quaternion).as_matrix()
+    # Rounded: with cosines near 1e-308 ITK's own inverse, but not luna's, is NaN.
+    matrix = Rotation.from_quat(quaternion).as_matrix().round(12)
     flips = draw(st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3))
     return Geometry(draw(triples), draw(spacings), tuple((matrix * flips).ravel()))
 
