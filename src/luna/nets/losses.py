@@ -1,0 +1,41 @@
+"""What the networks are trained to make small; one value per sample, never a mean."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+DICE_EPSILON = 1.0
+"""Added to numerator and denominator, in pixels: an empty mask met by nothing costs 0."""
+
+FALSE_NEGATIVE_WEIGHT = 8.0
+"""How much more a missed nodule pixel costs. Source: book, chapter 13."""
+
+
+def cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Cross entropy of each sample: logits (N, 2) and target (N,) int64 to (N,) float32."""
+    return F.cross_entropy(logits.float(), target, reduction="none")
+
+
+def dice_loss(p: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """One minus the Dice overlap of each sample: (N, 1, H, W) probabilities and mask to (N,).
+
+    The sums run over probabilities, not over a thresholded mask. Source: book, chapter 13.
+
+    >>> p = torch.tensor([1.0, 0.5, 0.0, 0.0]).reshape(1, 1, 2, 2)
+    >>> dice_loss(p, torch.tensor([1.0, 0.0, 0.0, 0.0]).reshape(1, 1, 2, 2)).round(decimals=4)
+    tensor([0.1429])
+    """
+    p, mask = p.flatten(1).float(), mask.flatten(1).float()
+    overlap = 2 * (p * mask).sum(1) + DICE_EPSILON
+    return 1 - overlap / (p.sum(1) + mask.sum(1) + DICE_EPSILON)
+
+
+def segmentation_loss(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Dice loss plus 8 times the Dice loss of what lies inside the mask: (N, 1, H, W) to (N,).
+
+    The second term sees no false mark, so it is the cost of false negatives alone.
+    Source: book, chapter 13.
+    """
+    p, mask = logits.float().sigmoid(), mask.float()
+    return dice_loss(p, mask) + FALSE_NEGATIVE_WEIGHT * dice_loss(p * mask, mask)

@@ -1,0 +1,100 @@
+"""Metrics against hand-worked tables and slow loops."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from luna.train.metrics import (
+    auc,
+    average_precision,
+    class_metrics,
+    class_rows,
+    mask_metrics,
+    mask_rows,
+)
+
+SCORED = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=30)
+
+
+def test_class_metrics_by_hand() -> None:
+    # loss, p, label: one true positive, one miss, one false alarm, two true negatives.
+    rows = np.array([[1, 0.9, 1], [2, 0.2, 1], [3, 0.6, 0], [4, 0.1, 0], [5, 0.3, 0.0]])
+    metrics = class_metrics(rows)
+    assert metrics == pytest.approx(
+        {
+            "loss/all": 3,
+            "loss/positive": 1.5,
+            "loss/negative": 4,
+            "correct/all": 3 / 5,
+            "correct/positive": 1 / 2,
+            "correct/negative": 2 / 3,
+            "precision": 1 / 2,
+            "recall": 1 / 2,
+            "f1": 1 / 2,
+            # Pairs won: 0.9 beats 3, 0.2 beats 1, of 6.
+            "auc": 4 / 6,
+            # First positive at rank 1, second at rank 4.
+            "average_precision": (1 + 2 / 4) / 2,
+        }
+    )
+
+
+def test_mask_metrics_by_hand() -> None:
+    # loss, tp, fn, fp; the last sample has no nodule.
+    metrics = mask_metrics(np.array([[1, 3, 1, 2], [3, 1, 3, 0], [2, 0, 0, 2.0]]))
+    assert metrics == pytest.approx(
+        {
+            "loss/all": 2,
+            "precision": 4 / 8,
+            "recall": 4 / 8,
+            "f1": 8 / 16,
+            "dice": (6 / 9 + 2 / 5) / 2,
+            "tp/truth": 0.5,
+            "fn/truth": 0.5,
+            "fp/truth": 0.5,
+        }
+    )
+
+
+def test_what_is_undefined_is_nan() -> None:
+    metrics = class_metrics(np.array([[1, 0.2, 0.0]]))
+    undefined = {name for name, value in metrics.items() if math.isnan(value)}
+    assert undefined == {
+        "loss/positive", "correct/positive", "precision", "recall", "f1", "auc",
+        "average_precision",
+    }  # fmt: skip
+
+
+def test_rows_count_pixels_and_probabilities() -> None:
+    logits = torch.tensor([5.0, 5.0, -5.0, -5.0]).reshape(1, 1, 2, 2)
+    truth = torch.tensor([1, 0, 1, 1], dtype=torch.uint8).reshape(1, 1, 2, 2)
+    assert mask_rows(logits, truth, torch.tensor([0.5]), 0.5).tolist() == [[0.5, 1, 2, 1]]
+    rows = class_rows(
+        torch.tensor([[0.0, math.log(3)]]), torch.tensor([1]), torch.tensor([0.25]), 0.5
+    )
+    assert rows.tolist()[0] == pytest.approx([0.25, 0.75, 1])
+
+
+@given(SCORED)
+def test_auc_equals_counting_every_pair(scored: list[tuple[int, bool]]) -> None:
+    p, truth = np.array([s for s, _ in scored], float), np.array([t for _, t in scored])
+    pairs = [(a > b) + (a == b) / 2 for a in p[truth] for b in p[~truth]]
+    wanted = sum(pairs) / len(pairs) if pairs else math.nan
+    assert auc(p, truth) == pytest.approx(wanted, nan_ok=True)
+
+
+@given(SCORED)
+def test_average_precision_equals_a_loop_over_thresholds(scored: list[tuple[int, bool]]) -> None:
+    p, truth = np.array([s for s, _ in scored], float), np.array([t for _, t in scored])
+    wanted, recall_before = 0.0, 0.0
+    for threshold in sorted(set(p), reverse=True):
+        called = p >= threshold
+        tp = (called & truth).sum()
+        recall = tp / truth.sum() if truth.any() else math.nan
+        wanted += (recall - recall_before) * tp / called.sum()
+        recall_before = recall
+    assert average_precision(p, truth) == pytest.approx(wanted, nan_ok=True)
