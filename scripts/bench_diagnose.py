@@ -158,7 +158,7 @@ def main() -> None:
     print(f"ratio {book_total / total:.1f}×")
     worst = compare(scan, center_irc, p_nodule, ours)
     print(f"largest |Δp| {worst:.5f}")
-    sys.exit(worst > 0.02)
+    sys.exit(int(worst > 0.02))
 
 
 if __name__ == "__main__":

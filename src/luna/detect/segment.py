@@ -17,6 +17,10 @@ from luna.nets.unet import UNet
 from luna.run.device import bf16_is_native
 from luna.run.errors import TrustError, UsageError
 
+BOX_STEP = 32
+"""Boxes begin and end at multiples of this many pixels, so that few sizes occur: oneDNN keeps
+compiled kernels and scratch memory for every size it has seen, 1 GiB more for steps of 4."""
+
 Precision = Literal["auto", "float32", "bfloat16"]
 Box = tuple[slice, slice]
 
@@ -162,9 +166,10 @@ def _batch_box(scan: Scan, lungs: Lungs, net: UNet, region: str, batch: slice) -
 
 
 def _align(span: slice, margin: int, alignment: int, length: int) -> slice:
+    step = max(BOX_STEP, alignment)  # both are powers of two
     last = -(-length // alignment) * alignment
-    start = max(0, (span.start - margin) // alignment * alignment)
-    stop = min(last, -(-(span.stop + margin) // alignment) * alignment)
+    start = max(0, (span.start - margin) // step * step)
+    stop = min(last, -(-(span.stop + margin) // step) * step)
     return slice(start, stop)
 
 
