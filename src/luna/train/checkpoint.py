@@ -1,0 +1,148 @@
+"""Training state on disk, without pickle: safetensors for tensors, JSON for the rest.
+
+    last.safetensors       the newest state
+    previous.safetensors   the one before it, in case the newest is damaged
+    best.safetensors       the state of the best validation
+
+The SHA-256 of the content stands in the file's own metadata, so that one rename replaces both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from luna.run.errors import TrustError
+from luna.run.record import replace_file
+
+LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
+FORMAT = "luna-checkpoint-1"
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Tensors by name and plain JSON values."""
+
+    tensors: Tensors
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def pack_optimizer(optimizer: torch.optim.Optimizer) -> Checkpoint:
+    """The state of an optimizer: its tensors as `index/key`, everything else as JSON values."""
+    state = optimizer.state_dict()
+    tensors: Tensors = {}
+    plain: dict[str, dict[str, Any]] = {}
+    for index, entries in state["state"].items():
+        for key, value in entries.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"{index}/{key}"] = value
+            else:
+                plain.setdefault(str(index), {})[key] = value
+    return Checkpoint(tensors, {"groups": state["param_groups"], "plain": plain})
+
+
+def unpack_optimizer(optimizer: torch.optim.Optimizer, packed: Checkpoint) -> None:
+    """Give an optimizer the state that `pack_optimizer` took from one of the same parameters.
+
+    Raises TrustError when the parameters differ.
+    """
+    state: dict[int, dict[str, Any]] = {}
+    for name, tensor in packed.tensors.items():
+        index, _, key = name.partition("/")
+        state.setdefault(int(index), {})[key] = tensor
+    for index, entries in packed.values["plain"].items():
+        state.setdefault(int(index), {}).update(entries)
+    try:
+        optimizer.load_state_dict({"state": state, "param_groups": packed.values["groups"]})
+    except (ValueError, KeyError, RuntimeError) as error:
+        raise TrustError("the checkpoint is of another network", why=str(error)) from error
+
+
+def with_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    """Names put under a prefix."""
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def under_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    """What `with_prefix` put under a prefix, by its own names."""
+    return {
+        n.removeprefix(f"{prefix}/"): t for n, t in tensors.items() if n.startswith(f"{prefix}/")
+    }
+
+
+def write_checkpoint(checkpoint: Checkpoint, path: Path) -> str:
+    """Write atomically and return the SHA-256 of the content."""
+    tensors = {n: t.detach().cpu().contiguous() for n, t in checkpoint.tensors.items()}
+    text = json.dumps(checkpoint.values, sort_keys=True)
+    digest = _digest(tensors, text)
+    metadata = {"format": FORMAT, "values": text, "sha256": digest}
+    with replace_file(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary, metadata)
+    return digest
+
+
+def keep_last(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write the newest state of a run; the one that was newest becomes the previous."""
+    last = folder / LAST
+    if last.exists():
+        # A second name, not a move: there is a `last` at every moment.
+        link = folder / f".{PREVIOUS}"
+        link.unlink(missing_ok=True)
+        os.link(last, link)
+        link.replace(folder / PREVIOUS)
+    write_checkpoint(checkpoint, last)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """A checkpoint whose hash is right. Raises TrustError when it is missing or damaged."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            # Copied: what safetensors maps changes with the file.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        if metadata.get("format") != FORMAT:
+            raise TrustError("not a checkpoint of luna", file=path)
+        if metadata.get("sha256") != _digest(tensors, metadata["values"]):
+            raise TrustError("the checkpoint is damaged", file=path, why="SHA-256 differs")
+        return Checkpoint(tensors, json.loads(metadata["values"]))
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise TrustError("the checkpoint cannot be read", file=path, why=str(error)) from error
+
+
+def read_newest(folder: Path) -> tuple[Checkpoint, Path]:
+    """The newest state of a run that can be trusted, and the file it came from.
+
+    Raises TrustError when neither the last nor the previous one can be.
+    """
+    try:
+        return read_checkpoint(folder / LAST), folder / LAST
+    except TrustError as error:
+        if not (folder / PREVIOUS).exists():
+            raise TrustError(
+                error.what,
+                file=error.file,
+                why=error.why,
+                hint="no earlier checkpoint is left: train anew, without --resume",
+            ) from error
+        return read_checkpoint(folder / PREVIOUS), folder / PREVIOUS
+
+
+def _digest(tensors: Tensors, text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,62 @@
+"""How a network is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from luna.run.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """The settings of a run. Raises UsageError for numbers out of range."""
+
+    epochs: int = 20
+    """How often the network is trained on an epoch's samples and validated."""
+    batch_size: int = 32
+    """Samples of one step, over all processes together."""
+    validation_batch_size: int = 32
+    """Samples judged at once in validation; one for whole slices on a small machine."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or SGD with `momentum`."""
+    learning_rate: float = 1e-3
+    """The highest rate, reached after warm-up."""
+    momentum: float = 0.9
+    """Momentum of SGD; AdamW has its own."""
+    weight_decay: float = 1e-4
+    """Decay of all weights per step, times the rate."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """`cosine` falls to zero at the last step."""
+    warmup: float = 0.05
+    """The part of all steps during which the rate rises from zero."""
+    clip_norm: float | None = 1.0
+    """Longest gradient; "none" leaves gradients as they are."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`auto` is bfloat16 where the hardware has it."""
+    channels_last: bool = True
+    """Memory layout with channels innermost: the faster one for convolutions."""
+    validate_every: int = 1
+    """Epochs from one validation to the next; the first and the last are always validated."""
+    save_every: int = 200
+    """Steps from one checkpoint to the next; each epoch ends with one too."""
+    threads: int = 2
+    """Threads that read batches ahead."""
+    threshold: float = 0.5
+    """Probability from which a prediction counts as yes in metrics and on the card."""
+    hu_window: tuple[int, int] = (-1000, 1000)
+    """HU to which input is clipped, in training and in every later use."""
+    seed: int = 0
+    """Decides the first weights and all augmentation."""
+
+    def __post_init__(self) -> None:
+        at_least_one = ("epochs", "batch_size", "validation_batch_size", "validate_every")
+        for name in (*at_least_one, "save_every", "threads"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}, must be at least 1")
+        if not self.learning_rate > 0 or (self.clip_norm is not None and not self.clip_norm > 0):
+            raise UsageError("learning_rate and clip_norm must be above 0")
+        if not (0 <= self.momentum < 1 and self.weight_decay >= 0 and 0 <= self.warmup < 1):
+            raise UsageError("momentum and warmup must be in [0, 1), weight_decay at least 0")
+        if not (0 < self.threshold < 1 and self.hu_window[0] < self.hu_window[1]):
+            raise UsageError("threshold must lie between 0 and 1, hu_window must rise")

@@ -1,0 +1,282 @@
+"""The one loop that trains every task."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from luna.run.device import bf16_is_native
+from luna.run.errors import DivergedError, EnvironmentFault, UsageError
+from luna.train.config import TrainConfig
+from luna.train.feed import feed
+from luna.train.metrics import FloatArray, Metrics
+from luna.train.ranks import Ranks
+from luna.train.runs import Run, State
+from luna.train.tasks import Batch, Data, IntArray, Task
+
+TERMINATED = 143
+"""128 plus the number of SIGTERM, as the shell has it."""
+
+
+@dataclass(slots=True)
+class _Stop:
+    """Set when SIGTERM came; obeyed between two steps."""
+
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Trainer:
+    """What stays the same during a run."""
+
+    task: Task
+    data: Data
+    config: TrainConfig
+    device: torch.device
+    ranks: Ranks
+    run: Run
+    stop: _Stop = field(default_factory=_Stop)
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch; what does not fill a batch is left to other epochs."""
+        return len(self.data.order(0)) // self.config.batch_size
+
+    @property
+    def bfloat16(self) -> bool:
+        wanted = self.config.precision
+        return bf16_is_native(self.device) if wanted == "auto" else wanted == "bfloat16"
+
+
+def train(
+    task: Task,
+    data: Data,
+    net: nn.Module,
+    config: TrainConfig,
+    device: torch.device,
+    run: Run,
+    ranks: Ranks | None = None,
+) -> Metrics:
+    """Train a network from where its run stands, and return the metrics of the best validation.
+
+    Randomness depends on the seed and the number of the step alone, so a run that was stopped
+    goes on to the same numbers. Raises DivergedError when the loss is not finite,
+    EnvironmentFault when the device's memory does not suffice, and SystemExit(143) after
+    saving when SIGTERM comes.
+    """
+    trainer = _Trainer(task, data, config, device, ranks or Ranks(), run)
+    _check(trainer)
+    layout = _memory_format(net, config)
+    net = net.to(device).to(memory_format=layout)  # type: ignore[call-overload]
+    state = run.restore(State(net, _optimizer(net, config)), trainer.steps, trainer.ranks)
+    wrapped = trainer.ranks.wrap(net, device)
+    with _terminating(trainer.stop), _explained_memory():
+        while state.epoch < config.epochs:
+            metrics = {"train": _train_epoch(trainer, state, wrapped)}
+            last = state.epoch == config.epochs - 1
+            if state.epoch % config.validate_every == 0 or last:
+                rows = _validate(trainer, net)
+                metrics["validation"] = task.metrics(rows, config.threshold)
+                if trainer.ranks.leads:
+                    run.draw(state.epoch, rows, task)
+            state.finish_epoch()
+            if trainer.ranks.leads:
+                run.keep(state, metrics, task.best_by)
+    return dict(state.best)
+
+
+def _train_epoch(trainer: _Trainer, state: State, net: nn.Module) -> Metrics:
+    """The rest of the epoch in which the state stands."""
+    task, config, run = trainer.task, trainer.config, trainer.run
+    net.train()
+    batches = _my_batches(trainer, state)
+    start = time.perf_counter()
+    for batch, waited_s in feed(trainer.data.train, batches, config.threads):
+        step = state.epoch * trainer.steps + state.step
+        rate = _set_learning_rate(trainer, state.optimizer, step)
+        hu, target = _ready(trainer, batch)
+        hu, target = trainer.data.augment(hu, target, _seeds(trainer, step).to(trainer.device))
+        logits = _forward(trainer, net, hu)
+        losses = task.loss(logits, target)
+        loss, stopping = trainer.ranks.mean(
+            torch.stack([losses.detach().mean(), losses.new_tensor(float(trainer.stop.asked))])
+        ).tolist()
+        if not math.isfinite(loss):
+            raise _diverged(step, run)
+        state.optimizer.zero_grad(set_to_none=True)
+        losses.mean().backward()  # type: ignore[no-untyped-call]
+        _clip(net, config)
+        state.optimizer.step()
+        state.add(task.rows(logits.detach(), target, losses.detach(), config.threshold))
+        if trainer.ranks.leads:
+            run.log_step(step, rate, loss, _speed(config, start, waited_s))
+            start = time.perf_counter()
+        if stopping or state.step % config.save_every == 0:
+            _save(trainer, state)
+        if stopping:
+            raise SystemExit(TERMINATED)
+    state.collect(trainer.ranks)
+    return task.metrics(state.earlier, config.threshold)
+
+
+@torch.no_grad()
+def _validate(trainer: _Trainer, net: nn.Module) -> FloatArray:
+    """One row per validation sample, in no particular order when there are several ranks."""
+    task, config = trainer.task, trainer.config
+    net.eval()
+    mine = np.arange(trainer.ranks.rank, len(trainer.data.validation), trainer.ranks.count)
+    cuts = range(config.validation_batch_size, len(mine), config.validation_batch_size)
+    rows = []
+    for batch, _ in feed(trainer.data.validation, np.split(mine, cuts), config.threads):
+        hu, target = _ready(trainer, batch)
+        logits = _forward(trainer, net, hu)
+        rows.append(task.rows(logits, target, task.loss(logits, target), config.threshold))
+    table: FloatArray = trainer.ranks.gather(torch.cat(rows)).cpu().numpy()
+    return table
+
+
+def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
+    """The rate of a step: up in a straight line, then level or down half a cosine.
+
+    >>> config = TrainConfig(learning_rate=0.5, warmup=0.2)
+    >>> [round(learning_rate(step, 10, config), 3) for step in (0, 1, 2, 6, 9)]
+    [0.25, 0.5, 0.5, 0.25, 0.019]
+    """
+    warm = int(config.warmup * steps)
+    if step < warm:
+        return config.learning_rate * (step + 1) / warm
+    if config.schedule == "constant":
+        return config.learning_rate
+    done = (step - warm) / (steps - warm)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _set_learning_rate(trainer: _Trainer, optimizer: torch.optim.Optimizer, step: int) -> float:
+    rate = learning_rate(step, trainer.steps * trainer.config.epochs, trainer.config)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    return rate
+
+
+def _my_batches(trainer: _Trainer, state: State) -> Sequence[IntArray]:
+    """This rank's part of each of the epoch's batches that are left."""
+    size, order = trainer.config.batch_size, trainer.data.order(state.epoch)
+    whole = order[: trainer.steps * size].reshape(trainer.steps, size)
+    return list(whole[state.step :, trainer.ranks.rank :: trainer.ranks.count])
+
+
+def _seeds(trainer: _Trainer, step: int) -> torch.Tensor:
+    """A seed for each of this rank's samples, the same whichever rank has the sample."""
+    # Two words keep (seed, step) pairs apart; SeedSequence mixes them well.
+    words = np.random.SeedSequence([trainer.config.seed, step])
+    seeds = words.generate_state(trainer.config.batch_size, np.uint32).astype(np.int64)
+    return torch.from_numpy(seeds[trainer.ranks.rank :: trainer.ranks.count])
+
+
+def _ready(trainer: _Trainer, batch: Batch) -> Batch:
+    """Moved to the device as int16, half the bytes, and made float and clipped there."""
+    hu, target = batch
+    hu = hu.to(trainer.device, non_blocking=True).float().clamp_(*trainer.config.hu_window)
+    return hu, target.to(trainer.device, non_blocking=True)
+
+
+def _forward(trainer: _Trainer, net: nn.Module, hu: torch.Tensor) -> torch.Tensor:
+    if trainer.config.channels_last:
+        layout = torch.channels_last_3d if hu.dim() == 5 else torch.channels_last
+        hu = hu.contiguous(memory_format=layout)
+    with torch.autocast(trainer.device.type, torch.bfloat16, enabled=trainer.bfloat16):
+        logits: torch.Tensor = net(hu)
+    return logits
+
+
+def _memory_format(net: nn.Module, config: TrainConfig) -> torch.memory_format:
+    if not config.channels_last:
+        return torch.contiguous_format
+    is_3d = any(isinstance(module, nn.Conv3d) for module in net.modules())
+    return torch.channels_last_3d if is_3d else torch.channels_last
+
+
+def _optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    learning = [p for p in net.parameters() if p.requires_grad]
+    common: Mapping[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(learning, **common)
+    return torch.optim.SGD(learning, momentum=config.momentum, **common)
+
+
+def _speed(config: TrainConfig, start: float, waited_s: float) -> Metrics:
+    """Samples per second since the start of the step, and the share spent waiting for data."""
+    took_s = time.perf_counter() - start
+    return {"samples_per_s": config.batch_size / took_s, "data_wait_share": waited_s / took_s}
+
+
+def _clip(net: nn.Module, config: TrainConfig) -> None:
+    if config.clip_norm is not None:
+        nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
+
+
+def _save(trainer: _Trainer, state: State) -> None:
+    state.collect(trainer.ranks)
+    if trainer.ranks.leads:
+        trainer.run.save(state)
+
+
+def _check(trainer: _Trainer) -> None:
+    """Raise UsageError when the numbers leave nothing to do or do not divide."""
+    size, count = trainer.config.batch_size, trainer.ranks.count
+    if size % count:
+        raise UsageError(f"batch_size is {size}, no multiple of {count} processes")
+    if trainer.steps < 1:
+        samples = len(trainer.data.order(0))
+        raise UsageError(f"an epoch of {samples} samples does not fill a batch of {size}")
+    if len(trainer.data.validation) < count:
+        raise UsageError("there are no samples to validate on")
+
+
+def _diverged(step: int, run: Run) -> DivergedError:
+    return DivergedError(
+        f"the loss of step {step} is not finite",
+        file=run.last_checkpoint(),
+        why="the file is the last checkpoint with finite numbers",
+        hint="lower learning_rate, or raise warmup, with --set",
+    )
+
+
+@contextmanager
+def _terminating(stop: _Stop) -> Iterator[None]:
+    """Let SIGTERM ask the loop to save and stop. Only the main thread may listen to signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        stop.asked = True
+
+    before = signal.signal(signal.SIGTERM, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _explained_memory() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise EnvironmentFault(
+            "the device's memory does not suffice",
+            why=str(error).partition("\n")[0],
+            hint="lower batch_size or validation_batch_size, with --set",
+        ) from error

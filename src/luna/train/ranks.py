@@ -1,0 +1,73 @@
+"""The processes of one run, as torchrun starts them; without it there is one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """This process's number and how many there are."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the one that writes files."""
+        return self.rank == 0
+
+    def wrap(self, net: nn.Module, device: torch.device) -> nn.Module:
+        """The network with gradients averaged over the ranks, its state the first rank's.
+
+        On CUDA batch norm sees the whole batch; torch has no such norm for the CPU, where each
+        rank normalises its own part.
+        """
+        if self.count == 1:
+            return net
+        if device.type == "cuda":
+            net = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
+            return DistributedDataParallel(net, device_ids=[device.index])
+        return DistributedDataParallel(net)
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """The mean of each value over the ranks."""
+        if self.count > 1:
+            dist.all_reduce(values)
+        return values / self.count
+
+    def gather(self, rows: torch.Tensor) -> torch.Tensor:
+        """All ranks' rows (N, K), rank by rank; they may differ in N."""
+        if self.count == 1:
+            return rows
+        size = torch.tensor([len(rows)], device=rows.device)
+        sizes = [torch.zeros_like(size) for _ in range(self.count)]
+        dist.all_gather(sizes, size)
+        longest = int(max(sizes))
+        padded = rows.new_zeros(longest, rows.shape[1])
+        padded[: len(rows)] = rows
+        parts = [torch.zeros_like(padded) for _ in range(self.count)]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[: int(n)] for part, n in zip(parts, sizes, strict=True)])
+
+
+@contextmanager
+def joined_ranks(device: torch.device) -> Iterator[Ranks]:
+    """The ranks torchrun speaks of in the environment, joined while the block runs."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Ranks()
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Ranks(dist.get_rank(), count)
+    finally:
+        dist.destroy_process_group()

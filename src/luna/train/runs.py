@@ -1,0 +1,184 @@
+"""The folder of a run: what it was, where it stands, what it found.
+
+runs/<task>-<time>-<name>/
+    config.toml     the resolved config
+    record.json     versions, commit, seed, device, command
+    losses.csv      step, rate and loss of every step
+    metrics.jsonl   metrics of every epoch
+    checkpoints/    last, previous, best
+    events/         for TensorBoard
+    bundle/         the best network, for `luna diagnose --weights`
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from luna.nets.bundle import Bundle, Card, save_bundle
+from luna.run.errors import TrustError
+from luna.run.record import replace_file
+from luna.train.board import Board
+from luna.train.checkpoint import (
+    BEST,
+    LAST,
+    Checkpoint,
+    keep_last,
+    pack_optimizer,
+    read_newest,
+    under_prefix,
+    unpack_optimizer,
+    with_prefix,
+    write_checkpoint,
+)
+from luna.train.metrics import FloatArray, Metrics
+from luna.train.ranks import Ranks
+from luna.train.tasks import Task
+
+LOSSES, METRICS = "losses.csv", "metrics.jsonl"
+LOSSES_HEADER = "step,learning_rate,loss\n"
+
+
+@dataclass(slots=True)
+class State:
+    """What changes during a run; `step` counts the finished steps of the epoch under way.
+
+    `earlier` (N, K) float64 are the epoch's rows of all ranks up to the last `collect`,
+    `best` the metrics of the best validation.
+    """
+
+    net: nn.Module
+    optimizer: torch.optim.Optimizer
+    epoch: int = 0
+    step: int = 0
+    earlier: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
+    recent: list[torch.Tensor] = field(default_factory=list)
+    best: Metrics = field(default_factory=dict)
+
+    def add(self, rows: torch.Tensor) -> None:
+        """Count a finished step of this rank."""
+        self.recent.append(rows)
+        self.step += 1
+
+    def collect(self, ranks: Ranks) -> None:
+        """Join the rows of all ranks since the last time."""
+        if not self.recent:
+            return
+        rows = ranks.gather(torch.cat(self.recent)).cpu().numpy()
+        self.earlier = np.concatenate([self.earlier, rows]) if self.earlier.size else rows
+        self.recent.clear()
+
+    def finish_epoch(self) -> None:
+        """Stand at the beginning of the next epoch."""
+        self.epoch, self.step, self.earlier = self.epoch + 1, 0, np.zeros((0, 0))
+
+    def pack(self) -> Checkpoint:
+        """All of it, for a file."""
+        optimizer = pack_optimizer(self.optimizer)
+        tensors = with_prefix("net", self.net.state_dict())
+        tensors |= with_prefix("optimizer", optimizer.tensors)
+        tensors["rows"] = torch.from_numpy(self.earlier)
+        values = {"epoch": self.epoch, "step": self.step, "best": self.best}
+        return Checkpoint(tensors, values | {"optimizer": optimizer.values})
+
+    def unpack(self, checkpoint: Checkpoint) -> None:
+        """Stand where the checkpoint stood. Raises TrustError when it is of another network."""
+        tensors, values = checkpoint.tensors, checkpoint.values
+        try:
+            self.net.load_state_dict(under_prefix("net", tensors))
+            packed = Checkpoint(under_prefix("optimizer", tensors), values["optimizer"])
+            unpack_optimizer(self.optimizer, packed)
+            self.epoch, self.step, self.best = values["epoch"], values["step"], values["best"]
+            self.earlier = tensors["rows"].numpy()
+        except (RuntimeError, KeyError) as error:
+            raise TrustError("the checkpoint is of another network", why=str(error)) from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """A run's folder, and the card that its best network gets; `note` tells a person."""
+
+    folder: Path
+    card: Card
+    board: Board | None = None
+    note: Callable[[str], None] = print
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.folder / "checkpoints"
+
+    def last_checkpoint(self) -> Path | None:
+        """The newest checkpoint, if there is one."""
+        path = self.checkpoints / LAST
+        return path if path.exists() else None
+
+    def restore(self, state: State, steps: int, ranks: Ranks) -> State:
+        """The state, moved to where the run's newest good checkpoint stands, if there is one.
+
+        `steps` is the length of an epoch. Lines of losses and metrics that came after that
+        checkpoint are dropped.
+        """
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        if (self.checkpoints / LAST).exists():
+            checkpoint, path = read_newest(self.checkpoints)
+            if path.name != LAST:
+                self.note(f"the last checkpoint is damaged: going on from {path}")
+            state.unpack(checkpoint)
+        if ranks.leads:
+            self._truncate(state.epoch * steps + state.step, state.epoch)
+        return state
+
+    def _truncate(self, steps: int, epochs: int) -> None:
+        """Drop what the tables hold of later steps and epochs, which will come again."""
+        for name, head, count in ((LOSSES, 1, steps), (METRICS, 0, epochs)):
+            path = self.folder / name
+            if path.exists():
+                kept = path.read_text(encoding="utf-8").splitlines(keepends=True)[: head + count]
+                with replace_file(path) as temporary:
+                    temporary.write_text("".join(kept), encoding="utf-8")
+
+    def log_step(self, step: int, rate: float, loss: float, speed: Metrics) -> None:
+        """A line in losses.csv, in full precision, and points on the board."""
+        path = self.folder / LOSSES
+        with path.open("a", encoding="utf-8") as file:
+            if file.tell() == 0:
+                file.write(LOSSES_HEADER)
+            file.write(f"{step},{rate!r},{loss!r}\n")
+        if self.board is not None:
+            self.board.step(step, {"learning_rate": rate, "loss": loss, **speed})
+
+    def save(self, state: State) -> None:
+        """The state as the newest checkpoint."""
+        keep_last(state.pack(), self.checkpoints)
+
+    def draw(self, epoch: int, rows: FloatArray, task: Task) -> None:
+        """Curves and histograms of a validation, for tasks whose rows hold probabilities."""
+        if self.board is not None and task.architecture == "classifier":
+            self.board.curves(epoch, rows)
+
+    def keep(self, state: State, metrics: Mapping[str, Metrics], best_by: str) -> None:
+        """Write down a finished epoch, and its network too when it is the best so far."""
+        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"epoch": state.epoch, **metrics}) + "\n")
+        if self.board is not None:
+            self.board.epoch(state.epoch, metrics)
+        found = metrics.get("validation", {})
+        # Not `<=`: a NaN never is the best, unless there is nothing else.
+        if found and (not state.best or found[best_by] > state.best[best_by]):
+            state.best = dict(found)
+            write_checkpoint(state.pack(), self.checkpoints / BEST)
+            self._export(state)
+        self.save(state)
+
+    def _export(self, state: State) -> None:
+        finite = {name: value for name, value in state.best.items() if math.isfinite(value)}
+        card = replace(self.card, metrics={"epoch": state.epoch, **finite})
+        save_bundle(Bundle(card, state.net), self.folder / "bundle")

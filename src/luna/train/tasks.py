@@ -1,0 +1,134 @@
+"""What can be trained: three tasks, each a record of functions, and the data they take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from luna.nets.bundle import Role, build_network, fit_tensors, load_bundle
+from luna.nets.classifier import init_weights
+from luna.nets.losses import cross_entropy, segmentation_loss
+from luna.run.errors import UsageError
+from luna.train.metrics import (
+    FloatArray,
+    Metrics,
+    class_metrics,
+    class_rows,
+    mask_metrics,
+    mask_rows,
+)
+
+IntArray = NDArray[np.int64]
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """One thing to learn.
+
+    `loss` and `rows` give one value and one row per sample, `metrics` judges a table of rows;
+    the run keeps the network whose validation has the highest `best_by`.
+    """
+
+    role: Role
+    architecture: str
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    rows: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
+    metrics: Callable[[FloatArray, float], Metrics]
+    best_by: str
+
+
+NODULE = Task(
+    role="nodule",
+    architecture="classifier",
+    loss=cross_entropy,
+    rows=class_rows,
+    metrics=class_metrics,
+    best_by="auc",
+)
+MALIGNANCY = Task(
+    role="malignancy",
+    architecture="classifier",
+    loss=cross_entropy,
+    rows=class_rows,
+    metrics=class_metrics,
+    best_by="auc",
+)
+SEGMENTATION = Task(
+    role="segmentation",
+    architecture="unet",
+    loss=segmentation_loss,
+    rows=mask_rows,
+    metrics=mask_metrics,
+    best_by="recall",
+)
+
+
+class Samples(Protocol):
+    """Samples by index, from the cache or from memory."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, indices: Sequence[int]) -> Batch:
+        """HU (N, C, …) int16, and labels (N,) int64 or masks (N, 1, H, W) uint8, on the CPU.
+
+        Called from several threads at once.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Data:
+    """What a run trains and validates on.
+
+    `order(epoch)` gives the indices of an epoch for all processes together and depends on the
+    epoch alone. `augment` takes float HU, targets and one seed (N,) int64 per sample, and
+    changes each sample by its own seed alone.
+    """
+
+    train: Samples
+    validation: Samples
+    order: Callable[[int], IntArray]
+    augment: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Batch]
+    description: str
+
+
+def parts_of(net: nn.Module) -> list[nn.Module]:
+    """The parts of a network that have parameters, from input to head; blocks count singly."""
+    parts: list[nn.Module] = []
+    for child in net.children():
+        parts += list(child) if isinstance(child, nn.Sequential | nn.ModuleList) else [child]
+    return [part for part in parts if any(True for _ in part.parameters())]
+
+
+def new_network(
+    task: Task, arguments: Mapping[str, Any], init: Path | None, unfreeze: int
+) -> nn.Module:
+    """The network a run starts from.
+
+    With `init`, the bundle's tensors but for the head, which starts anew, and only the last
+    `unfreeze` parts, the head counted, learn. Source: book, chapter 14.
+    """
+    net = build_network(task.architecture, arguments)
+    if init is None:
+        return net
+    bundle = load_bundle(init)
+    if bundle.card.architecture != task.architecture:
+        raise UsageError(
+            f"a {bundle.card.architecture} cannot start a {task.architecture}", file=init
+        )
+    fit_tensors(net, bundle.module.state_dict())
+    parts = parts_of(net)
+    if unfreeze > len(parts):
+        raise UsageError(f"unfreeze is {unfreeze}, but the network has {len(parts)} parts")
+    parts[-1].apply(init_weights)
+    for part in parts[:-unfreeze]:
+        part.requires_grad_(False)
+    return net

@@ -1,0 +1,182 @@
+"""The loop learns, stops as it should, and goes on as if it had not stopped."""
+
+import json
+import math
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from luna.nets.bundle import load_bundle
+from luna.run.errors import DivergedError, EnvironmentFault, UsageError
+from luna.train.checkpoint import LAST, read_checkpoint
+from luna.train.config import TrainConfig
+from luna.train.loop import TERMINATED, train
+from luna.train.runs import Run
+from luna.train.tasks import NODULE, SEGMENTATION, Data, new_network, parts_of
+
+CPU = torch.device("cpu")
+CONFIG = TrainConfig(epochs=3, batch_size=8, precision="float32", learning_rate=0.01, save_every=3)
+
+MakeRun = Callable[..., Run]
+Make = Callable[..., Data]
+Network = Callable[..., nn.Module]
+
+
+def tail(run: Run) -> str:
+    return (run.folder / "losses.csv").read_text()
+
+
+def lines(run: Run) -> list[dict[str, dict[str, float]]]:
+    return [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_both_tasks_learn_and_export_their_best(
+    masks: bool, make_run: MakeRun, cubes: Make, network: Network
+) -> None:
+    run, task = make_run("a", masks), SEGMENTATION if masks else NODULE
+    config = replace(CONFIG, epochs=8)
+    best = train(task, cubes(masks=masks), network(masks), config, CPU, run)
+    assert best[task.best_by] > 0.95
+    bundle = load_bundle(run.folder / "bundle")
+    assert bundle.card.metrics[task.best_by] == best[task.best_by]
+    assert best[task.best_by] == max(line["validation"][task.best_by] for line in lines(run))
+    state = read_checkpoint(run.checkpoints / "best.safetensors").tensors
+    for name, tensor in bundle.module.state_dict().items():
+        assert torch.equal(tensor, state[f"net/{name}"])
+
+
+class Interrupted(Exception):
+    """Stands for a kill -9: nothing is saved on its way."""
+
+
+@pytest.mark.parametrize("at", [0, 2, 4, 6, 11])
+def test_a_killed_run_goes_on_bitwise(
+    at: int, make_run: MakeRun, cubes: Make, network: Network
+) -> None:
+    whole, cut = make_run("whole"), make_run("cut")
+    train(NODULE, cubes(), network(), CONFIG, CPU, whole)
+    augment, calls = cubes().augment, iter(range(100))
+
+    def failing(hu: torch.Tensor, target: torch.Tensor, seeds: torch.Tensor) -> object:
+        if next(calls) == at:
+            raise Interrupted
+        return augment(hu, target, seeds)
+
+    with pytest.raises(Interrupted):
+        train(NODULE, replace(cubes(), augment=failing), network(), CONFIG, CPU, cut)
+    train(NODULE, cubes(), network(), CONFIG, CPU, cut)
+    assert tail(cut) == tail(whole)
+    assert lines(cut) == lines(whole)
+    last = [read_checkpoint(run.checkpoints / LAST) for run in (cut, whole)]
+    assert last[0].values == last[1].values
+    for name, tensor in last[0].tensors.items():
+        assert torch.equal(tensor, last[1].tensors[name])
+
+
+def test_sigterm_saves_after_the_step_and_goes_on_bitwise(
+    make_run: MakeRun, cubes: Make, network: Network
+) -> None:
+    whole, cut = make_run("whole"), make_run("cut")
+    config = replace(CONFIG, save_every=1000)
+    train(NODULE, cubes(), network(), config, CPU, whole)
+    augment, calls = cubes().augment, iter(range(100))
+
+    def terminated(hu: torch.Tensor, target: torch.Tensor, seeds: torch.Tensor) -> object:
+        if next(calls) == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return augment(hu, target, seeds)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stop:
+        train(NODULE, replace(cubes(), augment=terminated), network(), config, CPU, cut)
+    assert stop.value.code == TERMINATED
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert read_checkpoint(cut.checkpoints / LAST).values["step"] == 2
+    train(NODULE, cubes(), network(), config, CPU, cut)
+    assert tail(cut) == tail(whole)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(
+    make_run: MakeRun, cubes: Make, network: Network
+) -> None:
+    run, augment, calls = make_run("a"), cubes().augment, iter(range(100))
+
+    def poisoned(hu: torch.Tensor, target: torch.Tensor, seeds: torch.Tensor) -> object:
+        hu, target = augment(hu, target, seeds)
+        return (hu * math.nan if next(calls) == 7 else hu), target
+
+    with pytest.raises(DivergedError, match="step 7") as error:
+        train(NODULE, replace(cubes(), augment=poisoned), network(), CONFIG, CPU, run)
+    assert error.value.exit_code == 7
+    assert error.value.file == str(run.checkpoints / LAST)
+    tensors = read_checkpoint(run.checkpoints / LAST).tensors
+    assert all(t.isfinite().all() for name, t in tensors.items() if name.startswith("net/"))
+
+
+def test_too_little_memory_says_what_to_lower(
+    make_run: MakeRun, cubes: Make, network: Network
+) -> None:
+    def hungry(hu: torch.Tensor, target: torch.Tensor, seeds: torch.Tensor) -> object:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    with pytest.raises(EnvironmentFault) as error:
+        train(NODULE, replace(cubes(), augment=hungry), network(), CONFIG, CPU, make_run("a"))
+    assert "batch_size" in error.value.hint
+
+
+def test_too_few_samples_are_refused(make_run: MakeRun, cubes: Make, network: Network) -> None:
+    with pytest.raises(UsageError, match="does not fill a batch of 8"):
+        train(NODULE, cubes(samples=7), network(), CONFIG, CPU, make_run("a"))
+
+
+def test_fine_tuning_starts_from_a_bundle_and_moves_only_its_last_parts(
+    make_run: MakeRun, cubes: Make, network: Network
+) -> None:
+    run = make_run("a")
+    train(NODULE, cubes(), network(), CONFIG, CPU, run)
+    old = load_bundle(run.folder / "bundle")
+    net = new_network(NODULE, old.card.arguments, run.folder / "bundle", unfreeze=1)
+    train(NODULE, cubes(), net, CONFIG, CPU, make_run("b"))
+    first, *_, head = parts_of(old.module)
+    tuned_first, *_, tuned_head = parts_of(net)
+    assert torch.equal(first.weight, tuned_first.weight)
+    assert not torch.equal(head.weight, tuned_head.weight)
+    with pytest.raises(UsageError, match="3 parts"):
+        new_network(NODULE, old.card.arguments, run.folder / "bundle", unfreeze=4)
+    with pytest.raises(UsageError, match="cannot start"):
+        new_network(SEGMENTATION, {}, run.folder / "bundle", unfreeze=1)
+
+
+def test_seeds_belong_to_samples_and_change_with_the_step(
+    make_run: MakeRun, cubes: Make, network: Network
+) -> None:
+    seen = []
+
+    def watching(hu: torch.Tensor, target: torch.Tensor, seeds: torch.Tensor) -> object:
+        seen.append(seeds.numpy().copy())
+        return hu, target
+
+    train(NODULE, replace(cubes(), augment=watching), network(), CONFIG, CPU, make_run("a"))
+    assert len(np.unique(np.concatenate(seen))) == 3 * 32
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"learning_rate": 0.0},
+        {"warmup": 1.0},
+        {"threshold": 1.0},
+        {"clip_norm": 0.0},
+    ],
+)
+def test_numbers_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UsageError):
+        TrainConfig(**wrong)
