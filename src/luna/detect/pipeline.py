@@ -21,6 +21,7 @@ from luna.detect.measure import measure, trim
 from luna.detect.segment import SegmentConfig, segment
 from luna.nets.models import Models
 from luna.run.errors import UsageError
+from luna.run.memory import keep_freed_memory
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, total); the stages are lungs, segment, group, classify, measure."""
@@ -72,6 +73,7 @@ def diagnose(
     Raises InputError when the volume shows no lungs: an empty result always means that
     luna looked.
     """
+    keep_freed_memory()
     seconds: dict[str, float] = {}
 
     def report(stage: str) -> Callable[[int, int], None]:

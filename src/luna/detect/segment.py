@@ -17,9 +17,9 @@ from luna.nets.unet import UNet
 from luna.run.device import bf16_is_native
 from luna.run.errors import TrustError, UsageError
 
-BOX_STEP = 32
+BOX_STEP = 16
 """Boxes begin and end at multiples of this many pixels, so that few sizes occur: oneDNN keeps
-compiled kernels and scratch memory for every size it has seen, 1 GiB more for steps of 4."""
+compiled kernels and scratch memory for every size it has seen (docs/performance.md)."""
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Box = tuple[slice, slice]

@@ -18,6 +18,7 @@ from torch import nn
 
 from luna.run.device import bf16_is_native
 from luna.run.errors import DivergedError, EnvironmentFault, UsageError
+from luna.run.memory import keep_freed_memory
 from luna.train.config import TrainConfig
 from luna.train.feed import feed
 from luna.train.metrics import FloatArray, Metrics
@@ -75,6 +76,7 @@ def train(
     EnvironmentFault when the device's memory does not suffice, and SystemExit(143) after
     saving when SIGTERM comes.
     """
+    keep_freed_memory()
     trainer = _Trainer(task, data, config, device, ranks or Ranks(), run)
     _check(trainer)
     layout = _memory_format(net, config)
