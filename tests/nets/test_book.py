@@ -44,6 +44,11 @@ def test_role_can_be_named(tmp_path: Path) -> None:
     assert import_state(book_state(tmp_path), role="malignancy").card.role == "malignancy"
 
 
+def test_a_classifier_cannot_segment(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="classifier cannot be a segmentation model"):
+        import_state(book_state(tmp_path), role="segmentation")
+
+
 def test_imported_bundle_survives_the_disk(tmp_path: Path) -> None:
     bundle = import_state(book_state(tmp_path))
     save_bundle(bundle, tmp_path / "b")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from luna.ct.scan import Scan
     from luna.detect.findings import Finding, Findings
 
-HEADER = ("no", "p", "malig", "side", "slice/row/col", "LPS mm", "axes mm", "mean", "mm³", "HU")
+HEADER = ("no", "p", "malig", "side", "voxel i/r/c", "LPS mm", "axes mm", "mean", "mm³", "HU")
 
 
 def diagnose(

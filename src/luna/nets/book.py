@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from luna.nets.bundle import Bundle, Card, Role, build_network, fit_tensors
-from luna.run.errors import TrustError
+from luna.run.errors import TrustError, UsageError
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -44,8 +44,9 @@ def import_state(path: Path, role: Role | None = None) -> Bundle:
 
     `role` overrides what the architecture implies (segmentation for a U-Net, nodule for a
     classifier): chapter 14's fine-tuned malignancy classifier looks like the nodule one.
-    Raises TrustError for a file that is not such a checkpoint, or whose network luna cannot
-    rebuild with certainty; the message then names the architecture.
+    Raises UsageError for a role that the architecture cannot play, and TrustError for a file
+    that is not such a checkpoint, or whose network luna cannot rebuild with certainty; the
+    message then names the architecture.
     """
     tensors = _read_tensors(path)
     try:
@@ -54,6 +55,8 @@ def import_state(path: Path, role: Role | None = None) -> Bundle:
         fit_tensors(module, {_rename(name): t for name, t in tensors.items()})
     except TrustError as error:
         raise TrustError(error.what, file=path, why=error.why, hint=error.hint) from error
+    if role and (role == "segmentation") != (implied == "segmentation"):
+        raise UsageError(f"a {architecture} cannot be a {role} model", file=path)
     card = Card(
         name=_card_name(path),
         role=role or implied,
