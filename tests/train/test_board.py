@@ -40,7 +40,11 @@ def test_a_run_can_be_watched(
     assert steps <= set(training.Tags()["scalars"])
     assert max(e.value for e in validation.Scalars("auc")) == pytest.approx(best["auc"])
     assert set(validation.Tags()["histograms"]) == {"p/positive", "p/negative"}
-    assert validation.Tags()["images"] == ["roc"]
+    assert validation.Tags()["images"] == ["samples", "roc"]
     assert "pr" in validation.Tags()["tensors"]
     loss = (run.folder / "losses.csv").read_text().splitlines()[1].split(",")[2]
     assert training.Scalars("step/loss")[0].value == pytest.approx(float(loss), rel=1e-6)
+    assert set(validation.PluginTagToContent("hparams")) >= {
+        "_hparams_/experiment",
+        "_hparams_/session_start_info",
+    }

@@ -53,6 +53,18 @@ def dump_config(config: Any) -> str:
     return "\n".join(_emit(config, ())).strip() + "\n"
 
 
+def flat(config: Any) -> dict[str, bool | int | float | str]:
+    """Every value of a dataclass under its dotted key; what is no number is text."""
+    found: dict[str, bool | int | float | str] = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            found |= {f"{item.name}.{key}": inner for key, inner in flat(value).items()}
+        else:
+            found[item.name] = value if isinstance(value, bool | int | float) else str(value)
+    return found
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
         if not file.is_file():

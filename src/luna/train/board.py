@@ -10,13 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
 
 from luna.train.metrics import FloatArray, Metrics
+from luna.train.pictures import roc_figure
+from luna.train.tasks import Task
 
 STEPS_BETWEEN_POINTS = 10
 
@@ -56,8 +57,21 @@ class Board:
             for name, value in values.items():
                 self._scalar(part, name, value, epoch)
 
-    def curves(self, epoch: int, rows: FloatArray) -> None:
-        """ROC and precision-recall curve, and the scores of each class, from `class_rows`."""
+    def judged(self, epoch: int, rows: FloatArray, picture: Figure, task: Task) -> None:
+        """A validation: its picture, and curves where the rows hold probabilities."""
+        self._writers["validation"].add_figure("samples", picture, epoch)
+        if task.architecture == "classifier":
+            self._curves(epoch, rows)
+
+    def settings(self, values: Mapping[str, bool | int | float | str], best: Metrics) -> None:
+        """The hyper-parameters beside the metrics of the best validation."""
+        finite = {name: value for name, value in best.items() if np.isfinite(value)}
+        # add_hparams() of the writer would open a run of its own for every call.
+        writer = self._writers["validation"]._get_file_writer()  # type: ignore[no-untyped-call]
+        for summary in hparams(dict(values), finite):  # type: ignore[no-untyped-call]
+            writer.add_summary(summary)
+
+    def _curves(self, epoch: int, rows: FloatArray) -> None:
         writer, p, truth = self._writers["validation"], rows[:, 1], rows[:, 2] > 0
         writer.add_pr_curve("pr", truth, p, epoch)
         writer.add_figure("roc", roc_figure(p, truth), epoch)
@@ -69,15 +83,3 @@ class Board:
         # A NaN point, such as the precision of no calls, would only be a gap with a warning.
         if np.isfinite(value):
             self._writers[part].add_scalar(name, value, at)
-
-
-def roc_figure(p: FloatArray, truth: NDArray[np.bool_]) -> Figure:
-    """The ROC curve with equal axes."""
-    order = np.argsort(-p, kind="stable")
-    hits = np.cumsum(truth[order]) / max(int(truth.sum()), 1)
-    false = np.cumsum(~truth[order]) / max(int((~truth).sum()), 1)
-    with mpl.rc_context({"font.size": 8}):
-        figure = Figure(figsize=(3, 3), layout="constrained")
-        axes = figure.add_subplot(aspect="equal", xlabel="false positives", ylabel="sensitivity")
-        axes.plot([0, *false], [0, *hits])
-    return figure

@@ -14,17 +14,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
+from luna.run.config import flat
 from luna.run.device import bf16_is_native
 from luna.run.errors import DivergedError, EnvironmentFault, UsageError
 from luna.run.memory import keep_freed_memory
 from luna.train.config import TrainConfig
 from luna.train.feed import feed
-from luna.train.metrics import FloatArray, Metrics
+from luna.train.metrics import Metrics
 from luna.train.ranks import Ranks
 from luna.train.runs import Run, State
 from luna.train.tasks import Batch, Data, IntArray, Task
+
+PICTURED = 4
+"""Samples of each sort that TensorBoard shows."""
 
 TERMINATED = 143
 """128 plus the number of SIGTERM, as the shell has it."""
@@ -88,13 +93,16 @@ def train(
             metrics = {"train": _train_epoch(trainer, state, wrapped)}
             last = state.epoch == config.epochs - 1
             if state.epoch % config.validate_every == 0 or last:
-                rows = _validate(trainer, net)
-                metrics["validation"] = task.metrics(rows, config.threshold)
-                if trainer.ranks.leads:
-                    run.draw(state.epoch, rows, task)
+                mine = _validate(trainer, net)
+                table = trainer.ranks.gather(mine).cpu().numpy()
+                metrics["validation"] = task.metrics(table, config.threshold)
+                if trainer.ranks.leads and run.board is not None:
+                    run.board.judged(state.epoch, table, _picture(trainer, net, mine), task)
             state.finish_epoch()
             if trainer.ranks.leads:
                 run.keep(state, metrics, task.best_by)
+    if trainer.ranks.leads and run.board is not None:
+        run.board.settings(flat(config), state.best)
     return dict(state.best)
 
 
@@ -133,8 +141,8 @@ def _train_epoch(trainer: _Trainer, state: State, net: nn.Module) -> Metrics:
 
 
 @torch.no_grad()
-def _validate(trainer: _Trainer, net: nn.Module) -> FloatArray:
-    """One row per validation sample, in no particular order when there are several ranks."""
+def _validate(trainer: _Trainer, net: nn.Module) -> torch.Tensor:
+    """One row per validation sample of this rank, every `count`-th of them."""
     task, config = trainer.task, trainer.config
     net.eval()
     mine = np.arange(trainer.ranks.rank, len(trainer.data.validation), trainer.ranks.count)
@@ -144,8 +152,20 @@ def _validate(trainer: _Trainer, net: nn.Module) -> FloatArray:
         hu, target = _ready(trainer, batch)
         logits = _forward(trainer, net, hu)
         rows.append(task.rows(logits, target, task.loss(logits, target), config.threshold))
-    table: FloatArray = trainer.ranks.gather(torch.cat(rows)).cpu().numpy()
-    return table
+    return torch.cat(rows)
+
+
+@torch.no_grad()
+def _picture(trainer: _Trainer, net: nn.Module, rows: torch.Tensor) -> Figure:
+    """The first validation samples, which stay the same, and those with the highest loss."""
+    loss = rows[:, 0].cpu().numpy()
+    worst = np.argsort(-loss, kind="stable")[:PICTURED] * trainer.ranks.count
+    samples = []
+    for index in [*range(min(PICTURED, len(trainer.data.validation))), *worst.tolist()]:
+        hu, target = _ready(trainer, trainer.data.validation.read([index]))
+        logits = _forward(trainer, net, hu)
+        samples.append((hu[0].cpu(), target[0].cpu(), logits[0].float().cpu()))
+    return trainer.task.picture(samples)
 
 
 def learning_rate(step: int, steps: int, config: TrainConfig) -> float:

@@ -40,9 +40,9 @@ from luna.train.checkpoint import (
 )
 from luna.train.metrics import FloatArray, Metrics
 from luna.train.ranks import Ranks
-from luna.train.tasks import Task
 
 LOSSES, METRICS = "losses.csv", "metrics.jsonl"
+SAID = ("loss/all", "auc", "precision", "recall", "f1", "dice")
 LOSSES_HEADER = "step,learning_rate,loss\n"
 
 
@@ -159,15 +159,11 @@ class Run:
         """The state as the newest checkpoint."""
         keep_last(state.pack(), self.checkpoints)
 
-    def draw(self, epoch: int, rows: FloatArray, task: Task) -> None:
-        """Curves and histograms of a validation, for tasks whose rows hold probabilities."""
-        if self.board is not None and task.architecture == "classifier":
-            self.board.curves(epoch, rows)
-
     def keep(self, state: State, metrics: Mapping[str, Metrics], best_by: str) -> None:
         """Write down a finished epoch, and its network too when it is the best so far."""
         with (self.folder / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": state.epoch, **metrics}) + "\n")
+        self.note(_line(state.epoch, metrics))
         if self.board is not None:
             self.board.epoch(state.epoch, metrics)
         found = metrics.get("validation", {})
@@ -182,3 +178,12 @@ class Run:
         finite = {name: value for name, value in state.best.items() if math.isfinite(value)}
         card = replace(self.card, metrics={"epoch": state.epoch, **finite})
         save_bundle(Bundle(card, state.net), self.folder / "bundle")
+
+
+def _line(epoch: int, metrics: Mapping[str, Metrics]) -> str:
+    """An epoch in one line, for a person who looks at the terminal."""
+    parts = [
+        f"{part} " + "  ".join(f"{k} {values[k]:.4f}" for k in SAID if k in values)
+        for part, values in metrics.items()
+    ]
+    return f"epoch {epoch}: " + " | ".join(parts)

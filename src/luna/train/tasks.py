@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 
@@ -24,6 +25,7 @@ from luna.train.metrics import (
     mask_metrics,
     mask_rows,
 )
+from luna.train.pictures import Sample, candidates_figure, slices_figure
 
 IntArray = NDArray[np.int64]
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -34,7 +36,8 @@ class Task:
     """One thing to learn.
 
     `loss` and `rows` give one value and one row per sample, `metrics` judges a table of rows;
-    the run keeps the network whose validation has the highest `best_by`.
+    the run keeps the network whose validation has the highest `best_by`. `picture` shows
+    samples, each with HU, target and logits.
     """
 
     role: Role
@@ -42,6 +45,7 @@ class Task:
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     rows: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
     metrics: Callable[[FloatArray, float], Metrics]
+    picture: Callable[[Sequence[Sample]], Figure]
     best_by: str
 
 
@@ -51,6 +55,7 @@ NODULE = Task(
     loss=cross_entropy,
     rows=class_rows,
     metrics=class_metrics,
+    picture=candidates_figure,
     best_by="auc",
 )
 MALIGNANCY = Task(
@@ -59,6 +64,7 @@ MALIGNANCY = Task(
     loss=cross_entropy,
     rows=class_rows,
     metrics=class_metrics,
+    picture=candidates_figure,
     best_by="auc",
 )
 SEGMENTATION = Task(
@@ -67,6 +73,7 @@ SEGMENTATION = Task(
     loss=segmentation_loss,
     rows=mask_rows,
     metrics=mask_metrics,
+    picture=slices_figure,
     best_by="recall",
 )
 

@@ -1,0 +1,28 @@
+"""What the figures for TensorBoard show."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from luna.train.pictures import FALSE_MARK, HIT, MISS, candidates_figure, slices_figure
+
+
+def test_a_slice_shows_hit_miss_and_false_mark() -> None:
+    mask = torch.tensor([[[1, 1, 0, 0]]], dtype=torch.uint8)
+    logits = torch.tensor([[[5.0, -5.0, 5.0, -5.0]]])
+    figure = slices_figure([(torch.full((7, 1, 4), -800.0), mask, logits)])
+    (axes,) = figure.axes
+    overlay = np.asarray(axes.images[1].get_array())
+    for pixel, colour in zip(overlay[0], (HIT, MISS, FALSE_MARK), strict=False):
+        assert tuple(pixel[:3]) == colour
+    assert overlay[0, 3, 3] == 0
+    assert axes.get_title() == "hit 1, missed 1, false 1"
+
+
+def test_a_candidate_shows_its_middle_slice_label_and_probability() -> None:
+    hu = torch.arange(4.0)[None, :, None, None].expand(1, 4, 3, 3)
+    figure = candidates_figure([(hu, torch.tensor(1), torch.tensor([0.0, 0.0]))] * 5)
+    assert len(figure.axes) == 5
+    assert figure.axes[0].get_title() == "yes, p = 0.500"
+    assert np.asarray(figure.axes[0].images[0].get_array()).tolist() == [[2.0] * 3] * 3
