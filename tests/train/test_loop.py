@@ -16,7 +16,7 @@ from luna.nets.bundle import load_bundle
 from luna.run.errors import DivergedError, EnvironmentFault, UsageError
 from luna.train.checkpoint import LAST, read_checkpoint
 from luna.train.config import TrainConfig
-from luna.train.loop import TERMINATED, train
+from luna.train.loop import train
 from luna.train.runs import Run
 from luna.train.tasks import NODULE, SEGMENTATION, Data, new_network, parts_of
 
@@ -80,8 +80,9 @@ def test_a_killed_run_goes_on_bitwise(
         assert torch.equal(tensor, last[1].tensors[name])
 
 
-def test_sigterm_saves_after_the_step_and_goes_on_bitwise(
-    make_run: MakeRun, cubes: Make, network: Network
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_after_the_step_and_goes_on_bitwise(
+    make_run: MakeRun, cubes: Make, network: Network, number: signal.Signals, code: int
 ) -> None:
     whole, cut = make_run("whole"), make_run("cut")
     config = replace(CONFIG, save_every=1000)
@@ -90,14 +91,14 @@ def test_sigterm_saves_after_the_step_and_goes_on_bitwise(
 
     def terminated(hu: torch.Tensor, target: torch.Tensor, seeds: torch.Tensor) -> object:
         if next(calls) == 5:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         return augment(hu, target, seeds)
 
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     with pytest.raises(SystemExit) as stop:
         train(NODULE, replace(cubes(), augment=terminated), network(), config, CPU, cut)
-    assert stop.value.code == TERMINATED
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert stop.value.code == code
+    assert signal.getsignal(number) is before
     assert read_checkpoint(cut.checkpoints / LAST).values["step"] == 2
     train(NODULE, cubes(), network(), config, CPU, cut)
     assert tail(cut) == tail(whole)

@@ -9,9 +9,9 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -102,7 +102,8 @@ class RunRecord:
 
     `versions` holds Python, luna and the packages that shape results; `git_commit` the commit
     of luna's own checkout, with `+changes` when files differ from it, None outside one;
-    `config` the whole configuration as TOML; `device` as torch names it; `started` in UTC.
+    `config` the whole configuration as TOML; `device` as torch names it; `started` in UTC;
+    `data` where the data was and its fingerprint.
     """
 
     command: tuple[str, ...]
@@ -113,10 +114,15 @@ class RunRecord:
     device: str
     platform: str
     started: str
+    data: Mapping[str, str] = field(default_factory=dict)
 
 
 def record_run(
-    command: Sequence[str], config: str, device: str, seed: int | None = None
+    command: Sequence[str],
+    config: str,
+    device: str,
+    seed: int | None = None,
+    data: Mapping[str, str] | None = None,
 ) -> RunRecord:
     """The record of a run that starts now."""
     return RunRecord(
@@ -128,6 +134,7 @@ def record_run(
         device=device,
         platform=platform.platform(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
+        data=dict(data or {}),
     )
 
 

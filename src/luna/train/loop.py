@@ -31,15 +31,15 @@ from luna.train.tasks import Batch, Data, IntArray, Task
 PICTURED = 4
 """Samples of each sort that TensorBoard shows."""
 
-TERMINATED = 143
-"""128 plus the number of SIGTERM, as the shell has it."""
+SIGNALLED = 128
+"""Exit codes of signals start here: 130 for Ctrl-C, 143 for SIGTERM, as the shell has it."""
 
 
 @dataclass(slots=True)
 class _Stop:
-    """Set when SIGTERM came; obeyed between two steps."""
+    """The signal that came, SIGTERM or Ctrl-C, or 0; obeyed between two steps."""
 
-    asked: bool = False
+    signal: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,8 @@ def train(
 
     Randomness depends on the seed and the number of the step alone, so a run that was stopped
     goes on to the same numbers. Raises DivergedError when the loss is not finite,
-    EnvironmentFault when the device's memory does not suffice, and SystemExit(143) after
-    saving when SIGTERM comes.
+    EnvironmentFault when the device's memory does not suffice, and SystemExit after saving
+    when SIGTERM (143) or Ctrl-C (130) comes.
     """
     keep_freed_memory()
     trainer = _Trainer(task, data, config, device, ranks or Ranks(), run)
@@ -88,7 +88,7 @@ def train(
     net = net.to(device).to(memory_format=layout)  # type: ignore[call-overload]
     state = run.restore(State(net, _optimizer(net, config)), trainer.steps, trainer.ranks)
     wrapped = trainer.ranks.wrap(net, device)
-    with _terminating(trainer.stop), _explained_memory():
+    with _stoppable(trainer.stop), _explained_memory():
         while state.epoch < config.epochs:
             metrics = {"train": _train_epoch(trainer, state, wrapped)}
             last = state.epoch == config.epochs - 1
@@ -120,7 +120,7 @@ def _train_epoch(trainer: _Trainer, state: State, net: nn.Module) -> Metrics:
         logits = _forward(trainer, net, hu)
         losses = task.loss(logits, target)
         loss, stopping = trainer.ranks.mean(
-            torch.stack([losses.detach().mean(), losses.new_tensor(float(trainer.stop.asked))])
+            torch.stack([losses.detach().mean(), losses.new_tensor(float(trainer.stop.signal))])
         ).tolist()
         if not math.isfinite(loss):
             raise _diverged(step, run)
@@ -131,11 +131,12 @@ def _train_epoch(trainer: _Trainer, state: State, net: nn.Module) -> Metrics:
         state.add(task.rows(logits.detach(), target, losses.detach(), config.threshold))
         if trainer.ranks.leads:
             run.log_step(step, rate, loss, _speed(config, start, waited_s))
+            run.teller.advance(f"epoch {state.epoch + 1}", state.step, trainer.steps)
             start = time.perf_counter()
         if stopping or state.step % config.save_every == 0:
             _save(trainer, state)
         if stopping:
-            raise SystemExit(TERMINATED)
+            raise SystemExit(SIGNALLED + (trainer.stop.signal or signal.SIGTERM))
     state.collect(trainer.ranks)
     return task.metrics(state.earlier, config.threshold)
 
@@ -276,20 +277,25 @@ def _diverged(step: int, run: Run) -> DivergedError:
 
 
 @contextmanager
-def _terminating(stop: _Stop) -> Iterator[None]:
-    """Let SIGTERM ask the loop to save and stop. Only the main thread may listen to signals."""
+def _stoppable(stop: _Stop) -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C ask the loop to save and stop; a second Ctrl-C does not wait.
+
+    Only the main thread may listen to signals.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def ask(signum: int, frame: FrameType | None) -> None:
-        stop.asked = True
+        stop.signal = signum
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGTERM, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

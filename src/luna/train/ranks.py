@@ -44,6 +44,19 @@ class Ranks:
             dist.all_reduce(values)
         return values / self.count
 
+    def of_first(self, value: int) -> int:
+        """The first rank's value of a whole number, on every rank."""
+        if self.count == 1:
+            return value
+        shared = torch.tensor([value if self.leads else 0], device=_device())
+        dist.all_reduce(shared)
+        return int(shared)
+
+    def wait(self) -> None:
+        """Until all ranks have come here."""
+        if self.count > 1:
+            dist.barrier()
+
     def gather(self, rows: torch.Tensor) -> torch.Tensor:
         """All ranks' rows (N, K), rank by rank; they may differ in N."""
         if self.count == 1:
@@ -59,6 +72,18 @@ class Ranks:
         return torch.cat([part[: int(n)] for part, n in zip(parts, sizes, strict=True)])
 
 
+def _device() -> torch.device:
+    """Where the backend wants its tensors."""
+    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+
+
+def device_of_rank(device: torch.device) -> torch.device:
+    """The device of this process: one CUDA device each, in the order of torchrun's ranks."""
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return device
+
+
 @contextmanager
 def joined_ranks(device: torch.device) -> Iterator[Ranks]:
     """The ranks torchrun speaks of in the environment, joined while the block runs."""
@@ -66,6 +91,8 @@ def joined_ranks(device: torch.device) -> Iterator[Ranks]:
     if count == 1:
         yield Ranks()
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Ranks(dist.get_rank(), count)

@@ -41,6 +41,7 @@ from luna.train.checkpoint import (
 from luna.train.metrics import FloatArray, Metrics
 from luna.train.ranks import Ranks
 
+CONFIG, RECORD = "config.toml", "record.json"
 LOSSES, METRICS = "losses.csv", "metrics.jsonl"
 SAID = ("loss/all", "auc", "precision", "recall", "f1", "dice")
 LOSSES_HEADER = "step,learning_rate,loss\n"
@@ -102,13 +103,21 @@ class State:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Teller:
+    """How a run speaks to a person: a line, and `advance(stage, done, total)`."""
+
+    note: Callable[[str], None] = lambda text: None
+    advance: Callable[[str, int, int], None] = lambda stage, done, total: None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """A run's folder, and the card that its best network gets; `note` tells a person."""
+    """A run's folder, and the card that its best network gets."""
 
     folder: Path
     card: Card
     board: Board | None = None
-    note: Callable[[str], None] = print
+    teller: Teller = field(default_factory=Teller)
 
     @property
     def checkpoints(self) -> Path:
@@ -130,7 +139,7 @@ class Run:
         if (self.checkpoints / LAST).exists():
             checkpoint, path = read_newest(self.checkpoints)
             if path.name != LAST:
-                self.note(f"the last checkpoint is damaged: going on from {path}")
+                self.teller.note(f"the last checkpoint is damaged: going on from {path}")
             state.unpack(checkpoint)
         if ranks.leads:
             self._truncate(state.epoch * steps + state.step, state.epoch)
@@ -163,7 +172,7 @@ class Run:
         """Write down a finished epoch, and its network too when it is the best so far."""
         with (self.folder / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": state.epoch, **metrics}) + "\n")
-        self.note(_line(state.epoch, metrics))
+        self.teller.note(_line(state.epoch, metrics))
         if self.board is not None:
             self.board.epoch(state.epoch, metrics)
         found = metrics.get("validation", {})
