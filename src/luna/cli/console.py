@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 Row = Sequence[str]
 
+_live: list[Console] = []
+"""The console on which bars move at the moment, if they do."""
+
 
 def printable(text: str) -> str:
     r"""The text with control and direction-changing characters written as escapes.
@@ -125,7 +128,7 @@ def _bars(console: Console) -> Iterator[Progress]:
     from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description:>10}"), BarColumn(), TimeElapsedColumn())
-    with Bars(*columns, console=console) as bars:
+    with Bars(*columns, console=console) as bars, _shared(console):
         tasks: dict[str, TaskID] = {}
 
         def advance(name: str, done: int, total: int) -> None:
@@ -134,6 +137,16 @@ def _bars(console: Console) -> Iterator[Progress]:
             bars.update(tasks[name], completed=done, total=total)
 
         yield advance
+
+
+@contextmanager
+def _shared(console: Console) -> Iterator[None]:
+    """Let everything on stderr go through one console: it moves the bars out of the way."""
+    _live.append(console)
+    try:
+        yield
+    finally:
+        _live.pop()
 
 
 class _StageLines:
@@ -162,5 +175,7 @@ def _labelled(label: str, style: str, text: str) -> None:
 def _rich(*, stderr: bool) -> Console:
     from rich.console import Console
 
+    if stderr and _live:
+        return _live[-1]
     # Made anew each time: tests and notebooks exchange sys.stdout and sys.stderr.
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)

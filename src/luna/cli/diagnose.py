@@ -23,7 +23,7 @@ def diagnose(
         typer.Argument(help="DICOM folder or file, .mhd, .mha, .nii, .nii.gz, .nrrd, or a .zip."),
     ],
     weights: Annotated[
-        list[Path], typer.Option(help="Bundle, .state file, or a folder of them; repeatable.")
+        list[Path], typer.Option(help="Bundle, .state file, a folder of them, or `book`.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for the report.")],
     series: Annotated[

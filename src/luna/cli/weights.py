@@ -1,4 +1,4 @@
-"""`luna weights`: bring the book's checkpoints in, and look at what a bundle says."""
+"""`luna weights`: bring networks in, and look at what bundles say."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 import typer
 
 from luna.cli import options
-from luna.cli.console import note, print_data, print_lines, warn
+from luna.cli.console import note, print_data, print_lines, print_table, warn
 
-app = typer.Typer(no_args_is_help=True, help="Import networks and look into bundles.")
+app = typer.Typer(no_args_is_help=True, help="Fetch, import and list networks.")
 
 
 @app.command("import")
@@ -70,3 +70,59 @@ def info(
         print_data(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
         print_lines(*(f"{name}: {value}" for name, value in facts.items() if value not in ("", {})))
+
+
+@app.command()
+def fetch(
+    what: Annotated[Literal["book"], typer.Argument(help="The book's published checkpoints.")],
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="URL|FOLDER", help="A mirror, or a folder.")
+    ] = None,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Fetch published weights, check them, and keep them for `--weights book`.
+
+    The files' SHA-256 are fixed in luna. Proxies are taken from HTTPS_PROXY. A
+    download that broke off goes on where it stopped.
+
+    Examples:
+
+      luna weights fetch book
+
+      luna weights fetch book --from usb-stick/models
+    """
+    from luna.nets.fetch import SOURCE, fetch_book
+
+    note(f"fetching from {source or SOURCE}", quiet=quiet)
+    for folder in fetch_book(source or SOURCE):
+        print_data(str(folder))
+    note("`--weights book` now means these", quiet=quiet)
+
+
+@app.command("list")
+def list_(
+    runs: Annotated[Path, typer.Option(help="Folder of runs whose bundles are listed.")] = Path(
+        "runs"
+    ),
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """List the bundles at hand: fetched ones, and those that runs trained.
+
+    Example:
+
+      luna weights list --json
+    """
+    import json
+
+    from luna.nets.shelf import on_the_shelf
+
+    rows = on_the_shelf(runs)
+    if as_json:
+        print_data(json.dumps([row.facts() for row in rows], indent=2, ensure_ascii=False))
+    elif rows:
+        header = ("from", "role", "name", "figures", "folder")
+        print_table(header, [row.cells() for row in rows], left=[True] * len(header))
+    else:
+        print_lines("no bundles: `luna weights fetch book`, or train some")

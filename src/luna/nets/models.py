@@ -11,6 +11,9 @@ from luna.nets.bundle import CARD_NAME, Bundle, Role, load_bundle, save_bundle
 from luna.run.errors import TrustError, UsageError
 from luna.run.record import claim_folder
 
+BOOK = "book"
+"""The name of the fetched weights, where a path of weights is asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Models:
@@ -50,7 +53,7 @@ class Imported:
 
 
 def load_models(paths: Sequence[Path]) -> Models:
-    """The networks in bundles, `.state` files, or folders of either.
+    """The networks in bundles, `.state` files, folders of either, or the fetched ones (`book`).
 
     A file named by itself must load; in a folder, checkpoints of networks that luna cannot
     rebuild are left out and said. Raises UsageError when a path is missing, or a role has no
@@ -108,6 +111,7 @@ def import_states(paths: Sequence[Path], out: Path, role: Role | None, *, force:
 
 def _members(path: Path) -> Iterator[Path]:
     """The bundle folders and `.state` files that a path names, in order of their names."""
+    path = _folder_of_name(path)
     if not path.exists():
         raise UsageError("no such weights", file=path)
     if path.is_file() or (path / CARD_NAME).exists():
@@ -121,6 +125,20 @@ def _members(path: Path) -> Iterator[Path]:
             hint=f"a bundle is a folder with {CARD_NAME}; the book's checkpoints end in .state",
         )
     yield from inside
+
+
+def _folder_of_name(path: Path) -> Path:
+    """The path itself, or what the word `book` stands for."""
+    if path != Path(BOOK):
+        return path
+    if path.exists():
+        raise UsageError(
+            f"{BOOK} is both a path here and the name of the fetched weights",
+            hint=f"give the path as {path.absolute()}, or start luna in another folder",
+        )
+    from luna.nets.fetch import book_folder  # pooch is slow to import, and seldom needed
+
+    return book_folder()
 
 
 def _load(path: Path) -> Bundle:

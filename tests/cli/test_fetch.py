@@ -1,0 +1,190 @@
+"""`luna weights fetch` and `list`, against a server of this process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from luna.nets import fetch
+from luna.nets.bundle import build_network
+
+Luna = Callable[..., Any]
+NAME = "cls_tiny.best.state"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def payload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """A checkpoint in the book's form that luna takes for the published one."""
+    renamed = {"input_norm": "tail_batchnorm", "head": "head_linear", "blocks.0": "block1"}
+    tensors = {}
+    for name, tensor in build_network("classifier", {"widths": [2]}).state_dict().items():
+        for ours, books in renamed.items():
+            if name.startswith(ours + "."):
+                tensors[books + name.removeprefix(ours)] = tensor
+    torch.save({"model_state": tensors}, tmp_path / "made.state")
+    content = (tmp_path / "made.state").read_bytes()
+    monkeypatch.setattr(fetch, "PUBLISHED", {NAME: hashlib.sha256(content).hexdigest()})
+    return content
+
+
+class Server(HTTPServer):
+    """Serves `content` under any name ending in NAME; remembers what was asked."""
+
+    content = b""
+    cut_at: int | None = None
+    ranges: list[str | None]
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.ranges = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/models"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        asked = self.headers.get("Range")
+        self.server.ranges.append(asked)
+        if not self.path.endswith("/models/" + NAME) or not self.server.content:
+            self.send_error(404)
+            return
+        begin = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+        body = self.server.content[begin:]
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: self.server.cut_at])
+
+    def log_message(self, *arguments: object) -> None:
+        """No lines on stderr."""
+
+
+@pytest.fixture
+def server(payload: bytes) -> Iterator[Server]:
+    with Server() as running:
+        running.content = payload
+        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def test_a_fetched_checkpoint_becomes_a_bundle_that_is_not_fetched_again(
+    luna: Luna, server: Server
+) -> None:
+    first = luna("weights", "fetch", "book", "--from", server.url)
+    assert first.code == 0
+    assert "now means these" in first.err
+    again = luna("weights", "fetch", "book", "--from", server.url)
+    assert again.out == first.out
+    assert len(server.ranges) == 1
+    info = luna("weights", "info", first.out.strip(), "--json")
+    assert json.loads(info.out)["role"] == "nodule"
+    listed = luna("weights", "list")
+    assert listed.out.splitlines()[1].split("\t")[:3] == ["fetched", "nodule", "cls_tiny"]
+
+
+def test_a_damaged_bundle_is_made_anew(luna: Luna, server: Server) -> None:
+    folder = Path(luna("weights", "fetch", "book", "--from", server.url).out.strip())
+    (folder / "model.safetensors").write_bytes(b"x")
+    assert luna("weights", "fetch", "book", "--from", server.url).code == 0
+    assert luna("weights", "info", folder).code == 0
+
+
+def test_half_a_file_is_kept_and_gone_on_with(
+    luna: Luna, server: Server, payload: bytes, tmp_path: Path
+) -> None:
+    server.cut_at = len(payload) // 2
+    broken = luna("weights", "fetch", "book", "--from", server.url)
+    assert broken.code == 4
+    (part,) = (tmp_path / "cache").rglob("*.part")
+    kept = part.stat().st_size
+    assert 0 < kept <= server.cut_at
+    assert f"{kept} bytes are kept" in broken.err
+    assert luna("weights", "list").out.startswith("no bundles")
+    server.cut_at = None
+    assert luna("weights", "fetch", "book", "--from", server.url).code == 0
+    assert server.ranges == [None, f"bytes={kept}-"]
+
+
+def test_another_file_is_refused_and_not_kept(luna: Luna, server: Server, tmp_path: Path) -> None:
+    server.content = server.content[:-1] + b"?"
+    outcome = luna("weights", "fetch", "book", "--from", server.url)
+    assert outcome.code == 6
+    assert "not the published checkpoint (SHA-256 differs)" in outcome.err
+    assert not [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+
+
+def test_a_server_without_the_file(luna: Luna, server: Server) -> None:
+    server.content = b""
+    outcome = luna("weights", "fetch", "book", "--from", server.url)
+    assert outcome.code == 4
+    assert "the server answers 404" in outcome.err
+
+
+def test_no_server(luna: Luna, payload: bytes) -> None:
+    outcome = luna("weights", "fetch", "book", "--from", "http://127.0.0.1:9/models")
+    assert outcome.code == 4
+    assert "the download failed" in outcome.err
+    assert "--from" in outcome.err
+
+
+def test_from_a_folder(luna: Luna, payload: bytes, tmp_path: Path) -> None:
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    missing = luna("weights", "fetch", "book", "--from", stick)
+    assert missing.code == 3
+    assert NAME in missing.err
+    (stick / NAME).write_bytes(payload + b"?")
+    assert luna("weights", "fetch", "book", "--from", stick).code == 6
+    (stick / NAME).write_bytes(payload)
+    assert luna("weights", "fetch", "book", "--from", stick).code == 0
+
+
+def test_book_is_a_name_for_diagnose(luna: Luna, payload: bytes, tmp_path: Path) -> None:
+    arguments = ("diagnose", tmp_path, "--weights", "book", "--out", tmp_path / "report")
+    unfetched = luna(*arguments)
+    assert unfetched.code == 2
+    assert "luna weights fetch book" in unfetched.err
+    (tmp_path / "book").mkdir()
+    ambiguous = luna(*arguments)
+    assert ambiguous.code == 2
+    assert "both a path here and the name" in ambiguous.err
+
+
+def test_trained_and_damaged_bundles_are_listed(luna: Luna, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "nodule-1-a" / "bundle"
+    folder.mkdir(parents=True)
+    (folder / "card.json").write_text("{}")
+    listed = luna("weights", "list", "--runs", tmp_path / "runs")
+    assert listed.code == 0
+    assert "card version None" in listed.out
+    assert json.loads(luna("weights", "list", "--json").out)[0]["origin"] == "trained"
+
+
+@pytest.mark.shared_data
+def test_the_published_checkpoints_are_the_ones_we_pin(luna: Luna, book_models: Path) -> None:
+    outcome = luna("weights", "fetch", "book", "--from", book_models)
+    assert outcome.code == 0
+    assert len(outcome.out.splitlines()) == 2
