@@ -119,7 +119,7 @@ def test_bad_headers_are_named(write, cohort, text, message):
         (NODULES + "1.1,1,2,3,-1\n", "line 2: diameter_mm is not positive"),
         (NODULES + "1.1,1,2,3,5\n1.1,1,2,3,6\n", "line 3: the nodule is listed twice"),
         (
-            NODULES.strip() + ",malignant\n1.1,1,2,3,5,\n",
+            NODULES.strip() + ",malignant\n1.1,1,2,3,5,maybe\n",
             "line 2: malignant is neither true nor false",
         ),
     ],

@@ -1,30 +1,58 @@
-"""`luna evaluate`: how good are these detections, and how sure are we."""
+"""`luna evaluate`: how good is this system, and how sure are we."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from luna.cli import options
-from luna.cli.console import note, print_data, print_lines, print_table, warn
+from luna.run.errors import UsageError
 
-if TYPE_CHECKING:
-    from luna.report.evaluation import EvaluationTables
-    from luna.score.evaluation import Evaluation
+MODES: dict[str, tuple[set[str], set[str]]] = {
+    "data": (
+        {"weights"},
+        {"fold", "series_list", "device", "faithful", "versus"},
+    ),
+    "detections": ({"annotations", "series"}, {"excluded", "versus"}),
+}
+"""What may be evaluated: by the option that names it, those it needs and those it takes."""
+
+EVERYWHERE = {"out", "config", "overrides", "force", "as_json", "quiet", "debug", "dry_run"}
 
 
 def evaluate(
-    detections: Annotated[
-        list[Path],
-        typer.Option(help="Marks in LUNA16's format; repeat it to pool the folds of one system."),
-    ],
-    annotations: Annotated[
-        Path, typer.Option(help="Annotated nodules; may tell kind and malignancy.")
-    ],
-    series: Annotated[Path, typer.Option(help="The scans that are scored, one UID a line.")],
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder for the tables, plots and page.")],
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="Folder in the layout of LUNA16, whose scans are diagnosed."),
+    ] = None,
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option(help="For DATA: bundle, .state file, or a folder of them; repeatable."),
+    ] = None,
+    fold: Annotated[
+        int | None, typer.Option(min=0, max=9, help="Of DATA: the scans of this subset only.")
+    ] = None,
+    series_list: Annotated[
+        Path | None, typer.Option(help="Of DATA: the scans of this list only, one UID a line.")
+    ] = None,
+    device: options.Device = "auto",
+    faithful: Annotated[
+        bool, typer.Option("--faithful", help="Of DATA: compute as the book's code does.")
+    ] = False,
+    detections: Annotated[
+        list[Path] | None,
+        typer.Option(help="Marks in LUNA16's format; repeat it to pool the folds of one system."),
+    ] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="Annotated nodules; may tell kind and malignancy.")
+    ] = None,
+    series: Annotated[
+        Path | None, typer.Option(help="The scans that are scored, one UID a line.")
+    ] = None,
     excluded: Annotated[
         Path | None, typer.Option(help="Irrelevant findings: neither hit nor false.")
     ] = None,
@@ -39,61 +67,62 @@ def evaluate(
     debug: options.Debug = False,
     dry_run: options.DryRun = False,
 ) -> None:
-    """Score detections as the LUNA16 challenge does, and say how sure the scores are.
+    """Score a system as the LUNA16 challenge does, and say how sure the scores are.
 
-    Prints tables and writes evaluation.html, metrics.json, froc.csv,
-    nodules.csv and the plots. Detections may be any system's.
+    Runs the pipeline over the scans of DATA, or scores the marks of any
+    system. Prints tables and writes evaluation.html, metrics.json, froc.csv,
+    nodules.csv and the plots. A scan of DATA that is done is not done again:
+    run the same command to go on after an interruption.
 
     Examples:
+
+      luna evaluate luna16/ --weights models/ --fold 9 --out evaluation/
 
       luna evaluate --detections submission.csv --annotations annotations.csv
       --excluded annotations_excluded.csv --series seriesuids.csv --out evaluation/
 
       luna evaluate … --versus other.csv --set threshold=0.3 --set samples=5000
     """
-    from luna.report.evaluation import EvaluationFiles, read_tables, score_tables, write_evaluation
-    from luna.run.config import load_config
-    from luna.run.record import claim_folder
-    from luna.score.evaluation import EvaluationConfig
+    mode = choose_mode(context)
+    if mode == "data":
+        from luna.cli.evaluate_cohort import evaluate_cohort
 
-    settings = load_config(EvaluationConfig, config, overrides or ())
-    files = EvaluationFiles(
-        detections=tuple(detections),
-        annotations=annotations,
-        series=series,
-        excluded=excluded,
-        versus=tuple(versus or ()),
-    )
-    claim_folder(out, force=force, dry_run=dry_run)
-    tables = read_tables(files)
-    if dry_run:
-        show_plan(tables, out)
-        return
-    evaluation = score_tables(tables, settings)
-    write_evaluation(evaluation, out, files)
-    show(evaluation, out, as_json=as_json)
-    note(f"page: {out / 'evaluation.html'}", quiet=quiet)
+        evaluate_cohort(**of_mode(context, mode))
+    else:
+        from luna.cli.evaluate_files import evaluate_files
+
+        evaluate_files(**of_mode(context, mode))
 
 
-def show_plan(tables: EvaluationTables, out: Path) -> None:
-    """What a dry run found out."""
-    print_lines(
-        f"would score {len(tables.marks)} marks against {len(tables.nodules)} nodules "
-        f"of {len(tables.cohort)} scans, with {len(tables.excluded)} excluded findings",
-        f"and write an evaluation to {out}",
-    )
+def choose_mode(context: typer.Context) -> str:
+    """What is evaluated. Raises UsageError for options that are missing or do not go together."""
+    given = {
+        name
+        for name in context.params
+        if (source := context.get_parameter_source(name)) and source.name != "DEFAULT"
+    }
+    named = [name for name in MODES if name in given]
+    if len(named) != 1:
+        raise UsageError(
+            f"{' and '.join(map(_shown, named)) or 'nothing'} to evaluate",
+            hint=f"name one of {', '.join(map(_shown, MODES))}",
+        )
+    mode = named[0]
+    needed, taken = MODES[mode]
+    missing = sorted(needed - given)
+    if missing:
+        raise UsageError(f"{_shown(mode)} needs {' and '.join(map(_shown, missing))}")
+    strange = sorted(given - EVERYWHERE - needed - taken - {mode})
+    if strange:
+        raise UsageError(f"{_shown(strange[0])} means nothing beside {_shown(mode)}")
+    return mode
 
 
-def show(evaluation: Evaluation, out: Path, *, as_json: bool) -> None:
-    """The warnings, and the tables or metrics.json."""
-    from luna.report.evaluation_tables import sections
+def of_mode(context: typer.Context, mode: str) -> dict[str, Any]:
+    """The values of the options that a mode takes, by name."""
+    names = EVERYWHERE.union(*MODES[mode], {mode}) - {"debug"}
+    return {name: context.params[name] for name in names}
 
-    for warning in evaluation.warnings:
-        warn(warning)
-    if as_json:
-        print_data((out / "metrics.json").read_text(encoding="utf-8"))
-        return
-    for section in sections(evaluation):
-        print_lines(section.title)
-        print_table(section.header, section.rows, left=section.left)
-        print_lines(section.basis, "")
+
+def _shown(name: str) -> str:
+    return "DATA" if name == "data" else f"--{name.replace('_', '-')}"

@@ -15,9 +15,23 @@ LONGEST_LIST = 10
 
 
 def worst_cases(evaluation: Evaluation) -> tuple[Section, ...]:
-    """The largest lost nodules and the surest false marks; a list without rows is left out."""
-    lists = (_misses(evaluation), _false_marks(evaluation))
+    """Scans without a result, the largest lost nodules and the surest false marks.
+
+    A list without rows is left out.
+    """
+    lists = (_failures(evaluation), _misses(evaluation), _false_marks(evaluation))
     return tuple(section for section in lists if section.rows)
+
+
+def _failures(evaluation: Evaluation) -> Section:
+    cohort = evaluation.matching.cohort
+    reasons = zip(cohort.series_uids, cohort.failed or (), strict=False)
+    return Section(
+        title="Scans without a result",
+        header=("scan", "meaning"),
+        rows=tuple((uid, reason) for uid, reason in reasons if reason),
+        basis="They count as scans without a mark.",
+    )
 
 
 def _misses(evaluation: Evaluation) -> Section:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 import luna
 from luna.report.evaluation_basis import interval_words
 from luna.score.breakdown import Group
 from luna.score.curves import Auc, Curves
-from luna.score.evaluation import Evaluation, Malignancy
+from luna.score.evaluation import Evaluation, Malignancy, without_result
 from luna.score.froc import FP_RATES, RATES_IN_GRID, Comparison, Froc, OperatingPoint
 from luna.score.matching import HIT_RULE
 from luna.score.ranking import Interval
@@ -55,11 +53,10 @@ def metrics(evaluation: Evaluation) -> Json:
 
 
 def _cohort(evaluation: Evaluation) -> Json:
-    marked = np.unique(evaluation.matching.marks.series)
     return {
         "scans": evaluation.froc.scans,
         "scans_with_nodules": evaluation.froc.scans_with_nodules,
-        "scans_without_result": evaluation.froc.scans - len(marked),
+        "scans_without_result": len(without_result(evaluation.matching)),
         "nodules": evaluation.froc.nodules,
         "folds": evaluation.folds,
     }

@@ -66,7 +66,8 @@ class Malignancy:
 
     `diameter` ranks all annotated nodules by diameter alone. `head` ranks the nodules found
     by their best mark's probability of malignancy, and `diameter_found` the same nodules by
-    diameter; both are None without such probabilities, or where one kind is missing.
+    diameter; both are None without such probabilities, or where one kind is missing. Nodules
+    without a verdict, and marks without a probability of malignancy, stand aside.
     """
 
     diameter: Auc
@@ -141,7 +142,7 @@ def score_detections(
         malignancy=_malignancy(matching, config),
         versus=rival_curve,
         comparison=comparison,
-        warnings=_warnings(matching, rival),
+        warnings=_warnings(matching, rival, config),
     )
 
 
@@ -189,21 +190,25 @@ def _calibration(matching: Matching) -> Calibration | None:
 def _malignancy(matching: Matching, config: EvaluationConfig) -> Malignancy | None:
     nodules, p_malignant = matching.nodules, matching.marks.p_malignant
     malignant = nodules.malignant
-    if malignant is None or not _has_both(malignant):
+    if malignant is None:
         return None
-    samples, seed = config.samples, config.seed
+    known = np.ones(len(nodules), np.bool_) if nodules.verdict is None else nodules.verdict
+    if not _has_both(malignant[known]):
+        return None
+
+    def auc(score: NDArray[np.float64], of: NDArray[np.bool_]) -> Auc:
+        series, samples, seed = nodules.series[of], config.samples, config.seed
+        return auc_of(score[of], malignant[of], series, samples=samples, seed=seed)
+
     head = diameter_found = None
-    found = matching.found
-    if p_malignant is not None and _has_both(malignant[found]):
-        truth, series = malignant[found], nodules.series[found]
-        p_found = p_malignant[matching.best_mark[found]]
-        head = auc_of(p_found, truth, series, samples=samples, seed=seed)
-        diameter_mm = nodules.diameter_mm[found]
-        diameter_found = auc_of(diameter_mm, truth, series, samples=samples, seed=seed)
+    if p_malignant is not None:
+        p_nodules = np.full(len(nodules), np.nan)
+        p_nodules[matching.found] = p_malignant[matching.best_mark[matching.found]]
+        judged = known & np.isfinite(p_nodules)
+        if _has_both(malignant[judged]):
+            head, diameter_found = auc(p_nodules, judged), auc(nodules.diameter_mm, judged)
     return Malignancy(
-        diameter=auc_of(nodules.diameter_mm, malignant, nodules.series, samples=samples, seed=seed),
-        head=head,
-        diameter_found=diameter_found,
+        diameter=auc(nodules.diameter_mm, known), head=head, diameter_found=diameter_found
     )
 
 
@@ -211,9 +216,12 @@ def _has_both(positive: NDArray[np.bool_]) -> bool:
     return bool(positive.any() and not positive.all())
 
 
-def _warnings(matching: Matching, versus: Matching | None) -> tuple[str, ...]:
+def _warnings(
+    matching: Matching, versus: Matching | None, config: EvaluationConfig
+) -> tuple[str, ...]:
     """Sentences about what the tables left unsaid."""
     found = [*_unmarked(matching, "the detections"), *_over_limit(matching)]
+    found += _no_verdict(matching) + _no_prediction(matching, config)
     if versus is not None:
         found += _unmarked(versus, "the second system's detections")
     if matching.nodules.elsewhere:
@@ -236,12 +244,45 @@ def _warnings(matching: Matching, versus: Matching | None) -> tuple[str, ...]:
 
 def _unmarked(matching: Matching, name: str) -> list[str]:
     cohort = matching.cohort
-    silent = np.setdiff1d(np.arange(len(cohort)), matching.marks.series)
+    silent = without_result(matching)
     if not silent.size:
         return []
+    first = cohort.series_uids[silent[0]]
+    reason = f": {cohort.failed[silent[0]]}" if cohort.failed else ""
     return [
         f"{silent.size} of {len(cohort)} scans have no result in {name} and count "
-        f"as scans without a mark; the first is {cohort.series_uids[silent[0]]}"
+        f"as scans without a mark; the first is {first}{reason}"
+    ]
+
+
+def without_result(matching: Matching) -> NDArray[np.intp]:
+    """The scans that were not looked at; without such knowledge, those without a mark."""
+    cohort = matching.cohort
+    if cohort.failed is not None:
+        return np.flatnonzero([reason != "" for reason in cohort.failed])
+    return np.setdiff1d(np.arange(len(cohort)), matching.marks.series)
+
+
+def _no_verdict(matching: Matching) -> list[str]:
+    verdict = matching.nodules.verdict
+    if verdict is None:
+        return []
+    return [
+        f"{(~verdict).sum()} of {len(verdict)} nodules have no verdict on malignancy: they stand "
+        "in the row of the benign, and aside where malignancy is ranked"
+    ]
+
+
+def _no_prediction(matching: Matching, config: EvaluationConfig) -> list[str]:
+    marks = matching.marks
+    if marks.p_malignant is None:
+        return []
+    blank = (marks.p_nodule >= config.threshold) & np.isnan(marks.p_malignant)
+    if not blank.any():
+        return []
+    return [
+        f"{blank.sum()} marks at or above the threshold have no p_malignant and count as "
+        "predicted benign"
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,9 @@ CENTER_COLUMNS = ("coordX", "coordY", "coordZ")
 MALIGNANT_COLUMNS = ("malignant", "mal_bool")
 """Either name says whether a nodule is malignant; the second is the book's."""
 
+FAILED_COLUMN = "failed"
+"""Of a list of scans: why a scan has no result, empty where it has one."""
+
 TRUTH_WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -23,11 +26,13 @@ TRUTH_WORDS = {"true": True, "1": True, "false": False, "0": False}
 class Cohort:
     """The S scans that are scored, each series UID once.
 
-    `subset` names the part (fold) of each scan, where the list says so.
+    `subset` names the part (fold) of each scan, and `failed` says why it has no result (empty
+    where it has one), where the list says so.
     """
 
     series_uids: tuple[str, ...]
     subset: tuple[str, ...] | None = None
+    failed: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.series_uids)
@@ -38,7 +43,7 @@ class Marks:
     """M points that a system calls nodules.
 
     `series`: (M,) index into the cohort; `center_xyz`: (M, 3) LPS mm; `p_nodule`: (M,) the
-    higher the surer; `p_malignant`: (M,), or None where the system does not say.
+    higher the surer; `p_malignant`: (M,), NaN or altogether None where the system does not say.
     """
 
     series: NDArray[np.intp]
@@ -56,7 +61,8 @@ class Nodules:
 
     `series`: (N,) index into the cohort; `center_xyz`: (N, 3) LPS mm; `diameter_mm`: (N,),
     below 0 only for irrelevant findings without a size; `kind` and `malignant`: (N,), or
-    None where the table has no such column. `elsewhere` counts the rows of other scans.
+    None where the table does not say. `verdict`: (N,) where `malignant` is known, None when
+    it is everywhere; elsewhere it is False. `elsewhere` counts the rows of other scans.
     """
 
     series: NDArray[np.intp]
@@ -64,6 +70,7 @@ class Nodules:
     diameter_mm: NDArray[np.float64]
     kind: tuple[str, ...] | None = None
     malignant: NDArray[np.bool_] | None = None
+    verdict: NDArray[np.bool_] | None = None
     elsewhere: int = 0
 
     def __len__(self) -> int:
@@ -76,11 +83,12 @@ NO_FINDINGS = Nodules(
 """The excluded list of a cohort that has none."""
 
 
-def read_cohort(path: Path) -> Cohort:
+def read_cohort(path: Path, known: Container[str] | None = None) -> Cohort:
     """Read the list of scans: LUNA16's `seriesuids.csv`, or one with a header.
 
-    Without a header there is one UID a line; a header `seriesuid` may bring a column `subset`.
-    Raises InputError for an empty list or a scan listed twice, naming the line.
+    Without a header there is one UID a line; a header `seriesuid` may bring the columns
+    `subset` and `failed`. Raises InputError, naming the line, for an empty list, a scan listed
+    twice, or one that is not among the `known`.
     """
     first = next(table_rows(path), None)
     if first is None:
@@ -91,15 +99,22 @@ def read_cohort(path: Path) -> Cohort:
     if not uids:
         raise InputError("the list of scans is empty", file=path)
     _refuse_duplicates(table, [(uid,) for uid in uids], "the scan")
-    subset = tuple(table.texts("subset")) if table.has("subset") else None
-    return Cohort(series_uids=tuple(uids), subset=subset)
+    if known is not None:
+        strange = np.array([uid not in known for uid in uids], dtype=np.bool_)
+        table.refuse(strange, "this scan is not on disk", "seriesuid")
+    return Cohort(
+        series_uids=tuple(uids),
+        subset=tuple(table.texts("subset")) if table.has("subset") else None,
+        failed=tuple(table.texts(FAILED_COLUMN)) if table.has(FAILED_COLUMN) else None,
+    )
 
 
 def read_marks(path: Path, cohort: Cohort) -> Marks:
-    """Read a submission in LUNA16's format, with `p_malignant` as an optional column.
+    """Read a submission in LUNA16's format.
 
-    Raises InputError, naming the line, for a scan outside the cohort, a value that is not
-    finite, a probability outside 0..1, or the same point marked twice.
+    The optional column `p_malignant` may be empty where the system does not say. Raises
+    InputError, naming the line, for a scan outside the cohort, a value that is not finite, a
+    probability outside 0..1, or the same point marked twice.
     """
     table = read_table(path, ("seriesuid", *CENTER_COLUMNS, "probability"))
     series = _series_index(table, cohort)
@@ -109,7 +124,7 @@ def read_marks(path: Path, cohort: Cohort) -> Marks:
         series=series,
         center_xyz=_centers(table),
         p_nodule=_probabilities(table, "probability"),
-        p_malignant=_probabilities(table, "p_malignant") if table.has("p_malignant") else None,
+        p_malignant=_some_probabilities(table, "p_malignant"),
     )
 
 
@@ -118,22 +133,23 @@ def read_nodules(path: Path, cohort: Cohort) -> Nodules:
 
     Rows of scans outside the cohort are counted in `elsewhere` and left out. Raises
     InputError, naming the line, for a diameter that is not positive, a value that is not
-    finite, a malignancy that is neither true nor false, or a nodule listed twice.
+    finite, a malignancy that is neither true nor false nor empty, or a nodule listed twice.
     """
     table = read_table(path, ("seriesuid", *CENTER_COLUMNS, "diameter_mm"))
     diameter_mm = table.numbers("diameter_mm")
     table.refuse(diameter_mm <= 0, "diameter_mm is not positive", "diameter_mm")
     _refuse_duplicates(table, _places(table), "the nodule")
     kind = np.array(table.texts("kind")) if table.has("kind") else None
-    malignant = _malignant(table)
     series = _series_index(table, cohort)
     here = series >= 0
+    malignant, verdict = _malignant(table, here)
     return Nodules(
         series=series[here],
         center_xyz=_centers(table)[here],
         diameter_mm=diameter_mm[here],
         kind=None if kind is None else tuple(kind[here].tolist()),
-        malignant=None if malignant is None else malignant[here],
+        malignant=malignant,
+        verdict=verdict,
         elsewhere=int(np.sum(~here)),
     )
 
@@ -216,11 +232,28 @@ def _probabilities(table: Table, column: str) -> NDArray[np.float64]:
     return p
 
 
-def _malignant(table: Table) -> NDArray[np.bool_] | None:
+def _some_probabilities(table: Table, column: str) -> NDArray[np.float64] | None:
+    """A column of probabilities, NaN where it is empty; None without the column."""
+    if not table.has(column):
+        return None
+    given = np.array([cell != "" for cell in table.texts(column)], dtype=np.bool_)
+    p = np.full(len(given), np.nan)
+    p[given] = _probabilities(table.where(given), column)
+    return p
+
+
+def _malignant(
+    table: Table, here: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
+    """Malignancy and where it is known, for some rows; see Nodules."""
     column = next((name for name in MALIGNANT_COLUMNS if table.has(name)), None)
     if column is None:
-        return None
+        return None, None
     words = [word.lower() for word in table.texts(column)]
-    unknown = np.array([word not in TRUTH_WORDS for word in words], dtype=np.bool_)
+    unknown = np.array([word not in TRUTH_WORDS and word != "" for word in words], dtype=np.bool_)
     table.refuse(unknown, f"{column} is neither true nor false", column)
-    return np.array([TRUTH_WORDS[word] for word in words], dtype=np.bool_)
+    malignant = np.array([TRUTH_WORDS.get(word, False) for word in words], dtype=np.bool_)[here]
+    verdict = np.array([word != "" for word in words], dtype=np.bool_)[here]
+    if not verdict.any():
+        return None, None
+    return malignant, None if verdict.all() else verdict

@@ -51,6 +51,12 @@ class Table:
         self.refuse(np.abs(values) > LARGEST, f"{column} is beyond any scan", column)
         return values
 
+    def where(self, wanted: NDArray[np.bool_]) -> Table:
+        """Some of the rows, with their lines."""
+        places = np.flatnonzero(wanted).tolist()
+        rows, lines = [self.rows[k] for k in places], [self.lines[k] for k in places]
+        return Table(path=self.path, columns=self.columns, rows=rows, lines=lines)
+
     def refuse(self, bad: NDArray[np.bool_], what: str, column: str, hint: str = "") -> None:
         """Raise InputError for the first bad row, if there is one."""
         where = np.flatnonzero(bad)

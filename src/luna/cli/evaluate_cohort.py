@@ -1,0 +1,147 @@
+"""`luna evaluate DATA`: runs the pipeline over many scans and scores what it marks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from luna.cli.console import note, print_lines, warn
+from luna.cli.evaluate_files import show
+from luna.data.luna16 import read_luna16
+from luna.detect.cohort import (
+    RESULTS,
+    CohortConfig,
+    CohortRun,
+    Step,
+    diagnose_cohort,
+    threshold_in_force,
+)
+from luna.detect.cohort_tables import (
+    ANNOTATIONS,
+    DETECTIONS,
+    EXCLUDED,
+    SERIES,
+    choose_scans,
+    write_outcome,
+    write_truth,
+)
+from luna.nets.models import Models, load_models
+from luna.report.evaluation import (
+    PAGE,
+    EvaluationFiles,
+    read_tables,
+    score_tables,
+    write_evaluation,
+)
+from luna.run.config import dump_config, load_config
+from luna.run.device import choose_device
+from luna.run.errors import PartialFailure
+from luna.run.record import claim_folder, record_run, write_record
+
+RECORD = "run.json"
+
+
+def evaluate_cohort(
+    *,
+    data: Path,
+    weights: Sequence[Path],
+    fold: int | None,
+    series_list: Path | None,
+    device: str,
+    faithful: bool,
+    versus: Sequence[Path] | None,
+    out: Path,
+    config: Path | None,
+    overrides: Sequence[str] | None,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+    dry_run: bool,
+) -> None:
+    """Diagnose every chosen scan, then score all marks; raises PartialFailure at the end."""
+    settings = load_config(CohortConfig, config, overrides or ())
+    diagnosing = settings.diagnosing(as_the_book=faithful)
+    processor = choose_device(device)
+    models = load_models(weights)
+    cohort = read_luna16(data)
+    scans = choose_scans(cohort, fold, series_list)
+    claim_folder(out, force=force or (out / RESULTS).is_dir(), dry_run=dry_run)
+    notes = [*models.left_out, *map(str, cohort.notices), f"computing on {processor}"]
+    note("\n".join(notes), quiet=quiet)
+    if dry_run:
+        show_plan(scans, models, out)
+        return
+    # What an earlier run concluded is not what this one will: the tables go first.
+    for name in (PAGE, DETECTIONS):
+        (out / name).unlink(missing_ok=True)
+    write_record(
+        record_run(sys.argv, dump_config(settings), str(processor), settings.seed), out / RECORD
+    )
+    run = diagnose_cohort(scans, models, diagnosing, processor, out, teller(quiet=quiet), warn)
+    write_truth(out, cohort, scans)
+    write_outcome(out, cohort, run, malignancy=models.malignancy is not None)
+    files = files_of(out, versus or ())
+    scoring = settings.scoring(threshold_in_force(models, diagnosing))
+    evaluation = score_tables(read_tables(files), scoring)
+    write_evaluation(evaluation, out, files)
+    show(evaluation, out, as_json=as_json)
+    note(f"page: {out / PAGE}", quiet=quiet)
+    refuse_failures(run)
+
+
+def files_of(out: Path, versus: Sequence[Path]) -> EvaluationFiles:
+    """The tables that a cohort's run left, as files to score."""
+    excluded = out / EXCLUDED
+    return EvaluationFiles(
+        detections=(out / DETECTIONS,),
+        annotations=out / ANNOTATIONS,
+        series=out / SERIES,
+        excluded=excluded if excluded.exists() else None,
+        versus=tuple(versus),
+    )
+
+
+def show_plan(scans: Mapping[str, Path], models: Models, out: Path) -> None:
+    """What a dry run found out."""
+    print_lines(
+        f"would diagnose {len(scans)} scans",
+        *(f"with {name} for {role}" for role, name in models.names().items()),
+        f"and write an evaluation to {out}",
+    )
+
+
+def teller(*, quiet: bool) -> Callable[[Step], None]:
+    """Tells each scan in a line, with the time that is left."""
+
+    def tell(step: Step) -> None:
+        left = step.seconds_left
+        rest = "" if not left else f", about {duration(left)} left"
+        line = f"scan {step.number}/{step.scans} {step.series_uid}: {step.outcome}"
+        note(f"{line}, {step.seconds:.1f} s{rest}", quiet=quiet)
+
+    return tell
+
+
+def duration(seconds: float) -> str:
+    """A time to wait, no finer than it is known.
+
+    >>> duration(40), duration(400), duration(40_000)
+    ('40 s', '7 min', '11.1 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def refuse_failures(run: CohortRun) -> None:
+    """Name every scan without a result and raise PartialFailure, if there is one."""
+    for uid, reason in run.failures.items():
+        warn(f"no result for {uid}: {reason}")
+    if run.failures:
+        total = len(run.failures) + len(run.results)
+        raise PartialFailure(
+            f"{len(run.failures)} of {total} scans have no result",
+            why="they count as scans without a mark",
+            hint="mend or leave out these scans and run the same command; the others are done",
+        )

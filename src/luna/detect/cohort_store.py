@@ -1,0 +1,138 @@
+"""What `diagnose` said of one scan of a cohort, kept in a file that knows what it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import luna
+from luna.detect.findings import Findings
+from luna.detect.pipeline import DiagnoseConfig
+from luna.nets.models import Models
+from luna.run.record import replace_file
+
+SCHEMA = 1
+"""Raised when the file changes; files of another schema are done again."""
+
+CARD_WORDS = ("name", "training_data", "licence", "metrics", "notice", "source", "card_version")
+"""What a card only says: a change of these changes no number."""
+
+Key = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScanResult:
+    """Everything that scores need of one scan.
+
+    `center_xyz` (M, 3) LPS mm, `p_nodule` (M,) and `component` (M,), equal for fragments of
+    one nodule, are of every candidate by falling probability. `marks` (K,) are the best
+    fragments of each nodule; the first F of them are findings, whose `p_malignant` (F,) is NaN
+    without such a model, and whose `diameter_mm` (F,) was measured.
+    """
+
+    center_xyz: NDArray[np.float64]
+    p_nodule: NDArray[np.float64]
+    component: NDArray[np.int64]
+    p_malignant: NDArray[np.float64]
+    diameter_mm: NDArray[np.float64]
+    warnings: tuple[str, ...]
+    seconds: float
+
+    @property
+    def marks(self) -> NDArray[np.intp]:
+        """(K,) indices of the rows of `detections.csv`."""
+        return np.sort(np.unique(self.component, return_index=True)[1])
+
+
+def result_of(findings: Findings) -> ScanResult:
+    """What is kept of the findings of one scan."""
+    candidates, found = findings.candidates, findings.findings
+    p_malignant = [np.nan if f.p_malignant is None else f.p_malignant for f in found]
+    return ScanResult(
+        center_xyz=candidates.center_xyz,
+        p_nodule=candidates.p_nodule,
+        component=candidates.nodule,
+        p_malignant=np.array(p_malignant, np.float64),
+        diameter_mm=np.array([f.measurement.diameter_mm for f in found], np.float64),
+        warnings=findings.warnings,
+        seconds=sum(findings.seconds.values()),
+    )
+
+
+def run_key(models: Models, config: DiagnoseConfig, device: torch.device) -> Key:
+    """What decides a result besides the scan: networks, how they are used, config, processor."""
+    cards = {bundle.card.role: asdict(bundle.card) for bundle in models.bundles()}
+    for card in cards.values():
+        for word in CARD_WORDS:
+            del card[word]
+    key = {
+        "luna": luna.__version__,
+        "device": device.type,  # bfloat16 and kernels differ between processors
+        "config": asdict(config),
+        "models": cards,
+    }
+    return dict(json.loads(json.dumps(key)))  # tuples as a file gives them back
+
+
+def write_result(path: Path, result: ScanResult, key: Key) -> None:
+    """The result with its key and a checksum over both."""
+    values = {
+        "schema": SCHEMA,
+        "key": key,
+        "candidates": [
+            [*xyz, p, component]
+            for xyz, p, component in zip(
+                result.center_xyz.tolist(),
+                result.p_nodule.tolist(),
+                result.component.tolist(),
+                strict=True,
+            )
+        ],
+        "p_malignant": [None if np.isnan(p) else p for p in result.p_malignant.tolist()],
+        "diameter_mm": result.diameter_mm.tolist(),
+        "warnings": list(result.warnings),
+        "seconds": round(result.seconds, 2),
+    }
+    with replace_file(path) as temporary:
+        document = {"sha256": _checksum(values), **values}
+        temporary.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_result(path: Path, key: Key) -> ScanResult | None:
+    """The result in a file, None when it belongs to another scan, network or config.
+
+    Raises ValueError when the file is damaged.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        checksum = values.pop("sha256")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    if checksum != _checksum(values):
+        raise ValueError("its checksum differs")
+    if values["schema"] != SCHEMA or values["key"] != key:
+        return None
+    rows = np.array(values["candidates"], np.float64).reshape(-1, 5)
+    malignant = [np.nan if p is None else p for p in values["p_malignant"]]
+    return ScanResult(
+        center_xyz=rows[:, :3],
+        p_nodule=rows[:, 3],
+        component=rows[:, 4].astype(np.int64),
+        p_malignant=np.array(malignant, np.float64),
+        diameter_mm=np.array(values["diameter_mm"], np.float64),
+        warnings=tuple(values["warnings"]),
+        seconds=values["seconds"],
+    )
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    text = json.dumps(values, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

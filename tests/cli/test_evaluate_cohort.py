@@ -1,0 +1,247 @@
+"""`luna evaluate DATA` on three small chests, with networks whose marks are known."""
+
+import csv
+import json
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from luna.data.luna16 import read_luna16
+from luna.data.phantom_cohort import write_metaimage
+from luna.detect.cohort import CohortConfig, diagnose_cohort
+from luna.detect.cohort_tables import write_outcome
+from luna.detect.segment import SegmentConfig
+from luna.nets.bundle import save_bundle
+
+UIDS = ("1.0", "1.1", "1.2")
+WITHOUT_NODULES = "1.1"
+HEAD = "seriesuid,coordX,coordY,coordZ,"
+
+
+@pytest.fixture(scope="module")
+def original(models, chest, nodule_chest, tmp_path_factory) -> Path:
+    """Weights, and two chests with four nodules each and one without, one to each subset.
+
+    Two of the four are annotated, and of one chest the malignancy is known.
+    """
+    folder = tmp_path_factory.mktemp("original")
+    for bundle in models.bundles():
+        save_bundle(bundle, folder / "weights" / bundle.card.name)
+    root = folder / "data"
+    nodules, kinds, verdicts = HEAD + "diameter_mm\n", HEAD + "kind\n", HEAD + "mal_bool\n"
+    for number, uid in enumerate(UIDS):
+        (root / f"subset{number}").mkdir(parents=True)
+        scan = chest() if uid == WITHOUT_NODULES else nodule_chest
+        hu = scan.hu.copy()
+        hu[0, 0, 0] += number  # no two scans are the same
+        write_metaimage(root / f"subset{number}" / f"{uid}.mhd", hu, scan.geometry)
+        if uid != WITHOUT_NODULES:
+            for irc, mm, kind in [((12, 40, 34), 15, "solid"), ((14, 50, 90), 16, "<b>odd</b>")]:
+                place = ",".join(map(repr, scan.geometry.xyz_from_irc(irc).tolist()))
+                nodules += f"{uid},{place},{mm}\n"
+                kinds += f"{uid},{place},{kind}\n"
+                verdicts += f"{uid},{place},{mm > 15}\n" * (uid == "1.0")
+    (root / "annotations.csv").write_text(nodules)
+    (root / "annotations_kind.csv").write_text(kinds)
+    (root / "annotations_with_malignancy.csv").write_text(verdicts)
+    (root / "candidates_V2.csv").write_text(HEAD + "class\n")
+    (root / "seriesuids.csv").write_text("".join(f"{uid}\n" for uid in UIDS))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(original, models, tmp_path_factory) -> bytes:
+    """detections.csv of one run through."""
+    out, data = tmp_path_factory.mktemp("whole"), read_luna16(original / "data")
+    config = CohortConfig(segment=SegmentConfig(precision="float32")).diagnosing()
+    run = diagnose_cohort(data.files, models, config, torch.device("cpu"), out)
+    write_outcome(out, data, run, malignancy=False)
+    return (out / "detections.csv").read_bytes()
+
+
+@pytest.fixture
+def cohort(original, tmp_path) -> Path:
+    return Path(shutil.copytree(original / "data", tmp_path / "data"))
+
+
+@pytest.fixture
+def weights(original, tmp_path) -> Path:
+    return Path(shutil.copytree(original / "weights", tmp_path / "weights"))
+
+
+@pytest.fixture
+def arguments(cohort, weights, tmp_path) -> list[Any]:
+    given = ["evaluate", cohort, "--weights", weights, "--out", tmp_path / "out"]
+    return [*given, "--set", "samples=100", "--set", "segment.precision=float32"]
+
+
+@pytest.fixture
+def evaluate(luna, arguments):
+    return lambda *more: luna(*arguments, *more)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def outcomes(err: str) -> dict[str, str]:
+    """What became of each scan, from the lines on stderr."""
+    lines = [line.split(": ", 1) for line in err.splitlines() if line.startswith("scan ")]
+    return {head.split()[-1]: rest.split(",")[0] for head, rest in lines}
+
+
+def test_every_scan_is_diagnosed_and_scored(evaluate, luna, cohort, weights, tmp_path):
+    outcome = evaluate()
+    assert outcome.code == 0
+    assert outcomes(outcome.err) == dict.fromkeys(UIDS, "done")
+    out = tmp_path / "out"
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["cohort"] == {
+        "scans": 3,
+        "scans_with_nodules": 2,
+        "scans_without_result": 0,
+        "nodules": 4,
+        "folds": 1,
+    }
+    assert metrics["counts"]["true_positives"] == 4
+    assert metrics["counts"]["false_positives"] == 4  # the two balls of each that nobody annotated
+    assert [group["name"] for group in metrics["kinds"]] == ["<b>odd</b>", "solid"]
+    assert metrics["malignancy"]["diameter"]["auc"] == 1
+    assert metrics["malignancy"]["diameter"]["positives"] == 1  # of 1.2 nothing is known
+    assert "2 of 4 nodules have no verdict on malignancy" in outcome.err
+    assert metrics["config"]["threshold"] == 0.01  # the card's
+    assert "&lt;b&gt;odd" in (out / "evaluation.html").read_text()
+    assert json.loads((out / "run.json").read_text())["device"] == "cpu"
+    luna(
+        "diagnose", cohort / "subset0" / "1.0.mhd", "--weights", weights,
+        "--out", tmp_path / "one", "--set", "segment.precision=float32",
+    )  # fmt: skip
+    columns = ("coordX", "coordY", "coordZ", "probability")
+    one, all_of_it = rows_of(tmp_path / "one" / "detections.csv"), rows_of(out / "detections.csv")
+    assert [[row[c] for c in columns] for row in one] == [
+        [row[c] for c in columns] for row in all_of_it if row["seriesuid"] == "1.0"
+    ]
+    assert all(float(row["diameter_mm"]) > 5 for row in all_of_it)
+
+
+def test_what_it_wrote_scores_the_same_from_files(evaluate, luna, tmp_path):
+    evaluate()
+    out = tmp_path / "out"
+    again = luna(
+        "evaluate", "--detections", out / "detections.csv", "--annotations",
+        out / "annotations.csv", "--series", out / "series.csv", "--out", tmp_path / "again",
+        "--set", "samples=100", "--set", "threshold=0.01",
+    )  # fmt: skip
+    assert again.code == 0
+    assert (tmp_path / "again" / "metrics.json").read_bytes() == (out / "metrics.json").read_bytes()
+
+
+def test_what_is_done_is_not_done_again(evaluate, cohort, tmp_path):
+    evaluate()
+    out = tmp_path / "out"
+    first = {name: (out / name).read_bytes() for name in ("detections.csv", "metrics.json")}
+    outcome = evaluate()
+    assert outcomes(outcome.err) == dict.fromkeys(UIDS, "kept")
+    assert {name: (out / name).read_bytes() for name in first} == first
+    # Another scan in the same file, and a damaged result.
+    shutil.copy(cohort / "subset2" / "1.2.zraw", cohort / "subset0" / "1.0.zraw")
+    header = (cohort / "subset2" / "1.2.mhd").read_text().replace("1.2.zraw", "1.0.zraw")
+    (cohort / "subset0" / "1.0.mhd").write_text(header)
+    stored = out / "scans" / "1.2.json"
+    stored.write_text(stored.read_text().replace("0.", "1.", 1))
+    outcome = evaluate()
+    assert outcomes(outcome.err) == {"1.0": "done", "1.1": "kept", "1.2": "done"}
+    assert "1.2.json is damaged (its checksum differs)" in outcome.err
+    assert (out / "detections.csv").read_bytes() == first["detections.csv"]
+
+
+def test_another_config_or_card_does_all_again(evaluate, weights):
+    evaluate()
+    more = ("--set", "segment.threshold=0.4")
+    assert set(outcomes(evaluate(*more).err).values()) == {"done"}
+    card = weights / "test-nodule" / "card.json"
+    card.write_text(card.read_text().replace('"temperature": 1.0', '"temperature": 2.0'))
+    assert set(outcomes(evaluate(*more).err).values()) == {"done"}
+    card.write_text(card.read_text().replace('"notice": "for tests"', '"notice": "other words"'))
+    assert set(outcomes(evaluate(*more).err).values()) == {"kept"}
+
+
+def test_one_bad_scan_stops_no_other(evaluate, cohort, tmp_path):
+    whole = (cohort / "subset1" / "1.1.zraw").read_bytes()
+    (cohort / "subset1" / "1.1.zraw").write_bytes(whole[:100])
+    outcome = evaluate()
+    assert outcome.code == 5
+    assert "warning: no result for 1.1: " in outcome.err
+    assert "error: 1 of 3 scans have no result" in outcome.err
+    assert outcomes(outcome.err)["1.2"] == "done"
+    page = (tmp_path / "out" / "evaluation.html").read_text()
+    assert "Scans without a result" in page
+    assert "1.1.zraw" in page
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["cohort"]["scans_without_result"] == 1
+    (cohort / "subset1" / "1.1.zraw").write_bytes(whole)
+    outcome = evaluate()
+    assert outcome.code == 0
+    assert outcomes(outcome.err) == {"1.0": "kept", "1.1": "done", "1.2": "kept"}
+    assert "Scans without a result" not in (tmp_path / "out" / "evaluation.html").read_text()
+
+
+def test_a_fold_or_a_list_of_scans(evaluate, tmp_path):
+    assert set(outcomes(evaluate("--fold", "2").err)) == {"1.2"}
+    listed = tmp_path / "list.csv"
+    listed.write_text("1.2\n1.0\n")
+    assert outcomes(evaluate("--series-list", listed).err) == {"1.2": "kept", "1.0": "done"}
+    outcome = evaluate("--fold", "7")
+    assert (outcome.code, "fold 7 has no scans" in outcome.err) == (2, True)
+    listed.write_text("1.2\n1.9\n")
+    outcome = evaluate("--series-list", listed)
+    assert outcome.code == 3
+    assert "list.csv: line 2: this scan is not on disk ('1.9')" in outcome.err
+
+
+def test_a_dry_run_computes_and_writes_nothing(evaluate, tmp_path):
+    outcome = evaluate("--dry-run")
+    assert "would diagnose 3 scans" in outcome.out
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "nothing to evaluate"),
+        (["data", "--detections", "a.csv"], "DATA and --detections to evaluate"),
+        (["data"], "DATA needs --weights"),
+        (["--detections", "a.csv", "--series", "s"], "--detections needs --annotations"),
+        (["data", "--weights", "w", "--annotations", "a"], "--annotations means nothing beside"),
+        (["--detections", "a", "--annotations", "a", "--series", "s", "--fold", "1"], "--fold"),
+    ],
+)
+def test_options_that_do_not_go_together(luna, tmp_path, words, message):
+    outcome = luna("evaluate", *words, "--out", tmp_path / "out")
+    assert outcome.code == 2
+    assert message in outcome.err
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_run_goes_on_to_the_same_numbers(
+    spawn, evaluate, arguments, uninterrupted, tmp_path, how
+):
+    process = spawn(*arguments)
+    results = tmp_path / "out" / "scans"
+    until = time.monotonic() + 120
+    while not list(results.glob("1*.json")) and process.poll() is None:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    process.send_signal(how)
+    assert process.wait() == (143 if how == signal.SIGTERM else -signal.SIGKILL)
+    assert not (tmp_path / "out" / "detections.csv").exists()
+    outcome = evaluate()
+    assert outcome.code == 0
+    assert outcomes(outcome.err)["1.0"] == "kept"
+    assert (tmp_path / "out" / "detections.csv").read_bytes() == uninterrupted
