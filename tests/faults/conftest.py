@@ -1,0 +1,132 @@
+"""The real command in a process of its own, and a good scan and good weights to spoil."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import SimpleITK as sitk
+import torch
+
+from luna.ct.scan import Scan
+from luna.nets.bundle import Bundle, Card, build_network, save_bundle
+
+UNET = {"context_slices": 3, "depth": 1, "width": 2}
+CLASSIFIER = {"input_size": [16, 16, 16], "widths": [2, 4]}
+
+
+class Outcome(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+def assert_refused(outcome: Outcome, code: int, *words: str) -> None:
+    """One message that holds all the words, that exit code, no result, no traceback."""
+    assert outcome.code == code, outcome
+    assert outcome.out == ""
+    assert outcome.err.count("error: ") == 1, outcome.err
+    assert "Traceback" not in outcome.err
+    for word in words:
+        assert word in outcome.err
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Callable[[dict], int]]:
+    """A process that forks for each command."""
+    with subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("nursery.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+
+        def ask(asked: dict) -> int:
+            process.stdin.write(json.dumps(asked) + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        yield ask
+        process.stdin.close()
+
+
+@pytest.fixture
+def run_luna(nursery: Callable[[dict], int], tmp_path: Path) -> Callable[..., Outcome]:
+    """Run the command: run_luna("diagnose", path, …, VARIABLE="x")."""
+
+    def call(*arguments: object, **environment: str) -> Outcome:
+        streams = [tmp_path / ".stdout", tmp_path / ".stderr"]
+        code = nursery(
+            {
+                "arguments": [str(a) for a in arguments],
+                "environment": environment,
+                "cwd": str(tmp_path),
+                "stdout": str(streams[0]),
+                "stderr": str(streams[1]),
+            }
+        )
+        out, err = (s.read_text(encoding="utf-8") for s in streams)
+        for stream in streams:
+            stream.unlink()
+        return Outcome(code, out, err)
+
+    return call
+
+
+def half_sure(role: str, architecture: str, arguments: dict) -> Bundle:
+    """A network of zeros: every probability is one half."""
+    net = build_network(architecture, arguments)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.zero_()
+    card = Card(
+        name=f"half-{role}",
+        role=role,
+        architecture=architecture,
+        arguments=arguments,
+        training_data="none",
+        licence="Apache-2.0",
+    )
+    return Bundle(card, net)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A folder of two good bundles, to be spoilt."""
+    for made in (
+        half_sure("segmentation", "unet", UNET),
+        half_sure("nodule", "classifier", CLASSIFIER),
+    ):
+        save_bundle(made, tmp_path / "weights" / made.card.name)
+    return tmp_path / "weights"
+
+
+@pytest.fixture
+def good_scan(chest: Callable[..., Scan], tmp_path: Path) -> Path:
+    """A small chest as a MetaImage."""
+    scan = chest()
+    image = sitk.GetImageFromArray(scan.hu)
+    image.SetOrigin(scan.geometry.origin_xyz)
+    image.SetSpacing(scan.geometry.spacing_xyz)
+    sitk.WriteImage(image, str(tmp_path / "chest.mha"))
+    return tmp_path / "chest.mha"
+
+
+@pytest.fixture
+def diagnose(
+    run_luna: Callable[..., Outcome], good_scan: Path, weights: Path, tmp_path: Path
+) -> Callable[..., Outcome]:
+    """`luna diagnose` of the good scan or another, into `out`."""
+
+    def call(*more: object, scan: Path = good_scan, **environment: str) -> Outcome:
+        arguments = ("--weights", weights, "--out", tmp_path / "out", *more)
+        return run_luna("diagnose", scan, *arguments, **environment)
+
+    return call

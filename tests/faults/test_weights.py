@@ -1,0 +1,129 @@
+"""Weights that cannot be trusted or do not fit are exit code 6, and nothing in them runs."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from .conftest import Outcome, assert_refused
+
+Diagnose = Callable[..., Outcome]
+UNTOUCHED = "{}"
+
+
+class Planted:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture
+def bundle(weights: Path) -> Path:
+    return weights / "half-nodule"
+
+
+def change_card(bundle: Path, **values: object) -> None:
+    card = json.loads((bundle / "card.json").read_text())
+    (bundle / "card.json").write_text(json.dumps(card | values))
+
+
+def change_tensors(bundle: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    """Other tensors, with the hash on the card to match."""
+    import hashlib
+
+    path = bundle / "model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+    change_card(bundle, weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def test_good_weights_are_good(diagnose: Diagnose, tmp_path: Path) -> None:
+    outcome = diagnose()
+    assert outcome.code == 0, outcome
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+@pytest.mark.parametrize("how", ["pickle", "torch"])
+def test_a_pickle_that_executes(
+    diagnose: Diagnose, weights: Path, tmp_path: Path, how: str
+) -> None:
+    state = weights / "planted.state"
+    payload = {"model_state": Planted(tmp_path / "executed")}
+    state.write_bytes(pickle.dumps(payload)) if how == "pickle" else torch.save(payload, state)
+    outcome = diagnose("--weights", state)
+    assert_refused(outcome, 6, "planted.state", "not a checkpoint that can be read safely")
+    assert not (tmp_path / "executed").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pickle_in_the_place_of_tensors(diagnose: Diagnose, bundle: Path, tmp_path: Path) -> None:
+    (bundle / "model.safetensors").write_bytes(pickle.dumps(Planted(tmp_path / "executed")))
+    assert_refused(diagnose(), 6, "model.safetensors", "SHA-256 differs")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_truncated_and_flipped(diagnose: Diagnose, bundle: Path) -> None:
+    path = bundle / "model.safetensors"
+    content = path.read_bytes()
+    for damaged in (content[:-7], b"", content[:100] + b"\x01" + content[101:]):
+        path.write_bytes(damaged)
+        assert_refused(diagnose(), 6, "model.safetensors", "SHA-256 differs", "copy the bundle")
+
+
+def test_tensors_of_another_shape_are_shown(diagnose: Diagnose, bundle: Path) -> None:
+    def widen(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["head.bias"] = torch.zeros(3)
+        tensors["more"] = torch.zeros(1)
+        del tensors["head.weight"]
+
+    change_tensors(bundle, widen)
+    shown = ("missing head.weight", "unexpected more", "head.bias is (3,), not (2,)")
+    assert_refused(diagnose(), 6, "model.safetensors", *shown)
+
+
+def test_tensors_that_are_not_finite(diagnose: Diagnose, bundle: Path) -> None:
+    change_tensors(bundle, lambda tensors: tensors["head.bias"].fill_(float("nan")))
+    assert_refused(diagnose(), 6, "NaN or infinity")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"card_version": 99}, "upgrade luna"),
+        ({"architecture": "os.system"}, "unknown architecture"),
+        ({"role": "oracle"}, "oracle"),
+        ({"surprise": 1}, "surprise"),
+        ({"hu_window": [1000, -1000]}, "out of range"),
+        ({"threshold": 1.5}, "out of range"),
+        ({"arguments": {"widths": [10**9]}}, "arguments do not fit"),
+    ],
+)
+def test_cards_that_do_not_fit(
+    diagnose: Diagnose, bundle: Path, values: dict[str, object], words: str
+) -> None:
+    change_card(bundle, **values)
+    assert_refused(diagnose(), 6, words)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"card_version": 1}', "\0" * 100])
+def test_cards_that_are_none(diagnose: Diagnose, bundle: Path, text: str) -> None:
+    (bundle / "card.json").write_text(text)
+    assert_refused(diagnose(), 6, "card")
+
+
+def test_a_card_that_is_missing(run_luna: Diagnose, good_scan: Path, bundle: Path) -> None:
+    (bundle / "card.json").unlink()
+    outcome = run_luna("weights", "info", bundle)
+    assert_refused(outcome, 6, "no card.json")
