@@ -16,6 +16,8 @@ import torch
 from luna.ct.scan import Scan
 from luna.nets.bundle import Bundle, Card, build_network, save_bundle
 
+from . import refusals
+
 UNET = {"context_slices": 3, "depth": 1, "width": 2}
 CLASSIFIER = {"input_size": [16, 16, 16], "widths": [2, 4]}
 
@@ -97,15 +99,40 @@ def half_sure(role: str, architecture: str, arguments: dict) -> Bundle:
     return Bundle(card, net)
 
 
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    """A folder of two good bundles, to be spoilt."""
+def write_weights(folder: Path) -> Path:
     for made in (
         half_sure("segmentation", "unet", UNET),
         half_sure("nodule", "classifier", CLASSIFIER),
     ):
-        save_bundle(made, tmp_path / "weights" / made.card.name)
-    return tmp_path / "weights"
+        save_bundle(made, folder / made.card.name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def good_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two bundles that stay good."""
+    return write_weights(tmp_path_factory.mktemp("good"))
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """The same, to be spoilt."""
+    return write_weights(tmp_path / "weights")
+
+
+@pytest.fixture(autouse=True)
+def the_command_refuses_it_too(
+    run_luna: Callable[..., Outcome], tmp_path: Path, good_weights: Path
+) -> Iterator[None]:
+    """Run `luna diagnose` on what a test saw refused, at most one of it: exit code 3."""
+    refusals.seen.clear()
+    yield
+    last = next((path for path in reversed(refusals.seen) if path.exists()), None)
+    if last is not None:
+        out = tmp_path / "report-of-it"
+        outcome = run_luna("diagnose", last, "--weights", good_weights, "--out", out)
+        assert_refused(outcome, 3)
+        assert not out.exists() or not list(out.iterdir())
 
 
 @pytest.fixture

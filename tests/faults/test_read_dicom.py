@@ -24,6 +24,8 @@ from pydicom.uid import (
 from luna.ct.read import list_series, read_scan
 from luna.run.errors import InputError, UsageError
 
+from . import refusals
+
 SIZE_IRC = (5, 6, 8)
 STEP_MM = 2.5
 UID = "1.2.826.0.1.3680043.10.9999.7"
@@ -92,6 +94,7 @@ def store(ds: FileDataset, words: np.ndarray, **tags: int) -> None:
 def refused(path: Path) -> str:
     with pytest.raises(InputError) as caught:
         read_scan(path)
+    refusals.seen.append(path)
     assert caught.value.exit_code == 3
     return f"{caught.value.file} {caught.value.what} {caught.value.why}"
 

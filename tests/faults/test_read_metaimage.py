@@ -15,6 +15,8 @@ from luna.ct.metaimage import read_header
 from luna.ct.read import read_scan
 from luna.run.errors import InputError
 
+from . import refusals
+
 SIZE_IRC = (4, 6, 8)
 FIELDS = {
     "ObjectType": "Image",
@@ -58,6 +60,7 @@ def write_zraw(folder: Path, packed: bytes) -> Path:
 def refused(path: Path) -> str:
     with pytest.raises(InputError) as caught:
         read_scan(path)
+    refusals.seen.append(path)
     assert caught.value.exit_code == 3
     assert caught.value.file
     return f"{caught.value.what} {caught.value.why}"

@@ -11,6 +11,8 @@ import SimpleITK as sitk
 from luna.ct.read import read_scan
 from luna.run.errors import InputError
 
+from . import refusals
+
 FIELDS = {
     "qoffset": (268, "<3f"),
     "sform": (280, "<4f"),
@@ -42,6 +44,7 @@ def nifti(folder: Path) -> tuple[Path, bytearray]:
 def refused(path: Path) -> str:
     with pytest.raises(InputError) as caught:
         read_scan(path)
+    refusals.seen.append(path)
     assert caught.value.exit_code == 3
     return f"{caught.value.what} {caught.value.why}"
 

@@ -12,6 +12,8 @@ import SimpleITK as sitk
 from luna.ct.read import read_scan
 from luna.run.errors import InputError, UsageError
 
+from . import refusals
+
 
 def volume(folder: Path, name: str = "1.2.3.mhd") -> list[Path]:
     hu = np.random.default_rng(0).integers(-1000, 400, (4, 6, 8)).astype(np.int16)
@@ -46,6 +48,7 @@ def packed(path: Path, files: list[Path], **extra: bytes) -> Path:
 def refused(path: Path) -> str:
     with pytest.raises(InputError) as caught:
         read_scan(path)
+    refusals.seen.append(path)
     assert caught.value.exit_code == 3
     assert str(path) in str(caught.value.file)
     assert not any(Path(tempfile.gettempdir()).iterdir())
