@@ -1,0 +1,64 @@
+"""Who the patient is stays out of everything luna writes, unless it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from luna.ct.scan import Scan
+
+from .conftest import Outcome
+from .test_read_dicom import UID, slice_of
+
+Run = Callable[..., Outcome]
+PERSONAL = ("DOE", "JANE", "4711-X", "19610203", "ACC-0815", "Dr. Smith")
+
+
+@pytest.fixture
+def dicom_chest(chest: Callable[..., Scan], tmp_path: Path) -> Path:
+    """The crude chest as a DICOM folder of a person with a name."""
+    scan = chest()
+    folder = tmp_path / "study"
+    folder.mkdir()
+    for k, hu in enumerate(scan.hu):
+        ds = slice_of(0)
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{UID}.{k + 1}"
+        ds.InstanceNumber = k + 1
+        ds.PatientName, ds.PatientID, ds.PatientBirthDate = "DOE^JANE", "4711-X", "19610203"
+        ds.AccessionNumber, ds.ReferringPhysicianName = "ACC-0815", "Dr. Smith"
+        ds.Rows, ds.Columns = hu.shape
+        ds.PixelSpacing, ds.SliceThickness = [2.5, 2.5], 2.5
+        ds.ImagePositionPatient = [-160.0, -120.0, -30 + 2.5 * k]
+        ds.PixelData = (hu + 1024).clip(0).astype("<u2").tobytes()
+        ds.save_as(folder / f"{k}.dcm")
+    return folder
+
+
+def everything_said(outcome: Outcome, out: Path) -> str:
+    files = [p.read_bytes().decode("utf-8", "replace") for p in out.rglob("*") if p.is_file()]
+    return "\n".join([outcome.out, outcome.err, *files])
+
+
+def test_no_report_log_or_table_tells_who_it_is(
+    run_luna: Run, dicom_chest: Path, good_weights: Path, tmp_path: Path
+) -> None:
+    arguments = ("diagnose", dicom_chest, "--weights", good_weights, "--out", tmp_path / "out")
+    outcome = run_luna(*arguments, "--json")
+    assert outcome.code == 0, outcome
+    said = everything_said(outcome, tmp_path / "out")
+    assert [word for word in PERSONAL if word in said] == []
+    asked = run_luna(*arguments, "--force", "--include-phi")
+    assert "DOE" in everything_said(asked, tmp_path / "out")
+
+
+def test_no_error_tells_who_it_is(
+    run_luna: Run, dicom_chest: Path, good_weights: Path, tmp_path: Path
+) -> None:
+    (dicom_chest / "7.dcm").unlink()
+    outcome = run_luna(
+        "diagnose", dicom_chest, "--weights", good_weights, "--out", tmp_path / "out", "--debug"
+    )
+    assert outcome.code == 3
+    assert [word for word in PERSONAL if word in outcome.err] == []
