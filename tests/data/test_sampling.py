@@ -129,6 +129,17 @@ def test_a_weight_of_nought_needs_no_members() -> None:
     assert len(malignancy_order(is_nodule, malignant, config, 0)(0)) == 6
 
 
+def test_unbalanced_leaves_out_the_unknown_and_what_has_no_weight() -> None:
+    is_nodule = np.array([1, 1, 1, 0, 0], bool)
+    malignant = np.array([1, 0, -1, -1, -1], np.int8)
+    config = SamplingConfig(balanced=False)
+    order = malignancy_order(is_nodule, malignant, config, 0)
+    assert sorted(order(0).tolist()) == [0, 1, 3, 4]
+    config = SamplingConfig(balanced=False, malignant_benign_other=(1, 1, 0))
+    order = malignancy_order(is_nodule, malignant, config, 0)
+    assert sorted(order(0).tolist()) == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("is_nodule", "name"),
     [(np.zeros(5, bool), "that are nodules"), (np.ones(5, bool), "that are no nodules")],

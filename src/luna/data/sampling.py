@@ -110,7 +110,7 @@ def crop_order(count: int, config: SamplingConfig, seed: int) -> Callable[[int],
 def _order(groups: Sequence[Group], config: SamplingConfig, seed: int) -> Callable[[int], IntArray]:
     if config.balanced:
         return pattern_order(groups, config.samples_per_epoch, seed)
-    everything = np.sort(np.concatenate([group.indices for group in groups]))
+    everything = np.sort(np.concatenate([group.indices for group in groups if group.weight > 0]))
     return pattern_order([Group("candidates", everything, 1)], config.samples_per_epoch, seed)
 
 
