@@ -228,6 +228,39 @@ def test_options_that_do_not_go_together(luna, tmp_path, words, message):
     assert message in outcome.err
 
 
+def test_calibrated_bundles_are_new_ones_and_give_what_they_promise(
+    evaluate, luna, arguments, weights, tmp_path
+):
+    before = {path: path.read_bytes() for path in weights.rglob("*") if path.is_file()}
+    new = tmp_path / "new"
+    outcome = evaluate("--calibrate", new, "--set", "fp_per_scan=0.7")
+    assert outcome.code == 0
+    assert "calibrated: temperature" in outcome.err
+    assert {path: path.read_bytes() for path in before} == before
+    card = json.loads((new / "test-nodule-calibrated" / "card.json").read_text())
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert card["temperature"] == metrics["calibration"]["temperature"]
+    assert card["metrics"]["calibration"]["scans"] == 3
+    arguments[3], arguments[5] = new, tmp_path / "again"
+    assert luna(*arguments).code == 0
+    again = json.loads((tmp_path / "again" / "metrics.json").read_text())
+    assert again["config"]["threshold"] == card["threshold"]
+    for name in ("fp_per_scan", "sensitivity"):
+        assert again["at_threshold"][name] == metrics["operating"][name]
+    assert again["calibration"]["temperature"] == pytest.approx(1, abs=1e-3)
+    assert evaluate("--calibrate", new).code == 2  # it holds bundles now
+
+
+def test_the_page_shows_what_went_wrong(evaluate, cohort, tmp_path):
+    table = cohort / "annotations.csv"
+    table.write_text(table.read_text() + "1.1,-62.5,30.0,0.0,9\n")
+    assert evaluate().code == 0
+    page = (tmp_path / "out" / "evaluation.html").read_text()
+    assert "9.0 mm, unknown: no mark" in page
+    assert page.count("<circle") == 1 + 4  # one miss, four false marks
+    assert page.count('href="data:image/jpeg;base64,') == 5
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_run_goes_on_to_the_same_numbers(
     spawn, evaluate, arguments, uninterrupted, tmp_path, how

@@ -152,6 +152,7 @@ def test_metrics_hold_the_numbers(written):
         "found": 1,
         "below threshold": 1,
         "beyond rank": 0,
+        "fragment": None,
         "off centre": 0,
         "no mark": 1,
         "merged": 0,

@@ -79,3 +79,13 @@ def test_merged_nodules_are_told(lost):
 def test_the_best_mark_of_a_nodule_is_ranked_in_its_scan(lost):
     assert lost.rank.tolist() == [2, 4, 0, 0, 3, 3, 0]
     np.testing.assert_array_equal(lost.p_nodule, [0.8, 0.3, np.nan, np.nan, 0.7, 0.7, np.nan])
+
+
+def test_a_fragment_of_something_larger(make_marks, make_nodules, matched):
+    nodules = make_nodules((0, 0, 10), (0, 100, 10))
+    matching = matched(1, make_marks((0, 8, 0.9)), nodules)
+    fragments = make_marks((0, 8, 0.9), (0, 1, 0.2))
+    assert fates(matching, 0.5).outcome == ("off centre", "no mark")
+    fate = fates(matching, 0.5, fragments)
+    assert fate.outcome == ("fragment", "no mark")
+    assert fate.knows_fragments

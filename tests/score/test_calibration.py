@@ -11,6 +11,7 @@ from luna.score.calibration import (
     fit_temperature,
     negative_log_likelihood,
     reliability,
+    temper,
 )
 
 
@@ -64,3 +65,11 @@ def test_certainty_that_is_wrong_stays_finite():
     result = calibrate(np.array([0.0, 1.0, 1.0]), np.array([True, False, True]))
     assert np.isfinite(result.nll)
     assert 0 <= result.ece <= 1
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
+def test_one_probability_is_tempered_as_many_are(temperature):
+    p = np.array([0.001, 0.2, 0.5, 0.9])
+    alone = [temper(value, temperature) for value in p.tolist()]
+    np.testing.assert_allclose(alone, apply_temperature(p, temperature), rtol=1e-6)
+    assert (temper(0.0, temperature), temper(1.0, temperature)) == (0.0, 1.0)

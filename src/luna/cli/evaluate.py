@@ -13,7 +13,7 @@ from luna.run.errors import UsageError
 MODES: dict[str, tuple[set[str], set[str]]] = {
     "data": (
         {"weights"},
-        {"fold", "series_list", "device", "faithful", "versus"},
+        {"fold", "series_list", "device", "faithful", "calibrate", "versus"},
     ),
     "detections": ({"annotations", "series"}, {"excluded", "versus"}),
 }
@@ -43,6 +43,13 @@ def evaluate(
     faithful: Annotated[
         bool, typer.Option("--faithful", help="Of DATA: compute as the book's code does.")
     ] = False,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of DATA: new folder for the bundles, with the temperature and the threshold "
+            "for fp_per_scan that fit its marks."
+        ),
+    ] = None,
     detections: Annotated[
         list[Path] | None,
         typer.Option(help="Marks in LUNA16's format; repeat it to pool the folds of one system."),
@@ -77,6 +84,9 @@ def evaluate(
     Examples:
 
       luna evaluate luna16/ --weights models/ --fold 9 --out evaluation/
+
+      luna evaluate luna16/ --weights models/ --fold 8 --out evaluation/
+      --calibrate calibrated/ --set fp_per_scan=0.5
 
       luna evaluate --detections submission.csv --annotations annotations.csv
       --excluded annotations_excluded.csv --series seriesuids.csv --out evaluation/

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from luna.cli.console import note, print_lines, warn
 from luna.cli.evaluate_files import show
 from luna.data.luna16 import read_luna16
+from luna.detect.calibrate import Calibrated, write_calibrated
 from luna.detect.cohort import (
     RESULTS,
     CohortConfig,
@@ -23,6 +25,7 @@ from luna.detect.cohort_tables import (
     EXCLUDED,
     SERIES,
     choose_scans,
+    fragments_of,
     write_outcome,
     write_truth,
 )
@@ -34,6 +37,7 @@ from luna.report.evaluation import (
     score_tables,
     write_evaluation,
 )
+from luna.report.evaluation_gallery import galleries
 from luna.run.config import dump_config, load_config
 from luna.run.device import choose_device
 from luna.run.errors import PartialFailure
@@ -50,6 +54,7 @@ def evaluate_cohort(
     series_list: Path | None,
     device: str,
     faithful: bool,
+    calibrate: Path | None,
     versus: Sequence[Path] | None,
     out: Path,
     config: Path | None,
@@ -67,6 +72,8 @@ def evaluate_cohort(
     cohort = read_luna16(data)
     scans = choose_scans(cohort, fold, series_list)
     claim_folder(out, force=force or (out / RESULTS).is_dir(), dry_run=dry_run)
+    if calibrate is not None:  # never into a folder that holds anything, a bundle least of all
+        claim_folder(calibrate, force=False, dry_run=dry_run)
     notes = [*models.left_out, *map(str, cohort.notices), f"computing on {processor}"]
     note("\n".join(notes), quiet=quiet)
     if dry_run:
@@ -83,11 +90,26 @@ def evaluate_cohort(
     write_outcome(out, cohort, run, malignancy=models.malignancy is not None)
     files = files_of(out, versus or ())
     scoring = settings.scoring(threshold_in_force(models, diagnosing))
-    evaluation = score_tables(read_tables(files), scoring)
-    write_evaluation(evaluation, out, files)
+    tables = read_tables(files)
+    tables = replace(tables, fragments=fragments_of(run, tables.cohort))
+    evaluation = score_tables(tables, scoring)
+    write_evaluation(evaluation, out, files, galleries(evaluation, scans))
     show(evaluation, out, as_json=as_json)
     note(f"page: {out / PAGE}", quiet=quiet)
     refuse_failures(run)
+    if calibrate is not None:
+        told(write_calibrated(models, evaluation, calibrate), quiet=quiet)
+
+
+def told(made: Calibrated, *, quiet: bool) -> None:
+    """What is new on the card."""
+    point = made.point
+    note(
+        f"calibrated: temperature {made.temperature:.3f}, threshold {made.threshold:.4f} for "
+        f"{point.fp_per_scan:.3f} false positives per scan at sensitivity {point.sensitivity:.3f}, "
+        f"in {made.folders[0].parent}",
+        quiet=quiet,
+    )
 
 
 def files_of(out: Path, versus: Sequence[Path]) -> EvaluationFiles:

@@ -14,7 +14,7 @@ from luna.data.tables import read_table
 from luna.detect.cohort import CohortRun
 from luna.run.errors import UsageError
 from luna.run.record import replace_file
-from luna.score.marks import FAILED_COLUMN, read_cohort
+from luna.score.marks import FAILED_COLUMN, Cohort, Marks, read_cohort
 from luna.score.table import read_table as read_score_table
 
 DETECTIONS, SERIES = "detections.csv", "series.csv"
@@ -85,6 +85,18 @@ def write_outcome(out: Path, data: Luna16, run: CohortRun, *, malignancy: bool) 
     _write(out / SERIES, ("seriesuid", "subset", FAILED_COLUMN), scans)
     extra = ("p_malignant", "diameter_mm") if malignancy else ("diameter_mm",)
     _write(out / DETECTIONS, ("seriesuid", *XYZ, "probability", *extra), _marks(run, malignancy))
+
+
+def fragments_of(run: CohortRun, cohort: Cohort) -> Marks:
+    """Every candidate of a run, fragments of one nodule included, for scores."""
+    place = {uid: index for index, uid in enumerate(cohort.series_uids)}
+    results = run.results.items()
+    sizes = [len(result.p_nodule) for _, result in results]
+    return Marks(
+        series=np.repeat([place[uid] for uid, _ in results], sizes).astype(np.intp),
+        center_xyz=np.concatenate([np.zeros((0, 3)), *(r.center_xyz for _, r in results)]),
+        p_nodule=np.concatenate([np.zeros(0), *(r.p_nodule for _, r in results)]),
+    )
 
 
 def _marks(run: CohortRun, malignancy: bool) -> Iterable[Row]:

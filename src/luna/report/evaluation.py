@@ -16,6 +16,7 @@ from jinja2 import Environment, StrictUndefined
 
 import luna
 from luna.report.evaluation_basis import basis
+from luna.report.evaluation_gallery import Gallery
 from luna.report.evaluation_lists import worst_cases
 from luna.report.evaluation_metrics import Json, metrics
 from luna.report.evaluation_plots import plots
@@ -71,7 +72,10 @@ class EvaluationFiles:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationTables:
-    """The files, read: all that `score_detections` needs."""
+    """The files, read: all that `score_detections` needs.
+
+    `fragments`: the parts that marks stand for; files do not know them.
+    """
 
     cohort: Cohort
     marks: Marks
@@ -79,6 +83,7 @@ class EvaluationTables:
     excluded: Nodules
     versus: Marks | None
     folds: int
+    fragments: Marks | None = None
 
 
 def read_tables(files: EvaluationFiles) -> EvaluationTables:
@@ -110,14 +115,18 @@ def score_tables(tables: EvaluationTables, config: EvaluationConfig) -> Evaluati
         tables.excluded,
         config=config,
         versus=tables.versus,
+        fragments=tables.fragments,
         folds=tables.folds,
     )
 
 
-def write_evaluation(evaluation: Evaluation, out: Path, files: EvaluationFiles) -> None:
+def write_evaluation(
+    evaluation: Evaluation, out: Path, files: EvaluationFiles, galleries: Sequence[Gallery] = ()
+) -> None:
     """Write metrics.json, froc.csv, nodules.csv, the plots and evaluation.html into `out`.
 
-    The page comes last: where it stands, all of it is there.
+    The page shows the `galleries` where there are scans to take pictures from. It comes last:
+    where it stands, all of it is there.
     """
     sources = [
         {"role": role, "name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
@@ -130,7 +139,7 @@ def write_evaluation(evaluation: Evaluation, out: Path, files: EvaluationFiles) 
     _write_rows(out / "nodules.csv", _nodule_rows(evaluation))
     for name, png in images.items():
         _write(out / name, png)
-    _write(out / PAGE, _page(evaluation, images, sources).encode())
+    _write(out / PAGE, _page(evaluation, images, sources, galleries).encode())
 
 
 def metrics_text(record: Json) -> str:
@@ -180,7 +189,10 @@ def _nodule_rows(evaluation: Evaluation) -> list[list[object]]:
 
 
 def _page(
-    evaluation: Evaluation, images: dict[str, bytes], sources: Sequence[dict[str, str]]
+    evaluation: Evaluation,
+    images: dict[str, bytes],
+    sources: Sequence[dict[str, str]],
+    galleries: Sequence[Gallery],
 ) -> str:
     text = (resources.files("luna.report") / "templates" / PAGE).read_text(encoding="utf-8")
     template = Environment(
@@ -198,6 +210,7 @@ def _page(
             for name in PLOT_ALTS
             if name in images
         ],
+        galleries=galleries,
         sources=sources,
     )
 

@@ -34,14 +34,28 @@ def _failures(evaluation: Evaluation) -> Section:
     )
 
 
+def lost_nodules(evaluation: Evaluation) -> list[int]:
+    """Nodules that were not found, the largest first."""
+    outcomes, nodules = evaluation.fate.outcome, evaluation.matching.nodules
+    lost = [index for index, outcome in enumerate(outcomes) if outcome != "found"]
+    return sorted(lost, key=lambda index: -nodules.diameter_mm[index])
+
+
+def false_marks(evaluation: Evaluation) -> list[int]:
+    """Marks that hit nothing, the surest first."""
+    matching = evaluation.matching
+    false = np.flatnonzero(matching.is_false)
+    order = np.argsort(-matching.marks.p_nodule[false], kind="stable")
+    return [int(mark) for mark in false[order]]
+
+
 def _misses(evaluation: Evaluation) -> Section:
     nodules, fate = evaluation.matching.nodules, evaluation.fate
-    lost = [index for index, outcome in enumerate(fate.outcome) if outcome != "found"]
-    lost.sort(key=lambda index: -nodules.diameter_mm[index])
+    lost = lost_nodules(evaluation)
     rows = []
     for index in lost[:LONGEST_LIST]:
         p = fate.p_nodule[index]
-        place = _place(evaluation, int(nodules.series[index]), nodules.center_xyz[index])
+        place = place_words(evaluation, int(nodules.series[index]), nodules.center_xyz[index])
         size = f"{nodules.diameter_mm[index]:.1f}"
         rows.append((*place, size, fate.outcome[index], "–" if np.isnan(p) else f"{p:.4f}"))
     return Section(
@@ -53,15 +67,13 @@ def _misses(evaluation: Evaluation) -> Section:
 
 
 def _false_marks(evaluation: Evaluation) -> Section:
-    matching = evaluation.matching
-    marks, false = matching.marks, np.flatnonzero(matching.is_false)
-    surest = false[np.argsort(-marks.p_nodule[false], kind="stable")][:LONGEST_LIST]
+    marks, false = evaluation.matching.marks, false_marks(evaluation)
     rows = tuple(
         (
-            *_place(evaluation, int(marks.series[mark]), marks.center_xyz[mark]),
+            *place_words(evaluation, int(marks.series[mark]), marks.center_xyz[mark]),
             f"{marks.p_nodule[mark]:.4f}",
         )
-        for mark in surest
+        for mark in false[:LONGEST_LIST]
     )
     return Section(
         title=f"The surest of {len(false):,} false marks",
@@ -71,6 +83,7 @@ def _false_marks(evaluation: Evaluation) -> Section:
     )
 
 
-def _place(evaluation: Evaluation, scan: int, center_xyz: Iterable[float]) -> tuple[str, str]:
+def place_words(evaluation: Evaluation, scan: int, center_xyz: Iterable[float]) -> tuple[str, str]:
+    """The series UID, and x, y, z in LPS mm."""
     where = ", ".join(f"{value:.1f}" for value in center_xyz)
     return evaluation.matching.cohort.series_uids[scan], where

@@ -7,7 +7,7 @@ from typing import Any
 
 import luna
 from luna.report.evaluation_basis import interval_words
-from luna.score.breakdown import Group
+from luna.score.breakdown import Fate, Group
 from luna.score.curves import Auc, Curves
 from luna.score.evaluation import Evaluation, Malignancy, without_result
 from luna.score.froc import FP_RATES, RATES_IN_GRID, Comparison, Froc, OperatingPoint
@@ -44,12 +44,19 @@ def metrics(evaluation: Evaluation) -> Json:
         "size_bands": _groups(evaluation.size_bands),
         "kinds": _groups(evaluation.kinds),
         "subsets": _groups(evaluation.subsets),
-        "lost": {**evaluation.fate.counts, "merged": int(evaluation.fate.shares_mark.sum())},
+        "lost": _lost(evaluation.fate),
         "malignancy": _malignancy(evaluation.malignancy),
         "versus": _froc(evaluation.versus) if evaluation.versus else None,
         "comparison": _comparison(evaluation.comparison),
         "warnings": list(evaluation.warnings),
     }
+
+
+def _lost(fate: Fate) -> Json:
+    counts: Json = {**fate.counts, "merged": int(fate.shares_mark.sum())}
+    if not fate.knows_fragments:
+        counts["fragment"] = None
+    return counts
 
 
 def _cohort(evaluation: Evaluation) -> Json:

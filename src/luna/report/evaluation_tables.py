@@ -157,12 +157,14 @@ def _losses(evaluation: Evaluation) -> Section:
         "found": f"marked at or above {threshold:g}",
         "below threshold": f"marked, but below {threshold:g}",
         "beyond rank": "hit only by marks past the limit per scan",
+        "fragment": "hit only by a part of something larger, marked elsewhere",
         "off centre": f"nearest mark outside the radius, within {OFF_CENTRE_RADII:g} radii",
         "no mark": "no mark nearer than that",
     }
     rows: list[Row] = [
         (name, f"{count:,}", f"{count / len(fate.outcome):.1%}", meaning[name])
         for name, count in fate.counts.items()
+        if name != "fragment" or fate.knows_fragments
     ]
     merged = int(fate.shares_mark.sum())
     share = f"{merged / len(fate.outcome):.1%}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,8 @@ SIZE_EDGES_MM = (3.0, 6.0, 8.0, 15.0)
 OFF_CENTRE_RADII = 2.0
 """A mark within so many radii but outside one saw something: a part, or a merged neighbour."""
 
-Outcome = Literal["found", "below threshold", "beyond rank", "off centre", "no mark"]
-OUTCOMES: tuple[Outcome, ...] = (
-    "found",
-    "below threshold",
-    "beyond rank",
-    "off centre",
-    "no mark",
-)
+Outcome = Literal["found", "below threshold", "beyond rank", "fragment", "off centre", "no mark"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,8 +37,10 @@ class Fate:
     """What became of each of N nodules.
 
     `outcome`: "found" by a mark at or above the threshold; "below threshold"; "beyond rank",
-    hit only by marks past the limit per scan; "off centre", the nearest mark lies outside
-    the radius but within two; "no mark" nearer than that. `p_nodule` and `rank` (from 1, in its
+    hit only by marks past the limit per scan; "fragment", hit only by a part of something
+    larger that is marked elsewhere; "off centre", the nearest mark lies outside the radius but
+    within two; "no mark" nearer than that. `knows_fragments` is False where only marks are
+    known: then nothing is a "fragment". `p_nodule` and `rank` (from 1, in its
     scan) are of the best mark that counts, NaN and 0 without one; `shares_mark` says that
     this mark is the best of another nodule too, so that two were merged into one.
     """
@@ -53,6 +49,7 @@ class Fate:
     p_nodule: NDArray[np.float64]
     rank: NDArray[np.intp]
     shares_mark: NDArray[np.bool_]
+    knows_fragments: bool
 
     @property
     def counts(self) -> dict[str, int]:
@@ -88,16 +85,17 @@ def subsets(matching: Matching, samples: int, seed: int) -> tuple[Group, ...]:
     return tuple(groups)
 
 
-def fates(matching: Matching, threshold: float) -> Fate:
-    """Where each nodule was found or lost."""
+def fates(matching: Matching, threshold: float, fragments: Marks | None = None) -> Fate:
+    """Where each nodule was found or lost; `fragments` are the parts that marks stand for."""
     marks, nodules = matching.marks, matching.nodules
     found, best = matching.found, matching.best_mark
     p_nodule = np.full(len(nodules), np.nan)
     p_nodule[found] = marks.p_nodule[best[found]]
     any_hit = _has_mark(marks, nodules, 1.0)
+    any_part = np.zeros_like(found) if fragments is None else _has_mark(fragments, nodules, 1.0)
     any_near = _has_mark(marks, nodules, OFF_CENTRE_RADII)
-    steps = [p_nodule >= threshold, found, any_hit, any_near]
-    outcome = np.select(steps, [0, 1, 2, 3], default=4)
+    steps = [p_nodule >= threshold, found, any_hit, any_part, any_near]
+    outcome = np.select(steps, range(len(steps)), default=len(steps))
     _, place, count = np.unique(best, return_inverse=True, return_counts=True)
     position = np.zeros(len(nodules), np.intp)
     position[found] = _rank_in_scan(marks)[best[found]]
@@ -106,6 +104,7 @@ def fates(matching: Matching, threshold: float) -> Fate:
         p_nodule=p_nodule,
         rank=position,
         shares_mark=found & (count[place] > 1),
+        knows_fragments=fragments is not None,
     )
 
 

@@ -126,8 +126,14 @@ def fit_temperature(p: NDArray[np.float64], positive: NDArray[np.bool_]) -> floa
 
 
 def apply_temperature(p: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """The probabilities with their logits divided by the temperature."""
+    """The probabilities, cut to P_SMALLEST, with their logits divided by the temperature."""
     return _sigmoid(_logit(p) / temperature)
+
+
+def temper(p: float, temperature: float) -> float:
+    """One probability with its logit divided by the temperature, not cut: 0 and 1 stay."""
+    yes, no = p ** (1 / temperature), (1 - p) ** (1 / temperature)
+    return float(yes / (yes + no))
 
 
 def _logit(p: NDArray[np.float64]) -> NDArray[np.float64]:

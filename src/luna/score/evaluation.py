@@ -112,11 +112,13 @@ def score_detections(
     *,
     config: EvaluationConfig,
     versus: Marks | None = None,
+    fragments: Marks | None = None,
     folds: int = 1,
 ) -> Evaluation:
     """Score marks against nodules; `versus` is a second system for a paired comparison.
 
-    `folds`: from how many test folds the marks were pooled. Raises InputError without a nodule.
+    `fragments`: the parts that marks stand for, where they are known; `folds`: from how many
+    test folds the marks were pooled. Raises InputError without a nodule.
     """
     _refuse_no_nodules(cohort, nodules)
     samples, seed = config.samples, config.seed
@@ -138,7 +140,7 @@ def score_detections(
         size_bands=size_bands(matching, samples, seed),
         kinds=kinds(matching, samples, seed),
         subsets=subsets(matching, samples, seed),
-        fate=fates(matching, config.threshold),
+        fate=fates(matching, config.threshold, fragments),
         malignancy=_malignancy(matching, config),
         versus=rival_curve,
         comparison=comparison,

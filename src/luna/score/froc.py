@@ -153,6 +153,12 @@ def operating_point(curve: Froc, fp_per_scan: float) -> OperatingPoint | None:
     )
 
 
+def next_threshold(curve: Froc, threshold: float) -> float:
+    """The highest probability of a mark below a threshold, 0 when there is none."""
+    below = curve.threshold[curve.threshold < threshold]
+    return float(below[0]) if below.size else 0.0
+
+
 def at_threshold(curve: Froc, threshold: float) -> OperatingPoint:
     """What a given threshold gives."""
     last = int(np.searchsorted(-curve.threshold, -threshold, side="right")) - 1
