@@ -152,7 +152,7 @@ def test_doctor_fails_when_a_package_is_missing(
 def test_signals_end_a_command_with_their_code(
     spawn: Spawn, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    process = spawn("phantom", tmp_path / "cohort", "--scans", 200, "--size", 64, "--slab-mm", 20)
+    process = spawn("phantom", tmp_path / "cohort", "--scans", 200, "--set", "size=64")
     assert process.stderr is not None
     assert process.stderr.readline().startswith("made ")
     process.send_signal(number)

@@ -8,23 +8,33 @@ from typing import Annotated
 import typer
 
 from luna.cli import options
+from luna.cli.console import note, print_data
 
 
 def phantom(
     out: Annotated[Path, typer.Argument(help="New folder; gets the layout of LUNA16.")],
     scans: Annotated[int, typer.Option(help="Number of scans.")] = 8,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
-    size: Annotated[int, typer.Option(help="Rows and columns of a slice.")] = 512,
-    slab_mm: Annotated[float, typer.Option(help="Height of the scans; 0: whole lungs.")] = 0.0,
+    config: options.ConfigFile = None,
+    overrides: options.Overrides = None,
     processes: Annotated[int, typer.Option(help="Worker processes.")] = 1,
+    quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Write synthetic chest CTs whose every nodule is known."""
+    """Write synthetic chest CTs whose every nodule is known.
+
+    Examples:
+
+      luna phantom cohort/ --scans 20 --processes 2
+
+      luna phantom small/ --set slab_mm=80 --set extra_nodules=4
+    """
     from luna.data.phantom_cohort import write_cohort
     from luna.data.phantom_config import PhantomConfig
+    from luna.run.config import load_config
 
-    config = PhantomConfig(size=size, slab_mm=slab_mm)
+    settings = load_config(PhantomConfig, config, overrides or ())
     write_cohort(
-        out, scans, seed, config, processes, lambda uid: typer.echo(f"made {uid}", err=True)
+        out, scans, seed, settings, processes, lambda uid: note(f"made {uid}", quiet=quiet)
     )
-    typer.echo(str(out))
+    print_data(str(out))

@@ -52,12 +52,9 @@ class _Trainer:
     device: torch.device
     ranks: Ranks
     run: Run
+    steps: int
+    """Of an epoch; what does not fill a batch is left to other epochs."""
     stop: _Stop = field(default_factory=_Stop)
-
-    @property
-    def steps(self) -> int:
-        """Steps of an epoch; what does not fill a batch is left to other epochs."""
-        return len(self.data.order(0)) // self.config.batch_size
 
     @property
     def bfloat16(self) -> bool:
@@ -82,7 +79,8 @@ def train(
     when SIGTERM (143) or Ctrl-C (130) comes.
     """
     keep_freed_memory()
-    trainer = _Trainer(task, data, config, device, ranks or Ranks(), run)
+    steps = len(data.order(0)) // config.batch_size
+    trainer = _Trainer(task, data, config, device, ranks or Ranks(), run, steps)
     _check(trainer)
     layout = _memory_format(net, config)
     net = net.to(device).to(memory_format=layout)  # type: ignore[call-overload]
@@ -117,6 +115,7 @@ def _train_epoch(trainer: _Trainer, state: State, net: nn.Module) -> Metrics:
         rate = _set_learning_rate(trainer, state.optimizer, step)
         hu, target = _ready(trainer, batch)
         hu, target = trainer.data.augment(hu, target, _seeds(trainer, step).to(trainer.device))
+        hu = hu.clamp(*config.hu_window)  # noise may have left it
         logits = _forward(trainer, net, hu)
         losses = task.loss(logits, target)
         loss, stopping = trainer.ranks.mean(
