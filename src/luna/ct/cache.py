@@ -1,0 +1,238 @@
+"""A store of framed bytes by key: diskcache keeps the files and their index.
+
+Nothing in it is trusted: a key is text, a value bytes, and whatever else a database may hold
+(pickles, paths out of the folder) counts as absent and is never loaded. Nothing is evicted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import diskcache
+from diskcache.core import DBNAME, MODE_BINARY, MODE_RAW
+
+from luna.run.errors import EnvironmentFault, TrustError
+from luna.run.record import write_fault
+
+T = TypeVar("T")
+
+SIZE_LIMIT = 1 << 62
+"""Bytes from which diskcache would begin to evict, were there a policy: never reached."""
+
+LOCK_WAIT_S = 60.0
+LOCK_TRIES = 5
+"""A locked database is waited for this long, this often. diskcache's own `retry` would wait
+for ever, also for a database that can never be written."""
+
+OWN_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val")
+"""The file names that diskcache makes."""
+
+ORPHAN_S = 24 * 3600.0
+"""A file without an entry this old was left by a killed process; younger ones may be in
+the making by another."""
+
+LOCK = "cache.lock"
+AGAIN = "run `luna prep` again"
+
+
+class FramedDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
+    """Text keys and bytes values only, in files of its own folder only."""
+
+    def put(self, key: Any) -> tuple[str, bool]:
+        """A key for the database. Raises TypeError for other than text."""
+        if not isinstance(key, str):
+            raise TypeError(f"a cache key is text, not {type(key).__name__}")
+        return key, True
+
+    def get(self, key: Any, raw: Any) -> NoReturn:
+        """Never: keys are asked for, not listed, because a listed one might be a pickle."""
+        raise TypeError("the keys of this cache are not listed")
+
+    def store(self, value: Any, read: bool, key: Any = None) -> tuple[int, int, str | None, Any]:
+        """Columns of a value for the database; a file that could not be finished is removed."""
+        if not isinstance(value, bytes) or read:
+            raise TypeError(f"a cache value is bytes, not {type(value).__name__}")
+        if len(value) < self.min_file_size:
+            return 0, MODE_RAW, None, sqlite3.Binary(value)
+        filename, path = self.filename()
+        try:
+            self._write(path, io.BytesIO(value), "xb")
+        except BaseException:
+            Path(path).unlink(missing_ok=True)
+            raise
+        return len(value), MODE_BINARY, filename, None
+
+    def fetch(self, mode: Any, filename: Any, value: Any, read: bool) -> Any:
+        """The bytes, or the path of a value's file. Raises OSError, as absent, for all else."""
+        if mode == MODE_RAW and isinstance(value, bytes):
+            return value
+        if mode == MODE_BINARY and _is_own(filename):
+            path = Path(self._directory, filename)
+            return path if read else path.read_bytes()
+        raise OSError("not a value of luna")
+
+    def remove(self, file_path: Any) -> None:
+        """Remove a value's file; a path that is not diskcache's own is left alone."""
+        if _is_own(file_path):
+            super().remove(file_path)
+
+
+def _is_own(filename: Any) -> bool:
+    return isinstance(filename, str) and OWN_NAME.fullmatch(filename) is not None
+
+
+class Cache:
+    """Framed bytes by key; several threads and processes may use one folder at once.
+
+    With `writable`, the folder is made (0700), and a damaged index is put aside and begun
+    anew, which `on_damage` is told of. Without, a missing or damaged index is a TrustError.
+    Raises EnvironmentFault when the disk is full or the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        writable: bool = False,
+        on_damage: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        self.folder = folder
+        if not writable and not (folder / DBNAME).is_file():
+            raise TrustError("no prepared data here", file=folder, hint=f"{AGAIN} on the cohort")
+        with self._mapped():
+            if writable:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.chmod(0o700)
+                self._store = self._opened(on_damage)
+            else:
+                self._store = _open(folder)
+
+    def _opened(self, on_damage: Callable[[str], None]) -> diskcache.Cache:
+        # One process at a time: the second must see the first one's new index, not put it aside.
+        with (self.folder / LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                return _open(self.folder)
+            except (sqlite3.DatabaseError, TypeError, ValueError, AttributeError) as error:
+                # The last three come from settings in the database that are not diskcache's.
+                if _is_passing(error):
+                    raise
+                aside = _put_aside(self.folder)
+                on_damage(
+                    f"the index of {self.folder} is damaged ({error}): it is kept as {aside}, "
+                    "and all is made anew"
+                )
+            return _open(self.folder)
+
+    def put(self, key: str, value: bytes) -> None:
+        """Store a value, in place of an earlier one."""
+        with self._mapped():
+            _patiently(lambda: self._store.set(key, value))
+
+    def get(self, key: str) -> bytes | None:
+        """A value, or None when there is none."""
+        with self._mapped():
+            value = _patiently(lambda: self._store.get(key))
+        return value if isinstance(value, bytes) else None
+
+    def path(self, key: str) -> Path | None:
+        """The file of a value large enough to have one, or None."""
+        with self._mapped():
+            value = _patiently(lambda: self._store.get(key, read=True))
+        return value if isinstance(value, Path) else None
+
+    def sweep(self) -> None:
+        """Remove files that a killed process left without an entry."""
+        with self._mapped():
+            rows = self._store._sql("SELECT filename FROM Cache WHERE filename IS NOT NULL")
+            known = {name for (name,) in rows}
+            for path in self.folder.glob("??/??/*.val"):
+                name = path.relative_to(self.folder).as_posix()
+                with suppress(FileNotFoundError):
+                    if name not in known and time.time() - path.stat().st_mtime > ORPHAN_S:
+                        path.unlink()
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        self._store.close()
+
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
+        """Errors of the disk and the database as luna's own."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if "full" in str(error):
+                raise EnvironmentFault(
+                    "the disk is full",
+                    file=self.folder,
+                    why=str(error),
+                    hint="free some space, then run again: what is done stays done",
+                ) from error
+            raise EnvironmentFault(
+                "the cache cannot be used", file=self.folder, why=str(error)
+            ) from error
+        except diskcache.Timeout as error:
+            raise EnvironmentFault(
+                "the cache cannot be locked",
+                file=self.folder,
+                why="another process holds it, or it is read-only",
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise TrustError(
+                "the index of the cache is damaged", file=self.folder, why=str(error), hint=AGAIN
+            ) from error
+        except OSError as error:
+            raise write_fault(self.folder, error) from error
+
+
+def _open(folder: Path) -> diskcache.Cache:
+    """The store; raises sqlite3.DatabaseError when its index is damaged."""
+    store = diskcache.Cache(
+        str(folder.resolve()),
+        timeout=LOCK_WAIT_S,
+        disk=FramedDisk,
+        eviction_policy="none",
+        size_limit=SIZE_LIMIT,
+        cull_limit=0,
+        tag_index=0,
+        statistics=0,
+    )
+    try:
+        ((verdict,),) = store._sql("PRAGMA quick_check(1)").fetchall()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether the database is not damaged but locked, full or not to be opened."""
+    words = ("locked", "full", "unable to open", "readonly", "disk I/O")
+    return isinstance(error, sqlite3.OperationalError) and any(w in str(error) for w in words)
+
+
+def _put_aside(folder: Path) -> str:
+    """Rename the database and its journals; the new name of the database."""
+    aside = f"{DBNAME}.damaged-{time.time_ns()}"
+    for ending in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            (folder / f"{DBNAME}{ending}").replace(folder / f"{aside}{ending}")
+    return aside
+
+
+def _patiently(ask: Callable[[], T]) -> T:
+    for _ in range(LOCK_TRIES - 1):
+        with suppress(diskcache.Timeout):
+            return ask()
+    return ask()

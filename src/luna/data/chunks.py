@@ -1,0 +1,151 @@
+"""What training reads from a prepared cohort: chunks, crops with masks, whole slices.
+
+Each reads by index, in any order, from several threads at once, and opens no CT file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from luna.ct.blocks import Irc
+from luna.ct.scan import AIR_HU
+from luna.data.prep_scan import CHUNK_IRC, CONTEXT_SLICES, CROP_RC
+from luna.data.prepared import IntArray, Prepared
+from luna.run.errors import UsageError
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+CROP_IRC: Irc = (2 * CONTEXT_SLICES + 1, *CROP_RC)
+
+POOLINGS = 4
+"""Rows and columns must be a multiple of this: the U-Net halves them twice."""
+
+
+@dataclass(frozen=True, eq=False)
+class CandidateChunks:
+    """Chunks around candidates, for the classifier.
+
+    `rows` (N,) count in `prepared.candidates`; `labels` (N,) int64.
+    """
+
+    prepared: Prepared
+    rows: IntArray
+    labels: IntArray
+
+    def __post_init__(self) -> None:
+        if len(self.rows) != len(self.labels):
+            raise ValueError(f"{len(self.rows)} rows and {len(self.labels)} labels")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, indices: Sequence[int]) -> Batch:
+        """HU (N, 1, 32, 48, 48) int16 and labels (N,) int64."""
+        hu = np.empty((len(indices), 1, *CHUNK_IRC), dtype=np.int16)
+        table, volumes = self.prepared.candidates, self.prepared.volumes
+        for k, row in enumerate(self.rows[list(indices)]):
+            series = int(table.series[row])
+            hu[k, 0] = volumes.crop("hu", series, table.center_irc[row], CHUNK_IRC)
+        return torch.from_numpy(hu), torch.from_numpy(self.labels[list(indices)])
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedCrops:
+    """Slices of nodules with their neighbours, centred in plane, for U-Net training.
+
+    `rows` (N,) count in `prepared.nodule_slices`.
+    """
+
+    prepared: Prepared
+    rows: IntArray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, indices: Sequence[int]) -> Batch:
+        """HU (N, 7, 96, 96) int16 and masks (N, 1, 96, 96) uint8 of all nodules there."""
+        hu = np.empty((len(indices), *CROP_IRC), dtype=np.int16)
+        mask = np.empty((len(indices), 1, *CROP_RC), dtype=np.uint8)
+        table, volumes = self.prepared.nodule_slices, self.prepared.volumes
+        for k, row in enumerate(self.rows[list(indices)]):
+            series = int(table.series[row])
+            center = self.prepared.nodules.center_irc[table.nodule[row]].copy()
+            center[0] = table.index[row]
+            hu[k] = volumes.crop("hu", series, center, CROP_IRC)
+            mask[k] = volumes.crop("mask", series, center, (1, *CROP_RC))
+        return torch.from_numpy(hu), torch.from_numpy(mask)
+
+
+class MaskedSlices:
+    """Whole slices with their neighbours, for validation of the U-Net.
+
+    Slices of the given series in which a nodule has voxels or, with `every`, all of them.
+    """
+
+    def __init__(self, prepared: Prepared, series: Sequence[str], *, every: bool = False) -> None:
+        if every and prepared.config.slices != "all":
+            raise UsageError(
+                "only slices with nodules were prepared",
+                file=prepared.folder,
+                hint='run `luna prep` with --set slices="all" to validate on every slice',
+            )
+        self.prepared = prepared
+        self.places = _every(prepared, series) if every else _positive(prepared, series)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def read(self, indices: Sequence[int]) -> Batch:
+        """HU (N, 7, H, W) int16 and masks (N, 1, H, W) uint8.
+
+        Beyond the first and last slice these are repeated. H and W are those of the largest
+        slice, up to a multiple of 4, the others padded at their end with air.
+        """
+        places = self.places[list(indices)]
+        shapes = np.array([self.prepared.shapes_irc[s] for s, _ in places])
+        rows, columns = -(-shapes[:, 1:].max(axis=0) // POOLINGS) * POOLINGS
+        hu = np.full((len(places), CROP_IRC[0], rows, columns), AIR_HU, dtype=np.int16)
+        mask = np.zeros((len(places), 1, rows, columns), dtype=np.uint8)
+        for k, (series, index) in enumerate(places):
+            _, height, width = self.prepared.shapes_irc[series]
+            hu[k, :, :height, :width] = self._context(int(series), int(index))
+            mask[k, :, :height, :width] = self.prepared.volumes.box(
+                "mask", int(series), (int(index), 0, 0), (1, height, width)
+            )
+        return torch.from_numpy(hu), torch.from_numpy(mask)
+
+    def _context(self, series: int, index: int) -> NDArray[np.int16]:
+        """The slice and its neighbours (7, H, W)."""
+        slices, height, width = self.prepared.shapes_irc[series]
+        around = np.arange(index - CONTEXT_SLICES, index + CONTEXT_SLICES + 1)
+        around = np.clip(around, 0, slices - 1)
+        first = int(around[0])
+        size = (int(around[-1]) - first + 1, height, width)
+        hu = self.prepared.volumes.box("hu", series, (first, 0, 0), size)
+        return np.asarray(hu[around - first], dtype=np.int16)
+
+
+def _positive(prepared: Prepared, series: Sequence[str]) -> IntArray:
+    """(P, 2) series and slice, each once however many nodules are in it."""
+    table = prepared.nodule_slices
+    rows = prepared.rows_in(table.series, series)
+    both = np.column_stack([table.series[rows], table.index[rows]])
+    return np.unique(both, axis=0).astype(np.int64)
+
+
+def _every(prepared: Prepared, series: Sequence[str]) -> IntArray:
+    wanted = set(series)
+    return np.array(
+        [
+            (number, index)
+            for number, uid in enumerate(prepared.series)
+            if uid in wanted
+            for index in range(prepared.shapes_irc[number][0])
+        ],
+        dtype=np.int64,
+    ).reshape(-1, 2)

@@ -1,0 +1,341 @@
+"""Prepares a cohort for training: each scan is read once and stored in the cache.
+
+What is done stays done: a run that was stopped, by whatever means, goes on where it was, and
+two at once make the same cache. `prepared.json` appears at the end and names what is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from shutil import disk_usage
+
+import numpy as np
+
+from luna.ct.cache import Cache
+from luna.data.luna16 import ANNOTATIONS, CANDIDATES, Luna16
+from luna.data.luna16_places import read_grid
+from luna.data.prep_scan import (
+    FORMAT,
+    Job,
+    Outcome,
+    PrepConfig,
+    needed_blocks_bytes,
+    prepare_scan,
+)
+from luna.data.tables import Notice, notice
+from luna.run.errors import EnvironmentFault, InputError, TrustError, UsageError
+from luna.run.record import replace_file, versions
+
+MANIFEST = "prepared.json"
+
+PACKED_SHARE = 0.7
+"""Compressed bytes per byte, on the safe side: 0.55 to 0.6 on patients and phantoms."""
+
+WORKER_BYTES = 2 << 30
+"""Memory of one worker on a scan of 600 slices."""
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a run would do. `needed_bytes` is an estimate on the safe side."""
+
+    scans: int
+    done: int
+    candidates: int
+    needed_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """A scan that has just been dealt with; `outcome` is done, kept, or why it failed."""
+
+    number: int
+    scans: int
+    uid: str
+    outcome: str
+    seconds_left: float
+    candidates_per_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrepReport:
+    """What a run did. `failed` says per series why there is nothing of it."""
+
+    scans: int
+    kept: int
+    candidates: int
+    stored_bytes: int
+    seconds: float
+    failed: Mapping[str, str]
+    notices: tuple[Notice, ...]
+    fingerprint: str
+
+
+def prep(
+    cohort: Luna16,
+    cache: Path,
+    config: PrepConfig,
+    workers: int,
+    on_step: Callable[[Step], None] = lambda step: None,
+    on_damage: Callable[[str], None] = lambda sentence: None,
+) -> PrepReport:
+    """Store every scan of the cohort; one that cannot be read stops no other.
+
+    `on_damage` is told of entries that were damaged and are made anew. Raises
+    EnvironmentFault when the disk is too small or full.
+    """
+    if workers < 1:
+        raise UsageError("workers must be at least 1")
+    begun = time.perf_counter()
+    refuse_small_disk(cache, plan(cohort, cache, config))
+    store = Cache(cache, writable=True, on_damage=on_damage)
+    store.sweep()
+    store.close()
+    outcomes: dict[str, Outcome] = {}
+    failed: dict[str, str] = {}
+    clock = _Clock(len(cohort.files))
+    for uid, result in _results(jobs(cohort), cache, config, workers):
+        if isinstance(result, Outcome):
+            outcomes[uid] = result
+            if result.damage:
+                on_damage(f"{uid} was damaged in the cache ({result.damage}) and is made anew")
+        else:
+            failed[uid] = result
+        on_step(clock.step(uid, result))
+    notices = cohort.notices + _outside(cohort, outcomes)
+    fingerprint = _fingerprint(outcomes, config)
+    _write_manifest(cache, cohort, config, outcomes, failed, notices, fingerprint)
+    return PrepReport(
+        scans=len(outcomes),
+        kept=sum(o.kept for o in outcomes.values()),
+        candidates=sum(o.candidates for o in outcomes.values()),
+        stored_bytes=sum(o.stored_bytes for o in outcomes.values()),
+        seconds=time.perf_counter() - begun,
+        failed=failed,
+        notices=notices,
+        fingerprint=fingerprint,
+    )
+
+
+def default_workers() -> int:
+    """As many processes as there are cores, and memory for."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(cores or 1, memory // WORKER_BYTES))
+
+
+def jobs(cohort: Luna16) -> Iterator[Job]:
+    """A job per scan on disk, in the order of series."""
+    n, c = cohort.nodules, cohort.candidates
+    for uid in sorted(cohort.files):
+        nodules, candidates = cohort.nodules_of(uid), cohort.candidates_of(uid)
+        joined = c.nodule[candidates]
+        yield Job(
+            uid=uid,
+            path=cohort.files[uid],
+            candidate_xyz=c.center_xyz[candidates],
+            candidate_nodule=np.where(joined >= 0, joined - nodules.start, -1),
+            candidate_line=c.line[candidates],
+            nodule_xyz=n.center_xyz[nodules],
+            diameter_mm=n.diameter_mm[nodules],
+            malignant=n.malignant[nodules],
+            nodule_line=n.line[nodules],
+        )
+
+
+def plan(cohort: Luna16, cache: Path, config: PrepConfig) -> Plan:
+    """What a run would do, from headers and the index; nothing is written."""
+    try:
+        store = Cache(cache)
+    except TrustError:
+        store = None  # nothing there yet, or an index that a run will put aside
+    done = needed = 0
+    for job in jobs(cohort):
+        if store is not None and store.get(job.record_key(config)) is not None:
+            done += 1
+            continue
+        try:
+            geometry, shape = read_grid(job.path)
+            needed += needed_blocks_bytes(geometry, shape, job, config)
+        except InputError:
+            continue  # it will fail, and be said, when its turn comes
+    if store is not None:
+        store.close()
+    nearest = next(p for p in (cache, *cache.absolute().parents) if p.exists())
+    return Plan(
+        scans=len(cohort.files),
+        done=done,
+        candidates=len(cohort.candidates.series),
+        needed_bytes=int(needed * PACKED_SHARE),
+        free_bytes=disk_usage(nearest).free,
+    )
+
+
+def refuse_small_disk(cache: Path, planned: Plan) -> None:
+    """Raises EnvironmentFault when what is planned does not fit the disk."""
+    if planned.needed_bytes > planned.free_bytes:
+        raise EnvironmentFault(
+            "the disk is too small",
+            file=cache,
+            why=f"{planned.needed_bytes / GIB:.1f} GiB needed, "
+            f"{planned.free_bytes / GIB:.1f} GiB free",
+            hint="free some space, or choose another --cache",
+        )
+
+
+def _results(
+    todo: Iterator[Job], cache: Path, config: PrepConfig, workers: int
+) -> Iterator[tuple[str, Outcome | str]]:
+    """Outcome, or the reason of a failure, of each scan as it comes."""
+    if workers == 1:
+        for job in todo:
+            yield _one(job, cache, config)
+        return
+    with _pool(workers) as pool:
+        waiting: set[Future[tuple[str, Outcome | str]]] = set()
+        for job in todo:
+            waiting.add(pool.submit(_one, job, cache, config))
+            # No more than needed lie in the queue: a stopped run has little to throw away.
+            if len(waiting) >= 2 * workers:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Spawned processes that end with this one, however it ends."""
+    pool = ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_end_with_parent
+    )
+    try:
+        yield pool
+    except BrokenProcessPool as error:
+        raise EnvironmentFault(
+            "a worker process was killed",
+            why="the system does that when memory runs out",
+            hint="run again with fewer --workers: what is done stays done",
+        ) from error
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """A worker leaves Ctrl-C to the parent, and goes when the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _one(job: Job, cache: Path, config: PrepConfig) -> tuple[str, Outcome | str]:
+    """One scan's outcome, or why there is none; what the machine lacks is raised."""
+    try:
+        store = Cache(cache, writable=True)
+        try:
+            return job.uid, prepare_scan(job, store, config)
+        finally:
+            store.close()
+    except (InputError, UsageError, MemoryError) as error:
+        if isinstance(error, MemoryError):
+            return job.uid, "out of memory"
+        file = "" if error.file is None else f"{Path(error.file).name}: "
+        return job.uid, f"{file}{error.what}" + (f" ({error.why})" if error.why else "")
+
+
+def _outside(cohort: Luna16, outcomes: Mapping[str, Outcome]) -> tuple[Notice, ...]:
+    """Notices of rows that lay off their volume, as `drop_outside` words them."""
+    nodules = [n for o in outcomes.values() for n in o.nodules_outside]
+    candidates = [n for o in outcomes.values() for n in o.candidates_outside]
+    return notice(
+        "annotations outside their volume", Path(ANNOTATIONS), np.array(nodules, dtype=np.int64)
+    ) + notice(
+        "candidates outside their volume, or of such a nodule",
+        Path(CANDIDATES),
+        np.array(candidates, dtype=np.int64),
+    )
+
+
+def _fingerprint(outcomes: Mapping[str, Outcome], config: PrepConfig) -> str:
+    """SHA-256 over scans, marks and config: equal where samples are equal."""
+    digest = hashlib.sha256(json.dumps([FORMAT, asdict(config)], sort_keys=True).encode())
+    for uid in sorted(outcomes):
+        digest.update(f"{uid} {outcomes[uid].fingerprint} {outcomes[uid].marks}\n".encode())
+    return digest.hexdigest()
+
+
+def _write_manifest(
+    cache: Path,
+    cohort: Luna16,
+    config: PrepConfig,
+    outcomes: Mapping[str, Outcome],
+    failed: Mapping[str, str],
+    notices: Sequence[Notice],
+    fingerprint: str,
+) -> None:
+    manifest = {
+        "format": FORMAT,
+        "fingerprint": fingerprint,
+        "config": asdict(config),
+        "versions": versions(),
+        "series": cohort.series,
+        "fold_of": dict(cohort.fold_of),
+        "patient_of": dict(cohort.patient_of),
+        "records": {uid: outcomes[uid].key for uid in sorted(outcomes)},
+        "failed": dict(failed),
+        "notices": [str(n) for n in notices],
+    }
+    with replace_file(cache / MANIFEST) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+class _Clock:
+    """Times scans; those left will take as long as those that were computed."""
+
+    def __init__(self, scans: int) -> None:
+        self._scans, self._number, self._candidates = scans, 0, 0
+        self._begun = time.perf_counter()
+
+    def step(self, uid: str, result: Outcome | str) -> Step:
+        self._number += 1
+        if isinstance(result, Outcome):
+            self._candidates += result.candidates
+            outcome = "kept" if result.kept else "done"
+        else:
+            outcome = result
+        elapsed = time.perf_counter() - self._begun
+        return Step(
+            number=self._number,
+            scans=self._scans,
+            uid=uid,
+            outcome=outcome,
+            seconds_left=elapsed / self._number * (self._scans - self._number),
+            candidates_per_s=self._candidates / elapsed,
+        )

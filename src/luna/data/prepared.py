@@ -1,0 +1,250 @@
+"""A prepared cohort: every place that training may draw from, and the volumes around them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from luna.ct.blocks import BlockFile, DamagedError, Irc, unframe_arrays
+from luna.ct.cache import AGAIN, Cache
+from luna.ct.geometry import FloatArray
+from luna.data.prep import MANIFEST
+from luna.data.prep_scan import FORMAT, PrepConfig
+from luna.run.errors import TrustError, UsageError
+
+T = TypeVar("T")
+
+OPEN_FILES = 256
+"""Volumes kept open at once, of the 1024 files that a process may usually have."""
+
+IntArray = NDArray[np.int64]
+Kind = Literal["hu", "mask"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Candidates:
+    """M places to look at, sorted by series.
+
+    `series` (M,) counts in `Prepared.series`; `center_irc` (M, 3) voxels, not rounded;
+    `nodule` (M,) counts in `Prepared.nodules`, -1 where there is none; `malignancy` (M,) 1
+    malignant, 0 benign, -1 unknown or no nodule; `diameter_mm` (M,) 0 where no nodule.
+    """
+
+    series: IntArray
+    center_irc: FloatArray
+    nodule: IntArray
+    is_nodule: NDArray[np.bool_]
+    malignancy: NDArray[np.int8]
+    diameter_mm: FloatArray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PreparedNodules:
+    """N nodules, sorted by series; columns as in Candidates, `malignancy` -1 for unknown."""
+
+    series: IntArray
+    center_irc: FloatArray
+    diameter_mm: FloatArray
+    malignancy: NDArray[np.int8]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NoduleSlices:
+    """P slices in which a nodule has voxels, one row per nodule and slice, sorted by series."""
+
+    series: IntArray
+    index: IntArray
+    nodule: IntArray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Prepared:
+    """What `luna prep` left in a cache folder; no CT file and no table is needed.
+
+    `series` are the prepared series, sorted; `all_series` the full list, of which a split is
+    a function. `fingerprint` identifies scans, marks and config.
+    """
+
+    folder: Path
+    series: tuple[str, ...]
+    all_series: tuple[str, ...]
+    fold_of: Mapping[str, int]
+    patient_of: Mapping[str, str]
+    failed: Mapping[str, str]
+    config: PrepConfig
+    fingerprint: str
+    candidates: Candidates
+    nodules: PreparedNodules
+    nodule_slices: NoduleSlices
+    shapes_irc: tuple[Irc, ...]
+    volumes: Volumes
+
+    def rows_in(self, column: IntArray, uids: Sequence[str]) -> IntArray:
+        """Rows of a `series` column that belong to the given series; absent ones have none.
+
+        For instance `prepared.rows_in(prepared.candidates.series, split.train)`.
+        """
+        wanted = set(uids)
+        chosen = np.array([uid in wanted for uid in self.series], dtype=np.bool_)
+        return np.flatnonzero(chosen[column])
+
+
+@dataclass(frozen=True, eq=False)
+class Volumes:
+    """The blocks of every series, opened when they are first needed; for several threads."""
+
+    cache: Cache
+    keys: Mapping[Kind, tuple[str, ...]]
+    _files: OrderedDict[str, BlockFile] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def crop(self, kind: Kind, series: int, center_irc: Any, size_irc: Irc) -> NDArray[Any]:
+        """As `Scan.crop`; of nodules (uint8, 1 inside any nodule), 0 outside the volume."""
+        return self._reading(kind, series, lambda file: file.crop(center_irc, size_irc))
+
+    def box(self, kind: Kind, series: int, start_irc: Irc, size_irc: Irc) -> NDArray[Any]:
+        """A box of voxels by its first one."""
+        return self._reading(kind, series, lambda file: file.box(start_irc, size_irc))
+
+    def _reading(self, kind: Kind, series: int, read: Callable[[BlockFile], T]) -> T:
+        key = self.keys[kind][series]
+        try:
+            return read(self._file(key))
+        except DamagedError as error:
+            raise self._fault(str(error)) from error
+        except OSError as error:
+            raise self._fault(str(error)) from error
+
+    def _file(self, key: str) -> BlockFile:
+        with self._lock:
+            file = self._files.get(key)
+            if file is not None:
+                self._files.move_to_end(key)
+                return file
+            path = self.cache.path(key)
+            if path is None:
+                raise self._fault("an entry is missing")
+            self._files[key] = file = BlockFile(path)
+            if len(self._files) > OPEN_FILES:
+                self._files.popitem(last=False)
+            return file
+
+    def _fault(self, why: str) -> TrustError:
+        return TrustError(
+            "the prepared data is damaged or incomplete",
+            file=self.cache.folder,
+            why=why,
+            hint=AGAIN,
+        )
+
+
+def open_prepared(folder: Path) -> Prepared:
+    """Open what `luna prep` left. Raises TrustError when it is not there, damaged or older."""
+    manifest = _manifest(folder)
+    cache = Cache(folder)
+    try:
+        records = {uid: _record(cache, uid, key) for uid, key in manifest["records"].items()}
+        return _gathered(folder, cache, manifest, dict(sorted(records.items())))
+    except (KeyError, TypeError, ValueError, UsageError) as error:
+        raise TrustError(
+            "the prepared data is damaged", file=folder, why=str(error), hint=AGAIN
+        ) from error
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    place = folder / MANIFEST
+    if not place.is_file():
+        raise TrustError("no prepared cohort here", file=folder, hint="run `luna prep` first")
+    try:
+        manifest = json.loads(place.read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            raise TrustError("prepared by another version of luna", file=place, hint=AGAIN)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrustError("cannot be read", file=place, why=str(error), hint=AGAIN) from error
+    return dict(manifest)
+
+
+def _record(cache: Cache, uid: str, key: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    data = cache.get(key)
+    if data is None:
+        raise ValueError(f"the record of {uid} is missing")
+    return unframe_arrays(data)
+
+
+def _gathered(
+    folder: Path,
+    cache: Cache,
+    manifest: dict[str, Any],
+    records: Mapping[str, tuple[dict[str, Any], dict[str, NDArray[Any]]]],
+) -> Prepared:
+    heads = [head for head, _ in records.values()]
+    tables = [arrays for _, arrays in records.values()]
+    nodules = PreparedNodules(
+        series=_series(tables, "nodule_irc"),
+        center_irc=_joined(tables, "nodule_irc", np.float64, 3),
+        diameter_mm=_joined(tables, "nodule_diameter_mm", np.float64),
+        malignancy=_joined(tables, "nodule_malignant", np.int8),
+    )
+    first = np.searchsorted(nodules.series, np.arange(len(tables)))
+    slices = _joined(tables, "nodule_slice", np.int64, 2)
+    slice_series = _series(tables, "nodule_slice")
+    return Prepared(
+        folder=folder,
+        series=tuple(records),
+        all_series=tuple(manifest["series"]),
+        fold_of=manifest["fold_of"],
+        patient_of=manifest["patient_of"],
+        failed=manifest["failed"],
+        config=PrepConfig(**manifest["config"]),
+        fingerprint=manifest["fingerprint"],
+        candidates=_candidates(tables, nodules, first),
+        nodules=nodules,
+        nodule_slices=NoduleSlices(
+            series=slice_series, index=slices[:, 1], nodule=slices[:, 0] + first[slice_series]
+        ),
+        shapes_irc=tuple((int(i), int(r), int(c)) for i, r, c in (h["shape"] for h in heads)),
+        volumes=Volumes(
+            cache,
+            {"hu": tuple(h["hu"] for h in heads), "mask": tuple(h["mask"] for h in heads)},
+        ),
+    )
+
+
+def _candidates(
+    tables: list[dict[str, NDArray[Any]]], nodules: PreparedNodules, first: IntArray
+) -> Candidates:
+    series = _series(tables, "candidate_irc")
+    local = _joined(tables, "candidate_nodule", np.int64)
+    is_nodule = local >= 0
+    nodule = np.where(is_nodule, local + first[series] if len(series) else local, -1)
+    malignancy = np.full(len(series), -1, dtype=np.int8)
+    malignancy[is_nodule] = nodules.malignancy[nodule[is_nodule]]
+    diameter_mm = np.zeros(len(series))
+    diameter_mm[is_nodule] = nodules.diameter_mm[nodule[is_nodule]]
+    return Candidates(
+        series=series,
+        center_irc=_joined(tables, "candidate_irc", np.float64, 3),
+        nodule=nodule,
+        is_nodule=is_nodule,
+        malignancy=malignancy,
+        diameter_mm=diameter_mm,
+    )
+
+
+def _joined(tables: list[dict[str, NDArray[Any]]], name: str, dtype: Any, *width: int) -> Any:
+    """One column over all series, in their order."""
+    empty = np.zeros((0, *width), dtype=dtype)
+    return np.concatenate([empty, *(t[name] for t in tables)]).astype(dtype, copy=False)
+
+
+def _series(tables: list[dict[str, NDArray[Any]]], name: str) -> IntArray:
+    """The number of the series of every row."""
+    return np.repeat(np.arange(len(tables)), [len(t[name]) for t in tables]).astype(np.int64)
