@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from luna import __version__
-from luna.cli import diagnose, doctor, evaluate, phantom, weights
+from luna.cli import diagnose, doctor, evaluate, phantom, prep, train, weights
 from luna.cli.console import print_data, print_error
 from luna.run.errors import EnvironmentFault, LunaError, UsageError
 
@@ -64,6 +64,9 @@ def root(
 
 
 app.command()(diagnose.diagnose)
+app.command()(prep.prep)
+app.command()(train.train_seg)
+app.command()(train.train_cls)
 app.command()(evaluate.evaluate)
 app.command()(phantom.phantom)
 app.command()(doctor.doctor)

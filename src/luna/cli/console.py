@@ -43,6 +43,17 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
+def duration(seconds: float) -> str:
+    """A time to wait, no finer than it is known.
+
+    >>> duration(40), duration(400), duration(40_000)
+    ('40 s', '7 min', '11.1 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 def print_data(text: str) -> None:
     """Text for a program to read: to stdout as it is, with one line break at the end."""
     sys.stdout.write(text.rstrip("\n") + "\n")

@@ -1,0 +1,168 @@
+"""`luna train-cls` and `luna train-seg`: train a network on a prepared cohort."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from luna.cli import options
+from luna.cli.console import note, print_data, print_lines, print_table, progress
+
+if TYPE_CHECKING:
+    from luna.train.launch import Recipe
+
+Cache = Annotated[
+    Path | None, typer.Argument(help="Cache that `luna prep` filled; not with --resume.")
+]
+Runs = Annotated[Path, typer.Option(help="Folder in which the run gets its own.")]
+Name = Annotated[str, typer.Option(help="Last part of the run's folder name.")]
+Resume = Annotated[
+    Path | None, typer.Option(metavar="RUN", help="Go on with this run where it stopped.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the data lies and the run goes."""
+
+    cache: Path | None
+    resume: Path | None
+    runs: Path
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The recipe's type and what the command line changes in it."""
+
+    recipe: type[Recipe]
+    config: Path | None
+    overrides: list[str]
+
+
+def train_cls(
+    cache: Cache = None,
+    task: Annotated[
+        Literal["nodule", "malignancy"] | None, typer.Option(help="What to tell apart.")
+    ] = None,
+    init: Annotated[
+        Path | None, typer.Option(metavar="BUNDLE", help="Fine-tune from this bundle.")
+    ] = None,
+    unfreeze: Annotated[
+        int | None, typer.Option(help="With --init: how many last parts learn, the head counted.")
+    ] = None,
+    runs: Runs = Path("runs"),
+    name: Name = "luna",
+    resume: Resume = None,
+    config: options.ConfigFile = None,
+    overrides: options.Overrides = None,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Train the classifier: nodule or not, benign or malignant.
+
+    Makes runs/<task>-<time>-<name>/ with the config, a record, checkpoints,
+    event files for TensorBoard and, in bundle/, the best network so far.
+    SIGTERM and Ctrl-C save before they stop.
+
+    Examples:
+
+      luna train-cls cache/ --config configs/cls.toml
+
+      luna train-cls cache/ --task malignancy --init runs/nodule-…/bundle --unfreeze 2
+
+      luna train-cls --resume runs/nodule-…
+
+      torchrun --nproc-per-node 4 -m luna train-cls cache/
+    """
+    from luna.train.recipes import ClassifierRecipe
+
+    chosen = {"task": task, "init": init, "unfreeze": unfreeze}
+    said = [f"{key}={value}" for key, value in chosen.items() if value is not None]
+    place = Place(cache=cache, resume=resume, runs=runs, name=name)
+    settings = Settings(ClassifierRecipe, config, [*(overrides or ()), *said])
+    _train(place, settings, device, as_json=as_json, quiet=quiet, dry_run=dry_run)
+
+
+def train_seg(
+    cache: Cache = None,
+    runs: Runs = Path("runs"),
+    name: Name = "luna",
+    resume: Resume = None,
+    config: options.ConfigFile = None,
+    overrides: options.Overrides = None,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Train the U-Net that marks nodule voxels.
+
+    Makes runs/segmentation-<time>-<name>/ with the config, a record,
+    checkpoints, event files for TensorBoard and, in bundle/, the best
+    network so far. SIGTERM and Ctrl-C save before they stop.
+
+    Examples:
+
+      luna train-seg cache/ --config configs/seg.toml
+
+      luna train-seg cache/ --set train.epochs=40 --set train.batch_size=64
+
+      luna train-seg --resume runs/segmentation-…
+    """
+    from luna.train.recipes import SegmenterRecipe
+
+    place = Place(cache=cache, resume=resume, runs=runs, name=name)
+    settings = Settings(SegmenterRecipe, config, overrides or [])
+    _train(place, settings, device, as_json=as_json, quiet=quiet, dry_run=dry_run)
+
+
+def _train(
+    place: Place, settings: Settings, device: str, *, as_json: bool, quiet: bool, dry_run: bool
+) -> None:
+    from luna.run.config import load_config
+    from luna.run.device import choose_device
+    from luna.run.errors import UsageError
+    from luna.train import launch
+    from luna.train.runs import Teller
+
+    processor = choose_device(device)
+    with progress(quiet=quiet) as advance:
+        teller = Teller(note=lambda text: note(text, quiet=quiet), advance=advance)
+        if place.resume is not None and place.cache is None:
+            if settings.config or settings.overrides or dry_run:
+                raise UsageError("a run is resumed with its own config", file=place.resume)
+            folder = place.resume
+            best = launch.resume(folder, settings.recipe, processor, teller)
+        elif place.cache is not None and place.resume is None:
+            recipe = load_config(settings.recipe, settings.config, settings.overrides)
+            if dry_run:
+                print_lines(*launch.plan(recipe, place.cache, place.runs))
+                return
+            folder, best = launch.start(
+                recipe, place.cache, place.runs, place.name, processor, sys.argv, teller
+            )
+        else:
+            raise UsageError("give either a cache or --resume RUN")
+    show(folder, best, as_json=as_json)
+
+
+def show(folder: Path, best: dict[str, float], *, as_json: bool) -> None:
+    """The metrics of the best validation, and where its network is."""
+    if as_json:
+        finite = {name: value for name, value in best.items() if value == value}
+        print_data(json.dumps({"run": str(folder), "best": finite}, indent=2))
+        return
+    print_table(
+        ("best validation", ""), [(k, f"{v:.4f}") for k, v in best.items()], left=[True, False]
+    )
+    print_lines(f"bundle: {folder / 'bundle'}")

@@ -1,0 +1,178 @@
+"""Start a run in a folder of its own, or go on with one."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import nn
+
+from luna.nets.bundle import Card
+from luna.run.config import dump_config, load_config
+from luna.run.errors import InputError, TrustError, UsageError
+from luna.run.record import claim_folder, record_run, replace_file, write_record
+from luna.train.board import Board
+from luna.train.config import TrainConfig
+from luna.train.loop import train
+from luna.train.metrics import Metrics
+from luna.train.ranks import Ranks, device_of_rank, joined_ranks
+from luna.train.runs import CONFIG, RECORD, Run, Teller
+from luna.train.tasks import Data, Task
+
+LICENCE = "not stated; the trainer decides"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What a recipe makes of prepared data: a task, its samples, and a network to start from."""
+
+    task: Task
+    data: Data
+    net: nn.Module
+    arguments: dict[str, Any]
+    fingerprint: str
+
+
+class Recipe(Protocol):
+    """A root of configuration that can be trained; `name` of its task is that of its runs."""
+
+    @property
+    def train(self) -> TrainConfig: ...
+
+    def job(self, cache: Path) -> Job:
+        """The samples in a cache that `luna prep` filled, and a new network."""
+        ...
+
+
+R = TypeVar("R", bound=Recipe)
+
+
+def start(
+    recipe: Recipe,
+    cache: Path,
+    runs: Path,
+    name: str,
+    device: torch.device,
+    command: Sequence[str] = (),
+    teller: Teller | None = None,
+) -> tuple[Path, Metrics]:
+    """Train in a new folder `runs/<task>-<time>-<name>`; that folder and the best metrics.
+
+    Raises what `train` raises, and UsageError for a name that is no plain folder name.
+    """
+    if not name or Path(name).name != name or name.startswith("."):
+        raise UsageError(f"{name!r} cannot be part of a folder's name", hint="choose a plain word")
+    device = device_of_rank(device)
+    with joined_ranks(device) as ranks:
+        torch.manual_seed(recipe.train.seed)
+        job = recipe.job(cache)
+        began = time.strftime("%Y%m%d-%H%M%S", time.gmtime(ranks.of_first(int(time.time()))))
+        folder = runs / f"{job.task.role}-{began}-{name}"
+        if ranks.leads:
+            claim_folder(folder, force=False)
+            _write_down(recipe, job, cache, folder, device, command)
+        ranks.wait()
+        return folder, _go(recipe, job, folder, name, device, ranks, teller or Teller())
+
+
+def plan(recipe: Recipe, cache: Path, runs: Path) -> list[str]:
+    """What `start` would do, in lines; the data is read, nothing is written."""
+    job = recipe.job(cache)
+    steps = len(job.data.order(0)) // recipe.train.batch_size
+    parameters = sum(p.numel() for p in job.net.parameters() if p.requires_grad)
+    return [
+        f"would train {job.task.role}: {job.data.description}",
+        f"{recipe.train.epochs} epochs of {steps} steps of {recipe.train.batch_size} samples, "
+        f"validated on {len(job.data.validation)}",
+        f"{parameters} parameters learn",
+        f"and write to {runs}",
+    ]
+
+
+def resume(
+    folder: Path, root: type[R], device: torch.device, teller: Teller | None = None
+) -> Metrics:
+    """Go on with a run where its newest good checkpoint stands; the best metrics.
+
+    Raises InputError when the folder holds no run, TrustError when its data has changed.
+    """
+    if not (folder / CONFIG).is_file() or not (folder / RECORD).is_file():
+        raise InputError("no run in this folder", file=folder, why=f"no {CONFIG} and {RECORD}")
+    recipe = load_config(root, folder / CONFIG)
+    data = _recorded_data(folder / RECORD)
+    device = device_of_rank(device)
+    with joined_ranks(device) as ranks:
+        torch.manual_seed(recipe.train.seed)
+        job = recipe.job(Path(data["cache"]))
+        if job.fingerprint != data["fingerprint"]:
+            raise TrustError(
+                "the data is not what this run began with",
+                file=Path(data["cache"]),
+                why=f"fingerprint {job.fingerprint[:12]}, not {data['fingerprint'][:12]}",
+                hint="prepare the same cohort again, or start a new run",
+            )
+        name = folder.name.split("-", 3)[-1]
+        return _go(recipe, job, folder, name, device, ranks, teller or Teller())
+
+
+def _go(
+    recipe: Recipe,
+    job: Job,
+    folder: Path,
+    name: str,
+    device: torch.device,
+    ranks: Ranks,
+    teller: Teller,
+) -> Metrics:
+    card = Card(
+        name=name,
+        role=job.task.role,
+        architecture=job.task.architecture,
+        arguments=job.arguments,
+        hu_window=recipe.train.hu_window,
+        threshold=recipe.train.threshold,
+        training_data=job.data.description,
+        licence=LICENCE,
+        source=f"trained by luna in {folder.name}",
+    )
+    with Board(folder / "events") if ranks.leads else nullcontext() as board:
+        teller = teller if ranks.leads else Teller()
+        run = Run(folder=folder, card=card, board=board, teller=teller)
+        teller.note(f"run: {folder}")
+        try:
+            return train(job.task, job.data, job.net, recipe.train, device, run, ranks)
+        except SystemExit:
+            command = "train-seg" if job.task.role == "segmentation" else "train-cls"
+            teller.note(f"saved; go on with: luna {command} --resume {folder}")
+            raise
+
+
+def _write_down(
+    recipe: Recipe,
+    job: Job,
+    cache: Path,
+    folder: Path,
+    device: torch.device,
+    command: Sequence[str],
+) -> None:
+    config = dump_config(recipe)
+    with replace_file(folder / CONFIG) as temporary:
+        temporary.write_text(config, encoding="utf-8")
+    data = {"cache": os.path.abspath(cache), "fingerprint": job.fingerprint}  # noqa: PTH100
+    record = record_run(command, config, str(device), recipe.train.seed, data)
+    write_record(record, folder / RECORD)
+
+
+def _recorded_data(path: Path) -> dict[str, str]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))["data"]
+        return {"cache": str(data["cache"]), "fingerprint": str(data["fingerprint"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError("this run's record cannot be read", file=path, why=str(error)) from error

@@ -1,0 +1,160 @@
+"""What can be configured of a training: the roots of `luna train-cls` and `luna train-seg`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from luna.data.augment import Augment, AugmentConfig
+from luna.data.chunks import CandidateChunks, MaskedCrops, MaskedSlices
+from luna.data.prep_scan import CHUNK_IRC, CONTEXT_SLICES
+from luna.data.prepared import Prepared, open_prepared
+from luna.data.sampling import SamplingConfig, crop_order, malignancy_order, nodule_order
+from luna.data.splits import Split, SplitConfig, make_split
+from luna.run.errors import UsageError
+from luna.train.config import TrainConfig
+from luna.train.launch import Job
+from luna.train.tasks import MALIGNANCY, NODULE, SEGMENTATION, Data, IntArray, new_network
+
+MALIGNANT = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassifierNetConfig:
+    """The size of the classifier."""
+
+    widths: tuple[int, ...] = (8, 16, 32, 64)
+    """Channels of each block; the default is the book's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UNetConfig:
+    """The size of the U-Net; the defaults are the book's."""
+
+    depth: int = 3
+    """Levels, from full resolution to the deepest."""
+    width: int = 16
+    """Channels at full resolution; they double at each level."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassifierRecipe:
+    """How a classifier is trained."""
+
+    task: Literal["nodule", "malignancy"] = "nodule"
+    """Nodule or not; or malignant or not, best started from a nodule classifier."""
+    init: Path | None = None
+    """Bundle to start from; its head starts anew."""
+    unfreeze: int = 1
+    """With `init`: how many of the last parts learn, the head counted."""
+    split: SplitConfig = field(default_factory=SplitConfig)
+    """Which series validate."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """Which samples make an epoch."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """How training samples are changed at random."""
+    network: ClassifierNetConfig = field(default_factory=ClassifierNetConfig)
+    """The size of the network."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """The loop."""
+
+    def __post_init__(self) -> None:
+        if self.unfreeze < 1:
+            raise UsageError(f"unfreeze is {self.unfreeze}, must be at least 1")
+
+    def job(self, cache: Path) -> Job:
+        """The candidates in a cache, and a network to tell them apart."""
+        prepared = open_prepared(cache)
+        table, split = prepared.candidates, split_of(prepared, self.split)
+        training = prepared.rows_in(table.series, split.train)
+        validating = prepared.rows_in(table.series, split.validation)
+        task, labels = NODULE, table.is_nodule
+        if self.task == "malignancy":
+            task, labels = MALIGNANCY, table.malignancy == MALIGNANT
+            # Judged on nodules that are known to be one or the other. Source: book, chapter 14.
+            validating = validating[table.malignancy[validating] >= 0]
+        arguments = {"input_size": CHUNK_IRC, "widths": self.network.widths}
+        return Job(
+            task=task,
+            data=Data(
+                train=_chunks(prepared, training, labels),
+                validation=_chunks(prepared, validating, labels),
+                order=self._order(prepared, training),
+                augment=Augment(self.augment),
+                description=_description(prepared, split),
+            ),
+            net=new_network(task, arguments, self.init, self.unfreeze),
+            arguments=arguments,
+            fingerprint=prepared.fingerprint,
+        )
+
+    def _order(self, prepared: Prepared, rows: IntArray) -> Callable[[int], IntArray]:
+        is_nodule = prepared.candidates.is_nodule[rows]
+        if self.task == "nodule":
+            return nodule_order(is_nodule, self.sampling, self.train.seed)
+        known = prepared.candidates.malignancy[rows]
+        return malignancy_order(is_nodule, known, self.sampling, self.train.seed)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SegmenterRecipe:
+    """How a U-Net is trained: on crops around nodules, validated on whole slices."""
+
+    split: SplitConfig = field(default_factory=SplitConfig)
+    """Which series validate."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """Which samples make an epoch."""
+    augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(crop_vox=64))
+    """How training crops are changed at random, and how large the part is that is used."""
+    network: UNetConfig = field(default_factory=UNetConfig)
+    """The size of the network."""
+    every_slice: bool = False
+    """Validate on every slice, not only on those with nodule."""
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(validation_batch_size=4))
+    """The loop."""
+
+    def job(self, cache: Path) -> Job:
+        """The slices in a cache, and a network to mark nodule voxels in them."""
+        prepared = open_prepared(cache)
+        split = split_of(prepared, self.split)
+        rows = prepared.rows_in(prepared.nodule_slices.series, split.train)
+        crops = MaskedCrops(prepared, rows)
+        arguments = {
+            "context_slices": 2 * CONTEXT_SLICES + 1,
+            "depth": self.network.depth,
+            "width": self.network.width,
+        }
+        return Job(
+            task=SEGMENTATION,
+            data=Data(
+                train=crops,
+                validation=MaskedSlices(prepared, split.validation, every=self.every_slice),
+                order=crop_order(len(crops), self.sampling, self.train.seed),
+                augment=Augment(self.augment),
+                description=_description(prepared, split),
+            ),
+            net=new_network(SEGMENTATION, arguments, None, 1),
+            arguments=arguments,
+            fingerprint=prepared.fingerprint,
+        )
+
+
+def split_of(prepared: Prepared, config: SplitConfig) -> Split:
+    """The split of a prepared cohort; its full list of series decides, not what was prepared."""
+    return make_split(prepared.all_series, config, prepared.fold_of, prepared.patient_of)
+
+
+def _chunks(prepared: Prepared, rows: IntArray, labels: NDArray[np.bool_]) -> CandidateChunks:
+    return CandidateChunks(prepared, rows, labels[rows].astype(np.int64))
+
+
+def _description(prepared: Prepared, split: Split) -> str:
+    return (
+        f"{prepared.folder.name}: {len(split.train)} series to train, "
+        f"{len(split.validation)} to validate (fingerprint {prepared.fingerprint[:12]})"
+    )
