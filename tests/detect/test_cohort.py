@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from luna.detect.cohort import CohortConfig
-from luna.detect.cohort_store import read_result, result_of, run_key, write_result
+from luna.detect.cohort_store import (
+    as_json,
+    from_json,
+    read_stored,
+    result_of,
+    run_key,
+    write_stored,
+)
 from luna.detect.pipeline import DiagnoseConfig, diagnose
 from luna.run.errors import UsageError
 from luna.score.evaluation import EvaluationConfig
@@ -33,15 +40,15 @@ def test_what_either_refuses_is_refused(values):
 @pytest.fixture(scope="module")
 def stored(nodule_chest, models, tmp_path_factory):
     result = result_of(diagnose(nodule_chest, models, DiagnoseConfig(), CPU))
-    key = {**run_key(models, DiagnoseConfig(), CPU), "scan": "abc"}
+    key = {**run_key(models.bundles(), DiagnoseConfig(), CPU), "scan": "abc"}
     path = tmp_path_factory.mktemp("store") / "1.2.json"
-    write_result(path, result, key)
+    write_stored(path, as_json(result), key)
     return path, result, key
 
 
 def test_a_result_comes_back_to_the_last_bit(stored):
     path, result, key = stored
-    again = read_result(path, key)
+    again = from_json(read_stored(path, key))
     assert len(result.marks) == len(result.diameter_mm) == 4
     for name in ("center_xyz", "p_nodule", "component", "p_malignant", "diameter_mm"):
         np.testing.assert_array_equal(getattr(again, name), getattr(result, name))
@@ -50,15 +57,15 @@ def test_a_result_comes_back_to_the_last_bit(stored):
 
 def test_a_result_of_something_else_is_none(stored):
     path, _, key = stored
-    assert read_result(path, {**key, "scan": "abd"}) is None
-    assert read_result(path, {**key, "device": "cuda"}) is None
+    assert read_stored(path, {**key, "scan": "abd"}) is None
+    assert read_stored(path, {**key, "device": "cuda"}) is None
 
 
 @pytest.mark.parametrize("damage", ["", "[]", "{}", "{", "null", '{"sha256": "0"}'])
 def test_a_damaged_result_is_no_result(stored, tmp_path, damage):
     (tmp_path / "1.2.json").write_text(damage)
     with pytest.raises(ValueError, match=r"."):
-        read_result(tmp_path / "1.2.json", stored[2])
+        read_stored(tmp_path / "1.2.json", stored[2])
 
 
 def test_every_changed_byte_is_noticed(stored, tmp_path):
@@ -70,8 +77,8 @@ def test_every_changed_byte_is_noticed(stored, tmp_path):
         changed[place] ^= 1
         (tmp_path / "1.2.json").write_bytes(changed)
         try:
-            again = read_result(tmp_path / "1.2.json", key)
+            again = read_stored(tmp_path / "1.2.json", key)
         except ValueError:
             continue
         assert again is not None  # white space, or an escape of the same letter
-        np.testing.assert_array_equal(again.p_nodule, read_result(path, key).p_nodule)
+        assert again == read_stored(path, key)

@@ -14,13 +14,13 @@ from PIL import Image
 
 from luna.report.evaluation import (
     EvaluationFiles,
-    metrics_text,
     read_tables,
     score_tables,
     write_evaluation,
 )
 from luna.report.evaluation_basis import basis
 from luna.report.evaluation_lists import worst_cases
+from luna.report.evaluation_page import metrics_text
 from luna.report.evaluation_tables import sections
 from luna.run.errors import InputError, UsageError
 from luna.score.evaluation import Evaluation, EvaluationConfig

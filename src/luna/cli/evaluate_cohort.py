@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from luna.cli.console import note, print_lines, warn
+from luna.cli.console import duration, note, print_lines, warn
 from luna.cli.evaluate_files import show
 from luna.data.luna16 import read_luna16
 from luna.detect.calibrate import Calibrated, write_calibrated
@@ -15,6 +15,7 @@ from luna.detect.cohort import (
     RESULTS,
     CohortConfig,
     CohortRun,
+    Listener,
     Step,
     diagnose_cohort,
     threshold_in_force,
@@ -31,13 +32,13 @@ from luna.detect.cohort_tables import (
 )
 from luna.nets.models import Models, load_models
 from luna.report.evaluation import (
-    PAGE,
     EvaluationFiles,
     read_tables,
     score_tables,
     write_evaluation,
 )
 from luna.report.evaluation_gallery import galleries
+from luna.report.evaluation_page import PAGE
 from luna.run.config import dump_config, load_config
 from luna.run.device import choose_device
 from luna.run.errors import PartialFailure
@@ -85,7 +86,7 @@ def evaluate_cohort(
     write_record(
         record_run(sys.argv, dump_config(settings), str(processor), settings.seed), out / RECORD
     )
-    run = diagnose_cohort(scans, models, diagnosing, processor, out, teller(quiet=quiet), warn)
+    run = diagnose_cohort(scans, models, diagnosing, processor, out, listener(quiet=quiet))
     write_truth(out, cohort, scans)
     write_outcome(out, cohort, run, malignancy=models.malignancy is not None)
     files = files_of(out, versus or ())
@@ -133,7 +134,7 @@ def show_plan(scans: Mapping[str, Path], models: Models, out: Path) -> None:
     )
 
 
-def teller(*, quiet: bool) -> Callable[[Step], None]:
+def listener(*, quiet: bool) -> Listener:
     """Tells each scan in a line, with the time that is left."""
 
     def tell(step: Step) -> None:
@@ -142,18 +143,7 @@ def teller(*, quiet: bool) -> Callable[[Step], None]:
         line = f"scan {step.number}/{step.scans} {step.series_uid}: {step.outcome}"
         note(f"{line}, {step.seconds:.1f} s{rest}", quiet=quiet)
 
-    return tell
-
-
-def duration(seconds: float) -> str:
-    """A time to wait, no finer than it is known.
-
-    >>> duration(40), duration(400), duration(40_000)
-    ('40 s', '7 min', '11.1 h')
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return Listener(on_step=tell, on_damage=warn)
 
 
 def refuse_failures(run: CohortRun) -> None:

@@ -6,18 +6,23 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
 from luna.ct.read import read_scan
+from luna.ct.scan import Scan
 from luna.detect.classify import ClassifyConfig
 from luna.detect.cohort_store import (
+    Json,
     Key,
     ScanResult,
-    read_result,
+    as_json,
+    from_json,
+    read_stored,
     result_of,
     run_key,
-    write_result,
+    write_stored,
 )
 from luna.detect.pipeline import DiagnoseConfig, diagnose, faithful
 from luna.detect.segment import SegmentConfig
@@ -88,12 +93,41 @@ class Step:
     seconds_left: float | None
 
 
+class ScanTask(Protocol):
+    """What is done with each scan."""
+
+    def key(self, uid: str) -> Key:
+        """What decides the result besides the scan's content."""
+
+    def look(self, uid: str, scan: Scan) -> Json:
+        """The result; raises InputError when the scan cannot be looked at."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScansRun:
+    """Results and failures by series UID, in the order of the scans; each scan is in one."""
+
+    results: dict[str, Json]
+    failures: dict[str, str]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CohortRun:
-    """Results and failures by series UID, in the order of the scans; each scan is in one."""
+    """The same with what `diagnose` found."""
 
     results: dict[str, ScanResult]
     failures: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listener:
+    """Who is told of each scan, and of result files that are damaged and done again."""
+
+    on_step: Callable[[Step], None] = lambda step: None
+    on_damage: Callable[[str], None] = lambda sentence: None
+
+
+SILENT = Listener()
 
 
 def diagnose_cohort(
@@ -102,69 +136,81 @@ def diagnose_cohort(
     config: DiagnoseConfig,
     device: torch.device,
     out: Path,
-    on_step: Callable[[Step], None] = lambda step: None,
-    on_damage: Callable[[str], None] = lambda sentence: None,
+    listener: Listener = SILENT,
 ) -> CohortRun:
-    """Diagnose scans by series UID, one result file each below `out`/scans.
+    """Diagnose scans by series UID, one result file each below `out`/scans."""
+    key = run_key(models.bundles(), config, device)
+    run = run_scans(files, _Diagnose(models, config, device, key), out / RESULTS, listener)
+    results = {uid: from_json(result) for uid, result in run.results.items()}
+    return CohortRun(results=results, failures=run.failures)
 
-    A result is kept when scan, networks, config and processor are those it was computed
-    with. Scans that cannot be looked at are failures; the others go on. `on_damage` is told
-    of result files that cannot be read and are done again.
+
+@dataclass(frozen=True, slots=True)
+class _Diagnose:
+    models: Models
+    config: DiagnoseConfig
+    device: torch.device
+    common: Key
+
+    def key(self, uid: str) -> Key:
+        return self.common
+
+    def look(self, uid: str, scan: Scan) -> Json:
+        return as_json(result_of(diagnose(scan, self.models, self.config, self.device)))
+
+
+def run_scans(
+    files: Mapping[str, Path], task: ScanTask, folder: Path, listener: Listener = SILENT
+) -> ScansRun:
+    """Do a task with scans by series UID, one result file each in `folder`.
+
+    A result is kept when the scan and the task's key are those it was computed with. Scans
+    that cannot be looked at are failures; the others go on.
     """
-    folder = out / RESULTS
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_fault(folder, error) from error
-    look = _Look(models, config, device, folder, run_key(models, config, device), on_damage)
-    results: dict[str, ScanResult] = {}
+    results: dict[str, Json] = {}
     failures: dict[str, str] = {}
     clock = _Clock(len(files))
     for uid, path in files.items():
-        result, outcome = look.at(uid, path)
+        result, outcome = _at(uid, path, task, folder, listener)
         if result is None:
             failures[uid] = outcome
         else:
             results[uid] = result
-        on_step(clock.step(uid, outcome))
-    return CohortRun(results=results, failures=failures)
+        listener.on_step(clock.step(uid, outcome))
+    return ScansRun(results=results, failures=failures)
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """Looks at one scan after the other in the same way."""
+def _at(
+    uid: str, path: Path, task: ScanTask, folder: Path, listener: Listener
+) -> tuple[Json | None, str]:
+    """The result of a scan and DONE or KEPT, or None and why there is none."""
+    place = folder / f"{uid}.json"
+    try:
+        scan = read_scan(path)
+        key = {**task.key(uid), "scan": scan.fingerprint(), "series_uid": uid}
+        earlier = _earlier(place, key, listener)
+        if earlier is not None:
+            return earlier, KEPT
+        result = task.look(uid, scan)
+    except (InputError, EnvironmentFault, MemoryError) as error:
+        return None, _reason(error)
+    # Outside the try: a full disk is no fault of the scan.
+    write_stored(place, result, key)
+    return result, DONE
 
-    models: Models
-    config: DiagnoseConfig
-    device: torch.device
-    folder: Path
-    key: Key
-    on_damage: Callable[[str], None]
 
-    def at(self, uid: str, path: Path) -> tuple[ScanResult | None, str]:
-        """The result of a scan and "done" or "kept", or None and why there is none."""
-        place = self.folder / f"{uid}.json"
-        try:
-            scan = read_scan(path)
-            key = {**self.key, "scan": scan.fingerprint(), "series_uid": uid}
-            earlier = self._earlier(place, key)
-            if earlier is not None:
-                return earlier, KEPT
-            result = result_of(diagnose(scan, self.models, self.config, self.device))
-        except (InputError, EnvironmentFault, MemoryError) as error:
-            return None, _reason(error)
-        # Outside the try: a full disk is no fault of the scan.
-        write_result(place, result, key)
-        return result, DONE
-
-    def _earlier(self, place: Path, key: Key) -> ScanResult | None:
-        if not place.exists():
-            return None
-        try:
-            return read_result(place, key)
-        except ValueError as error:
-            self.on_damage(f"{place} is damaged ({error}): this scan is looked at again")
-            return None
+def _earlier(place: Path, key: Key, listener: Listener) -> Json | None:
+    if not place.exists():
+        return None
+    try:
+        return read_stored(place, key)
+    except ValueError as error:
+        listener.on_damage(f"{place} is damaged ({error}): this scan is looked at again")
+        return None
 
 
 def _reason(error: InputError | EnvironmentFault | MemoryError) -> str:

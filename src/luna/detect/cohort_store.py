@@ -1,10 +1,10 @@
-"""What `diagnose` said of one scan of a cohort, kept in a file that knows what it came from."""
+"""What was found out about one scan of a cohort, kept in a file that knows what it came from."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 import luna
 from luna.detect.findings import Findings
-from luna.detect.pipeline import DiagnoseConfig
-from luna.nets.models import Models
+from luna.nets.bundle import Bundle
 from luna.run.record import replace_file
 
 SCHEMA = 1
@@ -25,7 +24,9 @@ SCHEMA = 1
 CARD_WORDS = ("name", "training_data", "licence", "metrics", "notice", "source", "card_version")
 """What a card only says: a change of these changes no number."""
 
+Json = dict[str, Any]
 Key = dict[str, Any]
+"""What decides a result; equal keys, equal results."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,9 +68,39 @@ def result_of(findings: Findings) -> ScanResult:
     )
 
 
-def run_key(models: Models, config: DiagnoseConfig, device: torch.device) -> Key:
-    """What decides a result besides the scan: networks, how they are used, config, processor."""
-    cards = {bundle.card.role: asdict(bundle.card) for bundle in models.bundles()}
+def as_json(result: ScanResult) -> Json:
+    """The result as JSON values."""
+    columns = (result.center_xyz.tolist(), result.p_nodule.tolist(), result.component.tolist())
+    return {
+        "candidates": [[*xyz, p, part] for xyz, p, part in zip(*columns, strict=True)],
+        "p_malignant": [None if np.isnan(p) else p for p in result.p_malignant.tolist()],
+        "diameter_mm": result.diameter_mm.tolist(),
+        "warnings": list(result.warnings),
+        "seconds": round(result.seconds, 2),
+    }
+
+
+def from_json(values: Json) -> ScanResult:
+    """The result that `as_json` put down, to the last bit."""
+    rows = np.array(values["candidates"], np.float64).reshape(-1, 5)
+    malignant = [np.nan if p is None else p for p in values["p_malignant"]]
+    return ScanResult(
+        center_xyz=rows[:, :3],
+        p_nodule=rows[:, 3],
+        component=rows[:, 4].astype(np.int64),
+        p_malignant=np.array(malignant, np.float64),
+        diameter_mm=np.array(values["diameter_mm"], np.float64),
+        warnings=tuple(values["warnings"]),
+        seconds=values["seconds"],
+    )
+
+
+def run_key(bundles: Iterable[Bundle], config: Any, device: torch.device) -> Key:
+    """What decides a result besides the scan: networks, how they are used, config, processor.
+
+    `config` is a dataclass.
+    """
+    cards = {bundle.card.role: asdict(bundle.card) for bundle in bundles}
     for card in cards.values():
         for word in CARD_WORDS:
             del card[word]
@@ -82,55 +113,28 @@ def run_key(models: Models, config: DiagnoseConfig, device: torch.device) -> Key
     return dict(json.loads(json.dumps(key)))  # tuples as a file gives them back
 
 
-def write_result(path: Path, result: ScanResult, key: Key) -> None:
-    """The result with its key and a checksum over both."""
-    values = {
-        "schema": SCHEMA,
-        "key": key,
-        "candidates": [
-            [*xyz, p, component]
-            for xyz, p, component in zip(
-                result.center_xyz.tolist(),
-                result.p_nodule.tolist(),
-                result.component.tolist(),
-                strict=True,
-            )
-        ],
-        "p_malignant": [None if np.isnan(p) else p for p in result.p_malignant.tolist()],
-        "diameter_mm": result.diameter_mm.tolist(),
-        "warnings": list(result.warnings),
-        "seconds": round(result.seconds, 2),
-    }
+def write_stored(path: Path, result: Json, key: Key) -> None:
+    """A result with its key and a checksum over both."""
+    values = {"schema": SCHEMA, "key": key, **result}
     with replace_file(path) as temporary:
         document = {"sha256": _checksum(values), **values}
         temporary.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_result(path: Path, key: Key) -> ScanResult | None:
+def read_stored(path: Path, key: Key) -> Json | None:
     """The result in a file, None when it belongs to another scan, network or config.
 
     Raises ValueError when the file is damaged.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values: Json = json.loads(path.read_text(encoding="utf-8"))
         checksum = values.pop("sha256")
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
     if checksum != _checksum(values):
         raise ValueError("its checksum differs")
-    if values["schema"] != SCHEMA or values["key"] != key:
-        return None
-    rows = np.array(values["candidates"], np.float64).reshape(-1, 5)
-    malignant = [np.nan if p is None else p for p in values["p_malignant"]]
-    return ScanResult(
-        center_xyz=rows[:, :3],
-        p_nodule=rows[:, 3],
-        component=rows[:, 4].astype(np.int64),
-        p_malignant=np.array(malignant, np.float64),
-        diameter_mm=np.array(values["diameter_mm"], np.float64),
-        warnings=tuple(values["warnings"]),
-        seconds=values["seconds"],
-    )
+    same = values.pop("schema") == SCHEMA and values.pop("key") == key
+    return values if same else None
 
 
 def _checksum(values: Mapping[str, Any]) -> str:

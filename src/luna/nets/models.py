@@ -52,6 +52,22 @@ class Imported:
     left_out: tuple[str, ...]
 
 
+def load_role(paths: Sequence[Path], role: Role) -> Bundle:
+    """The one network of a role among the paths, whatever else is there.
+
+    Raises UsageError when there is none or more than one, and as `load_models`.
+    """
+    bundles, left_out = _load_all(paths)
+    bundle = _only(role, bundles)
+    if bundle is None:
+        raise UsageError(
+            f"no {role} model among the weights",
+            file=", ".join(str(p) for p in paths),
+            why=" ".join(left_out),
+        )
+    return bundle
+
+
 def load_models(paths: Sequence[Path]) -> Models:
     """The networks in bundles, `.state` files, folders of either, or the fetched ones (`book`).
 
@@ -59,16 +75,7 @@ def load_models(paths: Sequence[Path]) -> Models:
     rebuild are left out and said. Raises UsageError when a path is missing, or a role has no
     model or several, and TrustError when a model cannot be trusted or does not fit.
     """
-    bundles: list[tuple[Path, Bundle]] = []
-    left_out: list[str] = []
-    for path in paths:
-        for member in _members(path):
-            try:
-                bundles.append((member, _load(member)))
-            except TrustError as error:
-                if member == path or not member.suffix == ".state":
-                    raise
-                left_out.append(f"{member.name} left out: {error.what}.")
+    bundles, left_out = _load_all(paths)
     chosen = {role: _only(role, bundles) for role in ("segmentation", "nodule", "malignancy")}
     segmentation, nodule = chosen["segmentation"], chosen["nodule"]
     if segmentation is None or nodule is None:
@@ -107,6 +114,21 @@ def import_states(paths: Sequence[Path], out: Path, role: Role | None, *, force:
         save_bundle(bundle, folder)
         folders.append(folder)
     return Imported(tuple(folders), tuple(left_out))
+
+
+def _load_all(paths: Sequence[Path]) -> tuple[list[tuple[Path, Bundle]], list[str]]:
+    """Every network that the paths name, and a sentence for each file left out."""
+    bundles: list[tuple[Path, Bundle]] = []
+    left_out: list[str] = []
+    for path in paths:
+        for member in _members(path):
+            try:
+                bundles.append((member, _load(member)))
+            except TrustError as error:
+                if member == path or not member.suffix == ".state":
+                    raise
+                left_out.append(f"{member.name} left out: {error.what}.")
+    return bundles, left_out
 
 
 def _members(path: Path) -> Iterator[Path]:

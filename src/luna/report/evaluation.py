@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 
-import luna
 from luna.report.evaluation_basis import basis
 from luna.report.evaluation_gallery import Gallery
 from luna.report.evaluation_lists import worst_cases
-from luna.report.evaluation_metrics import Json, metrics
+from luna.report.evaluation_metrics import metrics
+from luna.report.evaluation_page import PAGE, Page, metrics_text, render, write_bytes
 from luna.report.evaluation_plots import plots
-from luna.report.evaluation_tables import sections
+from luna.report.evaluation_tables import sections, span
 from luna.run.record import replace_file
 from luna.score.evaluation import Evaluation, EvaluationConfig, score_detections
 from luna.score.froc import GRID_FP_PER_SCAN, operating_point
@@ -35,16 +31,6 @@ from luna.score.marks import (
     read_marks,
     read_nodules,
 )
-
-PAGE = "evaluation.html"
-
-PLOT_ALTS = {
-    "froc.png": "FROC: sensitivity against false positives per scan, with its interval",
-    "size_bands.png": "Sensitivity by diameter of the nodule",
-    "roc.png": "ROC curve of the marks",
-    "precision_recall.png": "Precision against recall of the marks",
-    "calibration.png": "Share of marks on a nodule against their probability",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,17 +120,29 @@ def write_evaluation(
     ]
     record = {**metrics(evaluation), "inputs": sources}
     images = plots(evaluation)
-    _write(out / "metrics.json", metrics_text(record).encode())
+    write_bytes(out / "metrics.json", metrics_text(record).encode())
     _write_rows(out / "froc.csv", _froc_rows(evaluation))
     _write_rows(out / "nodules.csv", _nodule_rows(evaluation))
     for name, png in images.items():
-        _write(out / name, png)
-    _write(out / PAGE, _page(evaluation, images, sources, galleries).encode())
+        write_bytes(out / name, png)
+    page = Page(
+        title="Evaluation of nodule detections",
+        headline=_headline(evaluation),
+        basis=basis(evaluation),
+        warnings=evaluation.warnings,
+        images=images,
+        sections=(*sections(evaluation), *worst_cases(evaluation)),
+        galleries=tuple(galleries),
+        sources=tuple(sources),
+    )
+    write_bytes(out / PAGE, render(page).encode())
 
 
-def metrics_text(record: Json) -> str:
-    """The record as strict JSON: no NaN, no Infinity."""
-    return json.dumps(record, indent=1, allow_nan=False) + "\n"
+def _headline(evaluation: Evaluation) -> tuple[str, str, str]:
+    boot = evaluation.froc.bootstrap
+    known = "" if boot is None else f" (95 %: {span(boot.cpm)})"
+    meaning = "the mean sensitivity at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives per scan"
+    return "CPM", f"{evaluation.froc.cpm:.3f}", f"{known}: {meaning}."
 
 
 def _froc_rows(evaluation: Evaluation) -> list[list[object]]:
@@ -188,38 +186,6 @@ def _nodule_rows(evaluation: Evaluation) -> list[list[object]]:
     return rows
 
 
-def _page(
-    evaluation: Evaluation,
-    images: dict[str, bytes],
-    sources: Sequence[dict[str, str]],
-    galleries: Sequence[Gallery],
-) -> str:
-    text = (resources.files("luna.report") / "templates" / PAGE).read_text(encoding="utf-8")
-    template = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(text)
-    return template.render(
-        version=luna.__version__,
-        basis=basis(evaluation),
-        cpm=evaluation.froc.cpm,
-        interval=evaluation.froc.bootstrap.cpm if evaluation.froc.bootstrap else None,
-        warnings=evaluation.warnings,
-        sections=(*sections(evaluation), *worst_cases(evaluation)),
-        images=[
-            (PLOT_ALTS[name], base64.b64encode(images[name]).decode())
-            for name in PLOT_ALTS
-            if name in images
-        ],
-        galleries=galleries,
-        sources=sources,
-    )
-
-
 def _write_rows(path: Path, rows: list[list[object]]) -> None:
     with replace_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
-
-
-def _write(path: Path, data: bytes) -> None:
-    with replace_file(path) as temporary:
-        temporary.write_bytes(data)

@@ -33,7 +33,7 @@ def metrics(evaluation: Evaluation) -> Json:
         "froc": _froc(evaluation.froc),
         "at_threshold": _point(evaluation.at_threshold),
         "operating": _point(evaluation.operating),
-        "classifier": _curves(evaluation.classifier),
+        "classifier": curves_json(evaluation.classifier),
         "calibration": asdict(evaluation.calibration) if evaluation.calibration else None,
         "confusion": {
             **asdict(evaluation.confusion),
@@ -87,7 +87,7 @@ def _froc(curve: Froc) -> Json:
             "mean": boot.mean[RATES_IN_GRID].tolist(),
             "low": boot.low[RATES_IN_GRID].tolist(),
             "high": boot.high[RATES_IN_GRID].tolist(),
-            "cpm": _interval(boot.cpm),
+            "cpm": interval_json(boot.cpm),
         }
     return found
 
@@ -100,25 +100,27 @@ def _point(point: OperatingPoint | None) -> Json | None:
     return None if point is None else asdict(point)
 
 
-def _curves(curves: Curves | None) -> Json | None:
-    if curves is None:
+def curves_json(found: Curves | None) -> Json | None:
+    """ROC, precision and F1 without their arrays."""
+    if found is None:
         return None
     return {
-        "roc": _auc(curves.auc),
-        "average_precision": curves.average_precision,
-        "average_precision_interval": _interval(curves.average_precision_interval),
-        "best_f1": asdict(curves.best_f1),
-        "f1": asdict(curves.f1),
+        "roc": auc_json(found.auc),
+        "average_precision": found.average_precision,
+        "average_precision_interval": interval_json(found.average_precision_interval),
+        "best_f1": asdict(found.best_f1),
+        "f1": asdict(found.f1),
     }
 
 
-def _auc(auc: Auc | None) -> Json | None:
+def auc_json(auc: Auc | None) -> Json | None:
+    """An area under the ROC curve with both of its intervals."""
     if auc is None:
         return None
     return {
         "auc": auc.auc,
-        "delong": _interval(auc.delong),
-        "bootstrap": _interval(auc.bootstrap),
+        "delong": interval_json(auc.delong),
+        "bootstrap": interval_json(auc.bootstrap),
         "positives": auc.positives,
         "negatives": auc.negatives,
     }
@@ -128,17 +130,18 @@ def _malignancy(scored: Malignancy | None) -> Json | None:
     if scored is None:
         return None
     return {
-        "diameter": _auc(scored.diameter),
-        "head": _auc(scored.head),
-        "diameter_found": _auc(scored.diameter_found),
+        "diameter": auc_json(scored.diameter),
+        "head": auc_json(scored.head),
+        "diameter_found": auc_json(scored.diameter_found),
     }
 
 
 def _comparison(verdict: Comparison | None) -> Json | None:
     if verdict is None:
         return None
-    return {**asdict(verdict), "interval": _interval(verdict.interval)}
+    return {**asdict(verdict), "interval": interval_json(verdict.interval)}
 
 
-def _interval(interval: Interval | None) -> Json | None:
+def interval_json(interval: Interval | None) -> Json | None:
+    """An interval as its bounds."""
     return None if interval is None else {"low": interval.low, "high": interval.high}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -34,14 +35,40 @@ def plots(evaluation: Evaluation) -> dict[str, bytes]:
         "size_bands.png": _png(_size_bands(evaluation.size_bands), hits),
     }
     rule = marks_rule(evaluation)
-    if evaluation.classifier is not None:
-        footer = basis(evaluation, rule)
-        drawn["roc.png"] = _png(_roc(evaluation.classifier), footer)
-        drawn["precision_recall.png"] = _png(_precision_recall(evaluation.classifier), footer)
-    if evaluation.calibration is not None:
-        footer = basis(evaluation, rule, "Intervals: 95 %, Wilson, marks taken for independent.")
-        drawn["calibration.png"] = _png(_calibration(evaluation.calibration), footer)
+    if evaluation.classifier is not None and evaluation.calibration is not None:
+        drawn |= classifier_plots(
+            evaluation.classifier,
+            evaluation.calibration,
+            MARKS,
+            basis(evaluation, rule),
+            basis(evaluation, rule, INDEPENDENT),
+        )
     return drawn
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Nouns:
+    """What is told apart: all `items`, those that are `right`, and those that are `wrong`."""
+
+    items: str
+    right: str
+    wrong: str
+
+
+MARKS = Nouns(items="marks", right="marks on nodules", wrong="false marks")
+
+INDEPENDENT = "Intervals: 95 %, Wilson, items taken for independent."
+
+
+def classifier_plots(
+    curves: Curves, calibration: Calibration, nouns: Nouns, footer: str, footer_calibration: str
+) -> dict[str, bytes]:
+    """ROC, precision and recall, and calibration of any yes or no with a probability."""
+    return {
+        "roc.png": _png(_roc(curves, nouns), footer),
+        "precision_recall.png": _png(_precision_recall(curves, nouns), footer),
+        "calibration.png": _png(_calibration(calibration, nouns), footer_calibration),
+    }
 
 
 def _froc(evaluation: Evaluation) -> Figure:
@@ -77,19 +104,19 @@ def _froc_line(axes: Axes, curve: Froc, colour: str, name: str) -> None:
     axes.plot(FP_RATES, curve.at_rates, "o", color=colour, ms=5, clip_on=False)
 
 
-def _roc(curves: Curves) -> Figure:
-    figure, axes = _canvas("ROC of the marks")
+def _roc(curves: Curves, nouns: Nouns) -> Figure:
+    figure, axes = _canvas(f"ROC of the {nouns.items}")
     low, high = curves.auc.bootstrap or curves.auc.delong
     axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
     label = f"AUC {curves.auc.auc:.3f} (95 %: {low:.3f}–{high:.3f})"
     axes.plot(curves.false_positive_rate, curves.recall, color=BLUE, lw=1.8, label=label)
-    _unit_square(axes, "false marks called nodules", "marks on nodules called nodules")
+    _unit_square(axes, f"{nouns.wrong} called positive", f"{nouns.right} called positive")
     axes.legend(loc="lower right")
     return figure
 
 
-def _precision_recall(curves: Curves) -> Figure:
-    figure, axes = _canvas("Precision and recall of the marks")
+def _precision_recall(curves: Curves, nouns: Nouns) -> Figure:
+    figure, axes = _canvas(f"Precision and recall of the {nouns.items}")
     label = f"average precision {curves.average_precision:.3f}"
     if curves.average_precision_interval is not None:
         low, high = curves.average_precision_interval
@@ -105,13 +132,13 @@ def _precision_recall(curves: Curves) -> Figure:
     return figure
 
 
-def _calibration(calibration: Calibration) -> Figure:
-    figure, axes = _canvas("Calibration of the marks")
+def _calibration(calibration: Calibration, nouns: Nouns) -> Figure:
+    figure, axes = _canvas(f"Calibration of the {nouns.items}")
     axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
     _reliability(axes, calibration.bins, BLUE, f"as given: ECE {calibration.ece:.3f}")
     tempered = f"temperature {calibration.temperature:.2f}: ECE {calibration.ece_tempered:.3f}"
     _reliability(axes, calibration.bins_tempered, VERMILION, tempered)
-    _unit_square(axes, "mean probability of the bin", "share of marks on a nodule")
+    _unit_square(axes, "mean probability of the bin", f"share of {nouns.right}")
     axes.legend(loc="upper left")
     return figure
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from luna.report.evaluation_basis import basis, marks_rule
 from luna.score.breakdown import OFF_CENTRE_RADII, Group
-from luna.score.calibration import BINS
+from luna.score.calibration import BINS, Calibration
 from luna.score.confusion import MATCH_DIAMETERS, Confusion
-from luna.score.curves import F1, Auc
+from luna.score.curves import F1, Auc, Curves
 from luna.score.evaluation import Evaluation
 from luna.score.froc import RATES_IN_GRID, Froc, OperatingPoint
 from luna.score.ranking import Interval
@@ -139,7 +139,7 @@ def _groups(evaluation: Evaluation, title: str, column: str, groups: tuple[Group
     for group in groups:
         curve = group.froc
         cells = [f"{curve.at_rates[place]:.3f}" for place in shown]
-        cpm = f"{curve.cpm:.3f}", _span(curve.bootstrap.cpm if curve.bootstrap else None)
+        cpm = f"{curve.cpm:.3f}", span(curve.bootstrap.cpm if curve.bootstrap else None)
         rows.append((group.name, f"{curve.scans:,}", f"{curve.nodules:,}", *cells, *cpm))
     rates = [f"at {name}" for name in GROUP_RATES]
     return Section(
@@ -212,28 +212,31 @@ def _fold_unknown(table: Confusion) -> tuple[list[str], list[str], NDArray[np.in
 
 
 def _classifier(evaluation: Evaluation) -> Section:
-    curves, calibration = evaluation.classifier, evaluation.calibration
-    rows: list[Row] = []
-    if curves is not None and calibration is not None:
-        ap = f"{curves.average_precision:.3f}"
-        at_bound = " (at the bound)" if calibration.temperature_at_bound else ""
-        rows = [
-            *_auc("ROC AUC", curves.auc),
-            ("average precision", ap, _span(curves.average_precision_interval)),
-            _f1("best F1", curves.best_f1),
-            _f1("F1 at the given threshold", curves.f1),
-            ("expected calibration error", f"{calibration.ece:.3f}", f"{BINS} bins of equal width"),
-            (
-                "  after temperature scaling",
-                f"{calibration.ece_tempered:.3f}",
-                f"temperature {calibration.temperature:.3f}{at_bound}, fitted to these same marks",
-            ),
-        ]
     return Section(
         title="The marks as a classifier's decisions",
         header=("", "value", "95 % or detail"),
-        rows=tuple(rows),
+        rows=classifier_rows(evaluation.classifier, evaluation.calibration),
         basis=basis(evaluation, marks_rule(evaluation)),
+    )
+
+
+def classifier_rows(curves: Curves | None, calibration: Calibration | None) -> tuple[Row, ...]:
+    """What is said of any yes or no with a probability; none without both."""
+    if curves is None or calibration is None:
+        return ()
+    ap = f"{curves.average_precision:.3f}"
+    at_bound = " (at the bound)" if calibration.temperature_at_bound else ""
+    return (
+        *auc_rows("ROC AUC", curves.auc),
+        ("average precision", ap, span(curves.average_precision_interval)),
+        _f1("best F1", curves.best_f1),
+        _f1("F1 at the given threshold", curves.f1),
+        ("expected calibration error", f"{calibration.ece:.3f}", f"{BINS} bins of equal width"),
+        (
+            "  after temperature scaling",
+            f"{calibration.ece_tempered:.3f}",
+            f"temperature {calibration.temperature:.3f}{at_bound}, fitted to these same items",
+        ),
     )
 
 
@@ -242,10 +245,11 @@ def _f1(name: str, found: F1) -> Row:
     return (name, f"{found.f1:.3f}", f"{detail}, recall {found.recall:.3f}")
 
 
-def _auc(name: str, auc: Auc) -> list[Row]:
-    rows: list[Row] = [(name, f"{auc.auc:.3f}", f"{_span(auc.delong)} (DeLong)")]
+def auc_rows(name: str, auc: Auc) -> list[Row]:
+    """An area under the ROC curve with both of its intervals."""
+    rows: list[Row] = [(name, f"{auc.auc:.3f}", f"{span(auc.delong)} (DeLong)")]
     if auc.bootstrap is not None:
-        rows.append(("", "", f"{_span(auc.bootstrap)} (bootstrap)"))
+        rows.append(("", "", f"{span(auc.bootstrap)} (bootstrap)"))
     return rows
 
 
@@ -254,11 +258,11 @@ def _malignancy(evaluation: Evaluation) -> Section:
     if scored is not None:
         rule = "malignant against benign nodules; all annotated: "
         rule += f"{scored.diameter.positives:,} and {scored.diameter.negatives:,}"
-        rows += _auc("AUC of diameter, all nodules", scored.diameter)
+        rows += auc_rows("AUC of diameter, all nodules", scored.diameter)
         if scored.head is not None and scored.diameter_found is not None:
             rule += f"; found: {scored.head.positives:,} and {scored.head.negatives:,}"
-            rows += _auc("AUC of prediction, found nodules", scored.head)
-            rows += _auc("AUC of diameter, found nodules", scored.diameter_found)
+            rows += auc_rows("AUC of prediction, found nodules", scored.head)
+            rows += auc_rows("AUC of diameter, found nodules", scored.diameter_found)
     return Section(
         title="Malignancy, beside the baseline of diameter alone",
         header=("", "value", "95 %"),
@@ -267,5 +271,6 @@ def _malignancy(evaluation: Evaluation) -> Section:
     )
 
 
-def _span(interval: Interval | None) -> str:
+def span(interval: Interval | None) -> str:
+    """An interval in words."""
     return "–" if interval is None else f"{interval.low:.3f}–{interval.high:.3f}"

@@ -59,12 +59,18 @@ class Fate:
 
 def size_bands(matching: Matching, samples: int, seed: int) -> tuple[Group, ...]:
     """FROC of each band of diameter that holds a nodule."""
-    band = np.searchsorted(SIZE_EDGES_MM, matching.nodules.diameter_mm, side="right")
+    names, labels = band_labels(matching.nodules.diameter_mm)
+    return _by_nodule(labels.tolist(), names, matching, samples, seed)
+
+
+def band_labels(
+    diameter_mm: NDArray[np.float64],
+) -> tuple[tuple[str, ...], NDArray[np.str_]]:
+    """The names of all bands from small to large, and the band of each of (N,) diameters."""
     names = [f"<{SIZE_EDGES_MM[0]:g} mm"]
     names += [f"{a:g}–{b:g} mm" for a, b in pairwise(SIZE_EDGES_MM)]
     names += [f"≥{SIZE_EDGES_MM[-1]:g} mm"]
-    labels = [names[index] for index in band]
-    return _by_nodule(labels, names, matching, samples, seed)
+    return tuple(names), np.array(names)[np.searchsorted(SIZE_EDGES_MM, diameter_mm, side="right")]
 
 
 def kinds(matching: Matching, samples: int, seed: int) -> tuple[Group, ...]:
