@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import diskcache
-from diskcache.core import DBNAME, MODE_BINARY, MODE_RAW
+from diskcache.core import DBNAME, MODE_BINARY
 
 from luna.run.errors import EnvironmentFault, TrustError
 from luna.run.record import write_fault
@@ -60,8 +60,7 @@ class FramedDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type
         """Columns of a value for the database; a file that could not be finished is removed."""
         if not isinstance(value, bytes) or read:
             raise TypeError(f"a cache value is bytes, not {type(value).__name__}")
-        if len(value) < self.min_file_size:
-            return 0, MODE_RAW, None, sqlite3.Binary(value)
+        # Small ones too have a file: readers open blocks by path.
         filename, path = self.filename()
         try:
             self._write(path, io.BytesIO(value), "xb")
@@ -72,8 +71,6 @@ class FramedDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type
 
     def fetch(self, mode: Any, filename: Any, value: Any, read: bool) -> Any:
         """The bytes, or the path of a value's file. Raises OSError, as absent, for all else."""
-        if mode == MODE_RAW and isinstance(value, bytes):
-            return value
         if mode == MODE_BINARY and _is_own(filename):
             path = Path(self._directory, filename)
             return path if read else path.read_bytes()
@@ -144,7 +141,7 @@ class Cache:
         return value if isinstance(value, bytes) else None
 
     def path(self, key: str) -> Path | None:
-        """The file of a value large enough to have one, or None."""
+        """The file of a value, or None when there is none."""
         with self._mapped():
             value = _patiently(lambda: self._store.get(key, read=True))
         return value if isinstance(value, Path) else None
