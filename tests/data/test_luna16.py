@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from luna.data.luna16 import read_luna16
-from luna.data.luna16_places import drop_outside, read_grid
+from luna.data.luna16_places import read_grid
 from luna.data.phantom_cohort import write_cohort
 from luna.data.phantom_config import PhantomConfig
 from luna.run.errors import InputError
@@ -158,33 +158,12 @@ def cohort(tmp_path_factory):
 
 def test_a_phantom_cohort_reads_without_a_notice(cohort):
     data = read_luna16(cohort)
-    grids = {uid: read_grid(path) for uid, path in data.files.items()}
-    data = drop_outside(data, grids)
     assert data.notices == ()
     assert len(data.nodules.line) >= 3
     assert (data.nodules.malignant >= 0).all()
     assert set(data.candidates.nodule[data.candidates.is_nodule]) == set(
         range(len(data.nodules.line))
     )
-
-
-def test_places_off_their_volume_are_dropped_with_their_marks(cohort, tmp_path):
-    root = tmp_path / "c"
-    shutil.copytree(cohort, root)
-    uid = (root / "seriesuids.csv").read_text().split()[0]
-    with (root / "annotations.csv").open("a") as table:
-        table.write(f"{uid},5000,0,0,8\n")
-    with (root / "candidates_V2.csv").open("a") as table:
-        table.write(f"{uid},5001,0,0,1\n{uid},6000,0,0,0\n")
-    before = read_luna16(cohort)
-    data = read_luna16(root)
-    data = drop_outside(data, {u: read_grid(p) for u, p in data.files.items()})
-    for kept, whole in (
-        (data.candidates.nodule, before.candidates.nodule),
-        (data.nodules.center_xyz, before.nodules.center_xyz),
-    ):
-        assert np.array_equal(kept, whole)
-    assert [n.count for n in data.notices] == [1, 2]
 
 
 def test_a_header_that_is_none_is_refused(tmp_path):

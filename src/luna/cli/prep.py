@@ -15,6 +15,7 @@ from luna.cli.console import duration, note, print_data, print_lines, progress, 
 from luna.run.errors import PartialFailure
 
 if TYPE_CHECKING:
+    from luna.data.luna16 import Luna16
     from luna.data.prep import Plan, PrepReport, Step
 
 TOLD_EVERY_S = 10.0
@@ -31,6 +32,10 @@ def prep(
     cache: Annotated[
         Path, typer.Option(help="Folder for the prepared data; made when it is not there.")
     ],
+    detections: Annotated[
+        Path | None,
+        typer.Option(help="Marks in LUNA16's format; they become candidates, hard negatives."),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Processes; without it, as many as cores and memory allow."),
@@ -52,16 +57,15 @@ def prep(
       luna prep cohort/ --cache cache/ --dry-run
       luna prep cohort/ --cache cache/
       luna prep LUNA16/ --cache cache/ --set slices="all" --set nodule_mask="book"
+      luna prep LUNA16/ --cache cache/ --detections evaluation/detections.csv
     """
-    from luna.data.luna16 import read_luna16
     from luna.data.prep import default_workers, plan, refuse_small_disk
     from luna.data.prep import prep as prepare
     from luna.data.prep_scan import PrepConfig
     from luna.run.config import load_config
 
     settings = load_config(PrepConfig, config, overrides or ())
-    cohort = read_luna16(data)
-    note("\n".join(map(str, cohort.notices)), quiet=quiet or not cohort.notices)
+    cohort = read_cohort(data, detections, quiet=quiet)
     planned = plan(cohort, cache, settings)
     if dry_run:
         show_plan(planned, cache, as_json=as_json)
@@ -76,6 +80,22 @@ def prep(
         lines = teller(quiet=quiet)
         report = prepare(cohort, cache, settings, workers or default_workers(), tell, warn)
     show(report, cache, as_json=as_json, known=len(cohort.notices))
+
+
+def read_cohort(data: Path, detections: Path | None, *, quiet: bool) -> Luna16:
+    """The cohort's tables, with the marks of a system if they are given; says what is left out."""
+    from luna.data.hard_negatives import add_detections
+    from luna.data.luna16 import read_luna16
+
+    cohort = read_luna16(data)
+    if detections is not None:
+        before = len(cohort.candidates.series)
+        cohort = add_detections(cohort, detections)
+        added = len(cohort.candidates.series) - before
+        note(f"{detections.name}: {added} marks added to {before} candidates", quiet=quiet)
+    for line in cohort.notices:
+        note(str(line), quiet=quiet)
+    return cohort
 
 
 def teller(*, quiet: bool) -> Callable[[Step], None]:

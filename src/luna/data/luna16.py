@@ -9,8 +9,8 @@
 
 A damaged table is refused, with the lines. What also happens in sound ones is skipped and
 becomes a Notice: duplicates, diameters of 0 or less, rows of scans that are not there,
-positive candidates without a nodule, negative ones inside a nodule, and (`drop_outside`)
-places off their volume.
+positive candidates without a nodule, negative ones inside a nodule. Places off their volume
+are found when the scans are read (`prep`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Luna16:
     """The scans that are there, and what is known of them.
 
     `series` is the full list of series UIDs, sorted, whether on disk or not; `files` and
-    `fold_of` have those on disk. Nodules and candidates are of scans on disk only.
+    `fold_of` have those on disk. Nodules and candidates are of scans on disk only. `marks_file`
+    is where candidates that are marks came from (`hard_negatives`).
     """
 
     root: Path
@@ -57,6 +58,7 @@ class Luna16:
     nodules: Nodules
     candidates: CandidateTable
     notices: tuple[Notice, ...]
+    marks_file: Path | None = None
 
     def nodules_of(self, uid: str) -> slice:
         """The rows of `nodules` that belong to a series."""

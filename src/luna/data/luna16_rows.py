@@ -44,13 +44,15 @@ class CandidateTable:
     """M candidates, sorted by series.
 
     `nodule`: (M,) index into Nodules of the nodule a positive candidate marks, -1 for
-    negative ones. The other columns are as in Nodules.
+    negative ones; `is_mark`: (M,) whether it is a system's mark, whose `line` is one of its own
+    table (`hard_negatives`). The other columns are as in Nodules.
     """
 
     series: NDArray[np.int64]
     center_xyz: FloatArray
     nodule: NDArray[np.int64]
     line: NDArray[np.int64]
+    is_mark: NDArray[np.bool_]
 
     @property
     def is_nodule(self) -> NDArray[np.bool_]:
@@ -58,7 +60,7 @@ class CandidateTable:
         return self.nodule >= 0
 
 
-def _series_numbers(table: Table, number: Mapping[str, int]) -> NDArray[np.int64]:
+def series_numbers(table: Table, number: Mapping[str, int]) -> NDArray[np.int64]:
     """Each row's index into the full list; UNKNOWN for a series that is not in it."""
     uids = table.text("seriesuid")
     return np.fromiter((number.get(uid, UNKNOWN) for uid in uids), dtype=np.int64, count=len(uids))
@@ -71,12 +73,12 @@ def read_nodules(
 
     `number` maps a UID to its index in the full list, `present` (S,) tells what is on disk.
     """
-    series = _series_numbers(table, number)
+    series = series_numbers(table, number)
     center = table.numbers(*XYZ)
     diameter = table.numbers("diameter_mm")[:, 0]
     here = present[series]
     sized = diameter > 0
-    single = ~_repeated(series, center)
+    single = ~repeated_rows(series, center)
     notices = notice("annotations of scans that are not on disk", table.path, table.line[~here])
     notices += notice("annotations without a diameter", table.path, table.line[here & ~sized])
     again = here & sized & ~single
@@ -95,7 +97,7 @@ def read_malignancy(
     if not path.exists():
         return malignant, ()
     table = read_table(path, ("seriesuid", *XYZ, "mal_bool"))
-    series = _series_numbers(table, number)
+    series = series_numbers(table, number)
     verdict = table.flags("mal_bool", {"True": True, "False": False})
     center = table.numbers(*XYZ)
     # A row of a scan that is not on disk has no nodule to be joined to, and says nothing.
@@ -111,14 +113,14 @@ def read_candidates(
     table: Table, number: Mapping[str, int], present: NDArray[np.bool_], nodules: Nodules
 ) -> tuple[CandidateTable, tuple[Notice, ...]]:
     """The candidates of scans that are present, positive ones joined to their nodule."""
-    series = _series_numbers(table, number)
+    series = series_numbers(table, number)
     center = table.numbers(*XYZ)
     positive = table.flags("class", {"0": False, "1": True})
     here = present[series]
     # Positive rows first, so that of two rows that differ in class only the positive stays.
     first = np.argsort(~positive, kind="stable")
     repeated = np.zeros(len(series), dtype=bool)
-    repeated[first] = _repeated(series[first], center[first])
+    repeated[first] = repeated_rows(series[first], center[first])
     nodule, _ = _nearest(series, center, nodules, nodules.diameter_mm / 2)
     orphan = here & ~repeated & positive & (nodule < 0)
     inner = here & ~repeated & ~positive & (nodule >= 0)
@@ -128,11 +130,13 @@ def read_candidates(
     notices += notice("negative candidates inside a nodule", table.path, table.line[inner])
     keep = here & ~repeated & ~orphan & ~inner
     order = np.argsort(series, kind="stable")
-    every = CandidateTable(series, center, np.where(positive, nodule, -1), table.line)
+    every = CandidateTable(
+        series, center, np.where(positive, nodule, -1), table.line, np.zeros_like(positive)
+    )
     return pick_candidates(every, order[keep[order]]), notices
 
 
-def _repeated(series: NDArray[np.int64], center: FloatArray) -> NDArray[np.bool_]:
+def repeated_rows(series: NDArray[np.int64], center: FloatArray) -> NDArray[np.bool_]:
     """Which rows have the series and the place of an earlier one."""
     keys = np.column_stack([series.astype(np.float64), center])
     order = np.lexsort(keys.T)  # stable: equal rows stay in the order of the file
@@ -179,4 +183,6 @@ def pick_candidates(
     c: CandidateTable, rows: NDArray[np.int64] | NDArray[np.bool_]
 ) -> CandidateTable:
     """Some rows, in the order given."""
-    return CandidateTable(c.series[rows], c.center_xyz[rows], c.nodule[rows], c.line[rows])
+    return CandidateTable(
+        c.series[rows], c.center_xyz[rows], c.nodule[rows], c.line[rows], c.is_mark[rows]
+    )

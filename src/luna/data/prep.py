@@ -24,8 +24,8 @@ from shutil import disk_usage
 import numpy as np
 
 from luna.ct.cache import Cache
-from luna.data.luna16 import ANNOTATIONS, CANDIDATES, Luna16
-from luna.data.luna16_places import read_grid
+from luna.data.luna16 import Luna16
+from luna.data.luna16_places import outside_notices, read_grid
 from luna.data.prep_scan import (
     FORMAT,
     Job,
@@ -34,7 +34,7 @@ from luna.data.prep_scan import (
     needed_blocks_bytes,
     prepare_scan,
 )
-from luna.data.tables import Notice, notice
+from luna.data.tables import Notice
 from luna.run.errors import EnvironmentFault, InputError, TrustError, UsageError
 from luna.run.record import replace_file, versions
 
@@ -150,11 +150,9 @@ def jobs(cohort: Luna16) -> Iterator[Job]:
             path=cohort.files[uid],
             candidate_xyz=c.center_xyz[candidates],
             candidate_nodule=np.where(joined >= 0, joined - nodules.start, -1),
-            candidate_line=c.line[candidates],
             nodule_xyz=n.center_xyz[nodules],
             diameter_mm=n.diameter_mm[nodules],
             malignant=n.malignant[nodules],
-            nodule_line=n.line[nodules],
         )
 
 
@@ -271,15 +269,14 @@ def _one(job: Job, cache: Path, config: PrepConfig) -> tuple[str, Outcome | str]
 
 
 def _outside(cohort: Luna16, outcomes: Mapping[str, Outcome]) -> tuple[Notice, ...]:
-    """Notices of rows that lay off their volume, as `drop_outside` words them."""
-    nodules = [n for o in outcomes.values() for n in o.nodules_outside]
-    candidates = [n for o in outcomes.values() for n in o.candidates_outside]
-    return notice(
-        "annotations outside their volume", Path(ANNOTATIONS), np.array(nodules, dtype=np.int64)
-    ) + notice(
-        "candidates outside their volume, or of such a nodule",
-        Path(CANDIDATES),
-        np.array(candidates, dtype=np.int64),
+    """Notices of rows that lay off their volume."""
+    nodules = [cohort.nodules_of(uid).start + o.nodules_outside for uid, o in outcomes.items()]
+    candidates = [
+        cohort.candidates_of(uid).start + o.candidates_outside for uid, o in outcomes.items()
+    ]
+    none = [np.zeros(0, dtype=np.int64)]
+    return outside_notices(
+        cohort, np.concatenate(none + nodules), np.concatenate(none + candidates)
     )
 
 

@@ -32,6 +32,7 @@ from luna.ct.geometry import FloatArray, Geometry
 from luna.ct.read import read_scan
 from luna.ct.scan import AIR_HU, Scan
 from luna.data.nodule_mask import MaskMethod, nodule_voxels
+from luna.data.luna16_places import inside
 
 FORMAT = 1
 """Raised when what is stored, or how it is made, changes: older entries are not found."""
@@ -62,20 +63,15 @@ class PrepConfig:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Job:
-    """A scan and what is marked on it; centres in LPS mm, `nodule` counts from 0 in the scan.
-
-    `candidate_line` and `nodule_line` are lines of their tables.
-    """
+    """A scan and what is marked on it; centres in LPS mm, `nodule` counts from 0 in the scan."""
 
     uid: str
     path: Path
     candidate_xyz: FloatArray
     candidate_nodule: NDArray[np.int64]
-    candidate_line: NDArray[np.int64]
     nodule_xyz: FloatArray
     diameter_mm: FloatArray
     malignant: NDArray[np.int8]
-    nodule_line: NDArray[np.int64]
 
     def record_key(self, config: PrepConfig) -> str:
         """The key of the scan's record: its files as they are on disk, and all marks."""
@@ -91,10 +87,10 @@ class Job:
         ]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
 class Outcome:
     """What came of one scan. `marks` is a digest of its places; `damage` says what of an
-    earlier entry was damaged; lines are those of rows that lay off the volume."""
+    earlier entry was damaged; what lay off the volume counts in the job's columns."""
 
     uid: str
     key: str
@@ -104,8 +100,8 @@ class Outcome:
     kept: bool
     stored_bytes: int
     damage: str
-    candidates_outside: tuple[int, ...]
-    nodules_outside: tuple[int, ...]
+    candidates_outside: NDArray[np.int64]
+    nodules_outside: NDArray[np.int64]
 
 
 def _key(kind: str, *parts: Any) -> str:
@@ -183,11 +179,11 @@ def _record(
     """Head and arrays of the record, and the voxels of each nodule with their place."""
     geometry = scan.geometry
     nodule_irc = geometry.irc_from_xyz(job.nodule_xyz)
-    nodule_in = _inside(nodule_irc, scan.shape_irc)
+    nodule_in = inside(nodule_irc, scan.shape_irc)
     candidate_irc = geometry.irc_from_xyz(job.candidate_xyz)
     lost = job.candidate_nodule >= 0
     lost[lost] = ~nodule_in[job.candidate_nodule[lost]]
-    keep = _inside(candidate_irc, scan.shape_irc) & ~lost
+    keep = inside(candidate_irc, scan.shape_irc) & ~lost
     renumbered = np.append(np.cumsum(nodule_in) - 1, -1)  # -1 stays -1
     voxels: list[Voxels] = []
     slices: list[tuple[int, int]] = []
@@ -201,13 +197,11 @@ def _record(
     arrays: Arrays = {
         "candidate_irc": candidate_irc[keep],
         "candidate_nodule": renumbered[job.candidate_nodule[keep]].astype(np.int64),
-        "candidate_line": job.candidate_line[keep],
-        "candidate_line_outside": job.candidate_line[~keep],
+        "candidate_outside": np.flatnonzero(~keep),
         "nodule_irc": nodule_irc[nodule_in],
         "nodule_diameter_mm": job.diameter_mm[nodule_in],
         "nodule_malignant": job.malignant[nodule_in],
-        "nodule_line": job.nodule_line[nodule_in],
-        "nodule_line_outside": job.nodule_line[~nodule_in],
+        "nodule_outside": np.flatnonzero(~nodule_in),
         "nodule_slice": np.array(slices, dtype=np.int64).reshape(-1, 2),
     }
     return _head_of(scan, geometry, job.uid, arrays, config), arrays, voxels
@@ -271,10 +265,10 @@ def _pack_hu(scan: Scan, wanted: NDArray[np.bool_]) -> bytes:
 def _pack_mask(scan: Scan, voxels: list[Voxels]) -> bytes:
     mask = np.zeros(scan.shape_irc, dtype=np.uint8)
     wanted = np.zeros(grid_of(scan.shape_irc), dtype=np.bool_)
-    for place, inside in voxels:
-        mask[place] |= inside
+    for place, held in voxels:
+        mask[place] |= held
         start = np.array([s.start for s in place])
-        _mark(wanted, start, np.array(inside.shape))
+        _mark(wanted, start, np.array(held.shape))
     return pack_blocks(mask, wanted, 0, sparse=True, block_irc=BLOCK_IRC)
 
 
@@ -297,8 +291,8 @@ def _told(
         kept=kept,
         stored_bytes=sum(_sizes(cache, head)),
         damage=damage,
-        candidates_outside=tuple(arrays["candidate_line_outside"].tolist()),
-        nodules_outside=tuple(arrays["nodule_line_outside"].tolist()),
+        candidates_outside=arrays["candidate_outside"],
+        nodules_outside=arrays["nodule_outside"],
     )
 
 

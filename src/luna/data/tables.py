@@ -68,7 +68,7 @@ class Table:
     def text(self, name: str) -> NDArray[np.object_]:
         """A column without surrounding blanks. Raises InputError where it is empty."""
         values = np.array([v.strip() for v in self.columns[name]], dtype=object)
-        self._refuse(np.array([not v for v in values], dtype=bool), f"no {name}")
+        self.refuse(np.array([not v for v in values], dtype=bool), f"no {name}")
         return values
 
     def numbers(self, *names: str) -> NDArray[np.float64]:
@@ -77,7 +77,7 @@ class Table:
         for k, name in enumerate(names):
             out[:, k] = self._convert(name, float)
         wrong = np.asarray(~np.isfinite(out).all(axis=1), dtype=np.bool_)
-        self._refuse(wrong, f"no finite number in {' or '.join(names)}")
+        self.refuse(wrong, f"no finite number in {' or '.join(names)}")
         return out
 
     def flags(self, name: str, words: dict[str, bool]) -> NDArray[np.bool_]:
@@ -90,10 +90,11 @@ class Table:
             return np.fromiter(map(convert, column), dtype=np.float64, count=len(column))
         except (ValueError, KeyError):
             wrong = np.array([not _converts(convert, v) for v in column], dtype=bool)
-            self._refuse(wrong, f"a {name} that cannot be read")
+            self.refuse(wrong, f"a {name} that cannot be read")
             raise  # unreachable: some value failed above
 
-    def _refuse(self, wrong: NDArray[np.bool_], what: str) -> None:
+    def refuse(self, wrong: NDArray[np.bool_], what: str) -> None:
+        """Raise InputError, naming the lines, when any row is wrong."""
         if wrong.any():
             lines = self.line[wrong]
             raise InputError(

@@ -1,0 +1,90 @@
+"""What a system marked becomes candidates to learn from: its false marks are hard negatives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from luna.ct.geometry import FloatArray
+from luna.data.luna16 import Luna16
+from luna.data.luna16_rows import (
+    UNKNOWN,
+    XYZ,
+    CandidateTable,
+    pick_candidates,
+    repeated_rows,
+    rows_of,
+    series_numbers,
+)
+from luna.data.tables import notice, read_table
+
+MARGIN_MM = 5.0
+"""Marks up to this far outside a nodule's radius are left out: its border is not known better
+than by two slices, which are 2.5 mm apart at most in LUNA16."""
+
+NEGATIVE, UNSURE = -1, -2
+
+
+def add_detections(cohort: Luna16, path: Path) -> Luna16:
+    """The cohort with the marks of a table as further candidates.
+
+    The table is in LUNA16's format for submissions, as `luna evaluate` writes it. A mark
+    within the radius of a nodule is a positive candidate of it, one farther than MARGIN_MM
+    outside every nodule a negative one; those between are left out, as are repeats of a
+    candidate and marks of scans that are not there, with notices. Raises InputError, naming
+    the lines, for a damaged table.
+    """
+    table = read_table(path, ("seriesuid", *XYZ, "probability"))
+    # Of no use here, but a table without probabilities is no table of marks.
+    p = table.numbers("probability")[:, 0]
+    table.refuse((p < 0) | (p > 1), "a probability outside 0..1")
+    series = series_numbers(table, {uid: k for k, uid in enumerate(cohort.series)})
+    center = table.numbers(*XYZ)
+    here = (series >= 0) & np.array([uid in cohort.files for uid in cohort.series])[series]
+    nodule = _nodule_at(cohort, series, center)
+    old = cohort.candidates
+    both = CandidateTable(
+        series=np.concatenate([old.series, series]),
+        center_xyz=np.concatenate([old.center_xyz, center]),
+        nodule=np.concatenate([old.nodule, nodule]),
+        line=np.concatenate([old.line, table.line]),
+        is_mark=np.concatenate([old.is_mark, np.ones(len(series), dtype=np.bool_)]),
+    )
+    again = repeated_rows(both.series, both.center_xyz)[len(old.series) :]
+    unsure = here & ~again & (nodule == UNSURE)
+    keep = np.concatenate([np.ones(len(old.series), dtype=np.bool_), here & ~again & ~unsure])
+    order = np.argsort(both.series, kind="stable")
+    notices = notice("marks of scans that are not in the cohort", path, table.line[~here])
+    notices += notice("marks that repeat a candidate", path, table.line[here & again])
+    notices += notice("marks at the border of a nodule", path, table.line[unsure])
+    return replace(
+        cohort,
+        candidates=pick_candidates(both, order[keep[order]]),
+        marks_file=path,
+        notices=cohort.notices + notices,
+    )
+
+
+def _nodule_at(
+    cohort: Luna16, series: NDArray[np.int64], center_xyz: FloatArray
+) -> NDArray[np.int64]:
+    """The nodule that each mark lies in; NEGATIVE far from all, UNSURE between."""
+    found = np.full(len(series), NEGATIVE, dtype=np.int64)
+    nodules = cohort.nodules
+    for number in np.unique(series[series != UNKNOWN]):
+        those = rows_of(nodules.series, int(number))
+        if those.start == those.stop:
+            continue
+        rows = np.flatnonzero(series == number)
+        apart = center_xyz[rows, None] - nodules.center_xyz[None, those]
+        # Distance to each nodule's border (marks, nodules): below 0 inside.
+        gap_mm = np.linalg.norm(apart, axis=2) - nodules.diameter_mm[those] / 2
+        nearest = gap_mm.argmin(axis=1)
+        gap_mm = gap_mm.min(axis=1)
+        found[rows[gap_mm <= MARGIN_MM]] = UNSURE
+        inside = gap_mm <= 0
+        found[rows[inside]] = those.start + nearest[inside]
+    return found
