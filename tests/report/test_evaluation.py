@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from luna.report.evaluation import (
     EvaluationFiles,
@@ -117,6 +118,7 @@ def test_the_folder_holds_every_file(written):
     assert sorted(path.name for path in written.iterdir()) == [
         "calibration.png",
         "evaluation.html",
+        "events",
         "froc.csv",
         "froc.png",
         "metrics.json",
@@ -181,6 +183,29 @@ def test_nodules_csv_tells_the_fate_of_each(written):
         ("below threshold", "0.4", "1"),
         ("no mark", "", ""),
     ]
+
+
+def test_tensorboard_reads_the_same_figures_and_plots(written):
+    events = EventAccumulator(str(written / "events"))
+    events.Reload()
+    found = json.loads((written / "metrics.json").read_text())
+    scalars = {tag: events.Scalars(tag)[0].value for tag in events.Tags()["scalars"]}
+    assert scalars["cpm"] == pytest.approx(found["froc"]["cpm"])
+    rates = zip(found["froc"]["fp_per_scan"], found["froc"]["sensitivity"], strict=True)
+    for rate, value in rates:
+        assert scalars[f"sensitivity/at_{rate:g}_fp_per_scan"] == pytest.approx(value)
+    assert scalars["marks/auc"] == pytest.approx(found["classifier"]["roc"]["auc"])
+    assert len(events.Tags()["images"]) == 5
+    (image,) = events.Images("froc")
+    assert image.encoded_image_string == (written / "froc.png").read_bytes()
+    with Image.open(BytesIO(image.encoded_image_string)) as picture:
+        assert picture.size == (image.width, image.height)
+
+
+def test_a_second_evaluation_replaces_the_events_of_the_first(files, tmp_path, out):
+    evaluate_detections(files, CONFIG, out)
+    write_evaluation(score_files(files, CONFIG), out, files)
+    assert len(list((out / "events").iterdir())) == 1
 
 
 def test_the_page_needs_no_other_file_and_escapes_what_files_say(written):

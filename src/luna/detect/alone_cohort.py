@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from luna.data.luna16 import Luna16
 from luna.data.luna16_rows import UNKNOWN
 from luna.detect.alone import ClassifyPlaces, SegmentNodules
-from luna.detect.cohort import RESULTS, CohortConfig, Listener, run_scans
+from luna.detect.cohort import RESULTS, Listener, run_scans
+from luna.detect.pipeline import DiagnoseConfig
 from luna.nets.bundle import Bundle
 from luna.run.errors import InputError
+from luna.score.decisions import Answers
 from luna.score.overlap import VoxelCounts
 
 
@@ -27,29 +29,14 @@ class Alone:
     data: Luna16
     scans: Mapping[str, Path]
     bundle: Bundle
-    config: CohortConfig
+    config: DiagnoseConfig
     device: torch.device
     out: Path
     listener: Listener
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Judged:
-    """K places with the network's probability and the truth, of the scans that have a result.
-
-    `series` (K,) counts the scans; `diameter_mm` (K,) is of nodules, NaN for other places.
-    """
-
-    p: NDArray[np.float64]
-    positive: NDArray[np.bool_]
-    series: NDArray[np.intp]
-    diameter_mm: NDArray[np.float64]
-    scans: int
-    failures: dict[str, str]
-
-
-def judge_candidates(run: Alone) -> Judged:
-    """The nodule classifier on the cohort's table of candidates."""
+def judge_candidates(run: Alone) -> tuple[Answers, dict[str, str]]:
+    """The nodule classifier on the table of candidates, and the scans that have no result."""
     table = run.data.candidates
     rows = {uid: np.arange(len(table.series))[run.data.candidates_of(uid)] for uid in run.scans}
     positive = table.is_nodule
@@ -58,8 +45,8 @@ def judge_candidates(run: Alone) -> Judged:
     return _judge(run, table.center_xyz, rows, positive, diameter_mm)
 
 
-def judge_nodules(run: Alone) -> Judged:
-    """The malignancy classifier on the annotated nodules that have a verdict."""
+def judge_nodules(run: Alone) -> tuple[Answers, dict[str, str]]:
+    """The malignancy classifier on annotated nodules with a verdict, and failures as above."""
     table = run.data.nodules
     known = table.malignant != UNKNOWN
     every = np.arange(len(known))
@@ -74,20 +61,20 @@ def _judge(
     rows: Mapping[str, NDArray[np.intp]],
     positive: NDArray[np.bool_],
     diameter_mm: NDArray[np.float64],
-) -> Judged:
+) -> tuple[Answers, dict[str, str]]:
     centers = {uid: center_xyz[places] for uid, places in rows.items()}
     task = ClassifyPlaces(run.bundle, run.config.classify, run.device, centers)
     done = run_scans(run.scans, task, _folder(run), run.listener)
     _refuse_none(done.results)
     places = np.concatenate([rows[uid] for uid in done.results])
-    return Judged(
+    answers = Answers(
         p=np.concatenate([np.array(found["p"], np.float64) for found in done.results.values()]),
         positive=positive[places],
         series=_series([len(rows[uid]) for uid in done.results]),
         diameter_mm=diameter_mm[places],
         scans=len(done.results),
-        failures=done.failures,
     )
+    return answers, done.failures
 
 
 def count_voxels(run: Alone) -> tuple[VoxelCounts, dict[str, str]]:
@@ -106,6 +93,8 @@ def count_voxels(run: Alone) -> tuple[VoxelCounts, dict[str, str]]:
         false_negative=np.array([each["false_negative"] for each in found]),
         slice_dice=np.array([sum(each["slice_dice"]) for each in found], np.float64),
         slices=np.array([len(each["slice_dice"]) for each in found]),
+        inside=np.sum([each["inside"] for each in found], axis=0),
+        outside=np.sum([each["outside"] for each in found], axis=0),
         series=_series([len(each["nodules"]) for each in found]),
         voxels=voxels[:, 0],
         hit=voxels[:, 1],

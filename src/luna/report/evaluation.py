@@ -14,12 +14,12 @@ from luna.report.evaluation_basis import basis
 from luna.report.evaluation_gallery import Gallery
 from luna.report.evaluation_lists import worst_cases
 from luna.report.evaluation_metrics import metrics
-from luna.report.evaluation_page import PAGE, Page, metrics_text, render, write_bytes
+from luna.report.evaluation_page import Page, write_page
 from luna.report.evaluation_plots import plots
 from luna.report.evaluation_tables import sections, span
 from luna.run.record import replace_file
 from luna.score.evaluation import Evaluation, EvaluationConfig, score_detections
-from luna.score.froc import GRID_FP_PER_SCAN, operating_point
+from luna.score.froc import FP_RATES, GRID_FP_PER_SCAN, operating_point
 from luna.score.marks import (
     NO_FINDINGS,
     Cohort,
@@ -109,33 +109,28 @@ def score_tables(tables: EvaluationTables, config: EvaluationConfig) -> Evaluati
 def write_evaluation(
     evaluation: Evaluation, out: Path, files: EvaluationFiles, galleries: Sequence[Gallery] = ()
 ) -> None:
-    """Write metrics.json, froc.csv, nodules.csv, the plots and evaluation.html into `out`.
+    """Write froc.csv, nodules.csv and what `write_page` does into `out`.
 
-    The page shows the `galleries` where there are scans to take pictures from. It comes last:
-    where it stands, all of it is there.
+    The page shows the `galleries` where there are scans to take pictures from.
     """
     sources = [
         {"role": role, "name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         for role, path in files
     ]
     record = {**metrics(evaluation), "inputs": sources}
-    images = plots(evaluation)
-    write_bytes(out / "metrics.json", metrics_text(record).encode())
     _write_rows(out / "froc.csv", _froc_rows(evaluation))
     _write_rows(out / "nodules.csv", _nodule_rows(evaluation))
-    for name, png in images.items():
-        write_bytes(out / name, png)
     page = Page(
         title="Evaluation of nodule detections",
         headline=_headline(evaluation),
         basis=basis(evaluation),
         warnings=evaluation.warnings,
-        images=images,
+        images=plots(evaluation),
         sections=(*sections(evaluation), *worst_cases(evaluation)),
         galleries=tuple(galleries),
         sources=tuple(sources),
     )
-    write_bytes(out / PAGE, render(page).encode())
+    write_page(out, page, record, _scalars(evaluation))
 
 
 def _headline(evaluation: Evaluation) -> tuple[str, str, str]:
@@ -143,6 +138,19 @@ def _headline(evaluation: Evaluation) -> tuple[str, str, str]:
     known = "" if boot is None else f" (95 %: {span(boot.cpm)})"
     meaning = "the mean sensitivity at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives per scan"
     return "CPM", f"{evaluation.froc.cpm:.3f}", f"{known}: {meaning}."
+
+
+def _scalars(evaluation: Evaluation) -> dict[str, float]:
+    """The figures to compare evaluations by, as TensorBoard names them."""
+    curve, found = evaluation.froc, {"cpm": evaluation.froc.cpm}
+    for rate, value in zip(FP_RATES, curve.at_rates.tolist(), strict=True):
+        found[f"sensitivity/at_{rate:g}_fp_per_scan"] = value
+    if evaluation.classifier is not None:
+        found["marks/auc"] = evaluation.classifier.auc.auc
+        found["marks/average_precision"] = evaluation.classifier.average_precision
+    if evaluation.calibration is not None:
+        found["marks/calibration_error"] = evaluation.calibration.ece
+    return found
 
 
 def _froc_rows(evaluation: Evaluation) -> list[list[object]]:

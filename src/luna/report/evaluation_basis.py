@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from luna.score.evaluation import Evaluation
+from luna.score.evaluation import Evaluation, EvaluationConfig
 from luna.score.matching import HIT_RULE
 
 
@@ -11,9 +11,9 @@ def basis(evaluation: Evaluation, rule: str = HIT_RULE, intervals: str | None = 
     curve, folds = evaluation.froc, evaluation.folds
     pooled = f"{folds} folds pooled" if folds > 1 else "one file of marks"
     return (
-        f"{_counted(curve.scans, 'scan')}, {curve.scans_with_nodules:,} with nodules; "
-        f"{_counted(curve.nodules, 'nodule')}; {pooled}. Rule: {rule}. "
-        f"{intervals or interval_words(evaluation)}"
+        f"{counted(curve.scans, 'scan')}, {curve.scans_with_nodules:,} with nodules; "
+        f"{counted(curve.nodules, 'nodule')}; {pooled}. Rule: {rule}. "
+        f"{intervals or interval_words(evaluation.config)}"
     )
 
 
@@ -28,13 +28,13 @@ def marks_rule(evaluation: Evaluation) -> str:
     )
 
 
-def interval_words(evaluation: Evaluation) -> str:
+def interval_words(config: EvaluationConfig) -> str:
     """How the intervals were made."""
-    config = evaluation.config
     if not config.samples:
         return "No bootstrap intervals were asked for."
     return f"Intervals: 95 %, {config.samples:,} bootstrap samples over scans, seed {config.seed}."
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural where it must be."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -26,7 +26,7 @@ def metrics(evaluation: Evaluation) -> Json:
         "schema": SCHEMA,
         "luna": luna.__version__,
         "rule": HIT_RULE,
-        "intervals": interval_words(evaluation),
+        "intervals": interval_words(evaluation.config),
         "config": asdict(evaluation.config),
         "cohort": _cohort(evaluation),
         "counts": asdict(evaluation.matching.counts),

@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import luna
+from luna.report.evaluation_board import write_events
 from luna.report.evaluation_gallery import Gallery
 from luna.report.evaluation_metrics import Json
 from luna.report.evaluation_tables import Section
@@ -24,6 +25,7 @@ PLOT_ALTS = {
     "roc.png": "ROC curve",
     "precision_recall.png": "Precision against recall",
     "calibration.png": "Share of positives against their probability",
+    "dice_by_threshold.png": "Recall, precision and Dice of voxels against the threshold",
 }
 """Plots in the order in which the page shows those that are there."""
 
@@ -61,6 +63,18 @@ def render(page: Page) -> str:
         if name in page.images
     ]
     return environment.get_template(PAGE).render(page=page, images=images, version=luna.__version__)
+
+
+def write_page(out: Path, page: Page, record: Json, scalars: Mapping[str, float]) -> None:
+    """Write metrics.json, the plots, TensorBoard's events and, last of all, the page.
+
+    Where the page stands, all of it is there.
+    """
+    write_bytes(out / "metrics.json", metrics_text(record).encode())
+    for name, png in page.images.items():
+        write_bytes(out / name, png)
+    write_events(out, scalars, page.images)
+    write_bytes(out / PAGE, render(page).encode())
 
 
 def metrics_text(record: Json) -> str:

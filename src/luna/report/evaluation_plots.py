@@ -31,8 +31,8 @@ def plots(evaluation: Evaluation) -> dict[str, bytes]:
     """PNG files by name; a plot without data is left out."""
     hits = basis(evaluation)
     drawn = {
-        "froc.png": _png(_froc(evaluation), hits),
-        "size_bands.png": _png(_size_bands(evaluation.size_bands), hits),
+        "froc.png": png(_froc(evaluation), hits),
+        "size_bands.png": png(_size_bands(evaluation.size_bands), hits),
     }
     rule = marks_rule(evaluation)
     if evaluation.classifier is not None and evaluation.calibration is not None:
@@ -61,18 +61,26 @@ INDEPENDENT = "Intervals: 95 %, Wilson, items taken for independent."
 
 
 def classifier_plots(
-    curves: Curves, calibration: Calibration, nouns: Nouns, footer: str, footer_calibration: str
+    curves: Curves,
+    calibration: Calibration,
+    nouns: Nouns,
+    footer: str,
+    footer_calibration: str,
+    diameter: Curves | None = None,
 ) -> dict[str, bytes]:
-    """ROC, precision and recall, and calibration of any yes or no with a probability."""
+    """ROC, precision and recall, and calibration of any yes or no with a probability.
+
+    `diameter`: a second line in the ROC, of the same nodules ranked by their size.
+    """
     return {
-        "roc.png": _png(_roc(curves, nouns), footer),
-        "precision_recall.png": _png(_precision_recall(curves, nouns), footer),
-        "calibration.png": _png(_calibration(calibration, nouns), footer_calibration),
+        "roc.png": png(_roc(curves, nouns, diameter), footer),
+        "precision_recall.png": png(_precision_recall(curves, nouns), footer),
+        "calibration.png": png(_calibration(calibration, nouns), footer_calibration),
     }
 
 
 def _froc(evaluation: Evaluation) -> Figure:
-    figure, axes = _canvas("Sensitivity by false positives per scan")
+    figure, axes = canvas("Sensitivity by false positives per scan")
     _froc_line(axes, evaluation.froc, BLUE, "CPM")
     if evaluation.versus is not None:
         _froc_line(axes, evaluation.versus, VERMILION, "versus: CPM")
@@ -104,19 +112,25 @@ def _froc_line(axes: Axes, curve: Froc, colour: str, name: str) -> None:
     axes.plot(FP_RATES, curve.at_rates, "o", color=colour, ms=5, clip_on=False)
 
 
-def _roc(curves: Curves, nouns: Nouns) -> Figure:
-    figure, axes = _canvas(f"ROC of the {nouns.items}")
-    low, high = curves.auc.bootstrap or curves.auc.delong
+def _roc(curves: Curves, nouns: Nouns, diameter: Curves | None) -> Figure:
+    figure, axes = canvas(f"ROC of the {nouns.items}")
     axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
-    label = f"AUC {curves.auc.auc:.3f} (95 %: {low:.3f}–{high:.3f})"
-    axes.plot(curves.false_positive_rate, curves.recall, color=BLUE, lw=1.8, label=label)
+    _roc_line(axes, curves, BLUE, "AUC")
+    if diameter is not None:
+        _roc_line(axes, diameter, VERMILION, "diameter alone: AUC")
     _unit_square(axes, f"{nouns.wrong} called positive", f"{nouns.right} called positive")
     axes.legend(loc="lower right")
     return figure
 
 
+def _roc_line(axes: Axes, curves: Curves, colour: str, name: str) -> None:
+    low, high = curves.auc.bootstrap or curves.auc.delong
+    label = f"{name} {curves.auc.auc:.3f} (95 %: {low:.3f}–{high:.3f})"
+    axes.plot(curves.false_positive_rate, curves.recall, color=colour, lw=1.8, label=label)
+
+
 def _precision_recall(curves: Curves, nouns: Nouns) -> Figure:
-    figure, axes = _canvas(f"Precision and recall of the {nouns.items}")
+    figure, axes = canvas(f"Precision and recall of the {nouns.items}")
     label = f"average precision {curves.average_precision:.3f}"
     if curves.average_precision_interval is not None:
         low, high = curves.average_precision_interval
@@ -133,7 +147,7 @@ def _precision_recall(curves: Curves, nouns: Nouns) -> Figure:
 
 
 def _calibration(calibration: Calibration, nouns: Nouns) -> Figure:
-    figure, axes = _canvas(f"Calibration of the {nouns.items}")
+    figure, axes = canvas(f"Calibration of the {nouns.items}")
     axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
     _reliability(axes, calibration.bins, BLUE, f"as given: ECE {calibration.ece:.3f}")
     tempered = f"temperature {calibration.temperature:.2f}: ECE {calibration.ece_tempered:.3f}"
@@ -152,7 +166,7 @@ def _reliability(axes: Axes, bins: tuple[ReliabilityBin, ...], colour: str, labe
 
 
 def _size_bands(groups: tuple[Group, ...]) -> Figure:
-    figure, axes = _canvas("Sensitivity by diameter")
+    figure, axes = canvas("Sensitivity by diameter")
     _group_points(axes, groups)
     axes.set_xticks(range(len(groups)), [f"{each.name}\n{each.froc.nodules:,}" for each in groups])
     axes.set_xlim(-0.6, len(groups) - 0.4)
@@ -181,7 +195,8 @@ def _group_points(axes: Axes, groups: tuple[Group, ...]) -> None:
         axes.plot(places, at, marker, color=GREY, ms=5, label=text, clip_on=False)
 
 
-def _canvas(title: str) -> tuple[Figure, Axes]:
+def canvas(title: str) -> tuple[Figure, Axes]:
+    """An empty plot with its title."""
     figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
     axes = figure.subplots()
     axes.set_title(title, loc="left", fontsize=12)
@@ -198,7 +213,8 @@ def _unit_square(axes: Axes, x: str, y: str) -> None:
     axes.set_ylabel(y)
 
 
-def _png(figure: Figure, footer: str) -> bytes:
+def png(figure: Figure, footer: str) -> bytes:
+    """The figure as a file, with what it rests on below."""
     lines = "\n".join(textwrap.wrap(footer, FOOTER_CHARACTERS))
     figure.supxlabel(lines, fontsize=7, color=GREY, ha="left", x=0.02, wrap=False)
     FigureCanvasAgg(figure)  # no pyplot: nothing global, and no display is looked for

@@ -15,6 +15,7 @@ from luna.score.ranking import (
     percentile_interval,
     rank,
     resample_scans,
+    two_sided_p,
 )
 
 Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
@@ -43,6 +44,15 @@ class Auc:
     bootstrap: Interval | None
     positives: int
     negatives: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gain:
+    """By how much one score's area exceeds another's on the same items and resamples of scans."""
+
+    difference: float
+    interval: Interval
+    p_value: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,6 +125,28 @@ def auc_of(
     true, false = ranking.cumulative()
     drawn = _resampled(ranking, samples, seed)
     return _auc_record(true, false, delong_interval(score, positive), drawn)
+
+
+def auc_gain(
+    score: NDArray[np.float64],
+    rival: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+    series: NDArray[np.intp],
+    *,
+    samples: int,
+    seed: int,
+) -> Gain:
+    """Whether a score ranks (K,) items better than its rival; `samples` above 0."""
+    rankings = [rank(each, positive, series) for each in (score, rival)]
+    # Equal seeds draw the same scans for both, so the rows are pairs.
+    drawn = [_resampled(ranking, samples, seed)[:, 0] for ranking in rankings]
+    first, second = (_auc(*ranking.cumulative()) for ranking in rankings)
+    differences = drawn[0] - drawn[1]
+    return Gain(
+        difference=first - second,
+        interval=percentile_interval(differences),
+        p_value=two_sided_p(differences),
+    )
 
 
 def delong_interval(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> Interval:

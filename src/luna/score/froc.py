@@ -15,6 +15,7 @@ from luna.score.ranking import (
     percentile_interval,
     rank,
     resample_scans,
+    two_sided_p,
 )
 
 FP_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -170,24 +171,19 @@ def at_threshold(curve: Froc, threshold: float) -> OperatingPoint:
 
 
 def compare(first: FrocItems, second: FrocItems, *, samples: int, seed: int) -> Comparison:
-    """Whether two systems differ in CPM: both are scored on the same resamples of the scans.
-
-    The p-value is twice the smaller share of resamples on either side of no difference, the
-    observed one counted in (Davison & Hinkley 1997, 4.11), so it is never 0.
-    """
+    """Whether two systems differ in CPM: both are scored on the same resamples of the scans."""
     rates = RATES_IN_GRID
     cpm = froc(first, samples=0, seed=seed).cpm
     versus = froc(second, samples=0, seed=seed).cpm
     drawn = bootstrap_sensitivity(first, samples, seed)[:, rates].mean(axis=1)
     drawn_versus = bootstrap_sensitivity(second, samples, seed)[:, rates].mean(axis=1)
     difference = drawn - drawn_versus
-    side = min(int((difference <= 0).sum()), int((difference >= 0).sum()))
     return Comparison(
         cpm=cpm,
         cpm_versus=versus,
         difference=cpm - versus,
         interval=percentile_interval(difference),
-        p_value=min(1.0, 2 * (side + 1) / (len(difference) + 1)),
+        p_value=two_sided_p(difference),
         samples=len(difference),
     )
 
