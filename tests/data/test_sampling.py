@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from luna.data.sampling import (
     Group,
+    IntArray,
     SamplingConfig,
     crop_order,
     malignancy_order,
@@ -66,15 +68,25 @@ def test_an_epoch_depends_on_seed_and_number_alone(seed: int, epoch: int) -> Non
     np.testing.assert_array_equal(straight(epoch), pattern_order(groups, 30, seed)(epoch))
 
 
+def crops(count: int, config: SamplingConfig, seed: int) -> Callable[[int], IntArray]:
+    return crop_order(np.ones(count, bool), (1, 0), config, seed)
+
+
+def test_crops_around_other_candidates_come_in_their_ratio() -> None:
+    is_nodule = np.arange(60) < 50
+    order = crop_order(is_nodule, (3, 1), SamplingConfig(samples_per_epoch=400), 0)(0)
+    assert is_nodule[order].sum() == 300
+
+
 def test_epochs_and_seeds_differ() -> None:
-    orders = [crop_order(100, SamplingConfig(), seed)(epoch) for seed in (0, 1) for epoch in (0, 1)]
+    orders = [crops(100, SamplingConfig(), seed)(epoch) for seed in (0, 1) for epoch in (0, 1)]
     assert len({order.tobytes() for order in orders}) == 4
     for order in orders:
         assert sorted(order.tolist()) == list(range(100))
 
 
 def test_an_order_is_not_changed_by_who_takes_it() -> None:
-    order = crop_order(9, SamplingConfig(samples_per_epoch=4), 0)(0)
+    order = crops(9, SamplingConfig(samples_per_epoch=4), 0)(0)
     assert order.dtype == np.int64
     with pytest.raises(ValueError, match="read-only"):
         order[0] = 3
@@ -151,7 +163,7 @@ def test_a_class_without_members_is_named(is_nodule: np.ndarray, name: str) -> N
 
 def test_nothing_to_train_on_is_named() -> None:
     with pytest.raises(InputError, match="no crops"):
-        crop_order(0, SamplingConfig(), 0)
+        crops(0, SamplingConfig(), 0)
     with pytest.raises(InputError, match="no candidates"):
         nodule_order(np.zeros(0, bool), SamplingConfig(balanced=False), 0)
 

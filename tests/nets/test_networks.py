@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from luna.nets.classifier import Classifier
+from luna.nets.residual import ResidualClassifier
 from luna.nets.unet import UNet
 
 
@@ -23,6 +24,17 @@ def test_classifier_gives_two_logits(input_size, widths) -> None:
 def test_classifier_refuses_crops_smaller_than_its_pooling() -> None:
     with pytest.raises(ValueError, match="poolings"):
         Classifier((8, 48, 48), (8, 16, 32, 64))
+
+
+@pytest.mark.parametrize(("input_size", "widths"), [((32, 32, 32), (16, 32)), ((8, 4, 12), (4,))])
+def test_residual_classifier_gives_two_logits(input_size, widths) -> None:
+    net = ResidualClassifier(input_size, widths)
+    assert net(torch.randn(3, 1, *input_size)).shape == (3, 2)
+
+
+def test_residual_classifier_refuses_crops_that_do_not_halve() -> None:
+    with pytest.raises(ValueError, match="multiple of 8"):
+        ResidualClassifier((32, 32, 20))
 
 
 def test_classifier_does_not_depend_on_memory_layout() -> None:

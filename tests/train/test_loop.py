@@ -143,16 +143,16 @@ def test_fine_tuning_starts_from_a_bundle_and_moves_only_its_last_parts(
     run = make_run("a")
     train(NODULE, cubes(), network(), CONFIG, CPU, run)
     old = load_bundle(run.folder / "bundle")
-    net = new_network(NODULE, old.card.arguments, run.folder / "bundle", unfreeze=1)
+    net = new_network("classifier", old.card.arguments, run.folder / "bundle", unfreeze=1)
     train(NODULE, cubes(), net, CONFIG, CPU, make_run("b"))
     first, *_, head = parts_of(old.module)
     tuned_first, *_, tuned_head = parts_of(net)
     assert torch.equal(first.weight, tuned_first.weight)
     assert not torch.equal(head.weight, tuned_head.weight)
     with pytest.raises(UsageError, match="3 parts"):
-        new_network(NODULE, old.card.arguments, run.folder / "bundle", unfreeze=4)
+        new_network("classifier", old.card.arguments, run.folder / "bundle", unfreeze=4)
     with pytest.raises(UsageError, match="cannot start"):
-        new_network(SEGMENTATION, {}, run.folder / "bundle", unfreeze=1)
+        new_network("unet", {}, run.folder / "bundle", unfreeze=1)
 
 
 def test_seeds_belong_to_samples_and_change_with_the_step(

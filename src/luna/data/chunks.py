@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from luna.ct.blocks import Irc
+from luna.ct.geometry import FloatArray
+from luna.ct.resample import cube_crop
 from luna.ct.scan import AIR_HU
-from luna.data.prep_scan import CHUNK_IRC, CONTEXT_SLICES, CROP_RC
+from luna.data.prep_scan import CHUNK_IRC, CONTEXT_SLICES, CROP_RC, CUBE_IRC
 from luna.data.prepared import IntArray, Prepared
 from luna.run.errors import UsageError
 
@@ -30,55 +33,105 @@ POOLINGS = 4
 class CandidateChunks:
     """Chunks around candidates, for the classifier.
 
-    `rows` (N,) count in `prepared.candidates`; `labels` (N,) int64.
+    `rows` (N,) count in `prepared.candidates`; `labels` (N,) int64. With `spacing_mm`, chunks
+    are of cubic voxels of that size. Raises UsageError when those were not prepared.
     """
 
     prepared: Prepared
     rows: IntArray
     labels: IntArray
+    spacing_mm: float | None = None
 
     def __post_init__(self) -> None:
         if len(self.rows) != len(self.labels):
             raise ValueError(f"{len(self.rows)} rows and {len(self.labels)} labels")
+        if self.spacing_mm is None or self.prepared.config.slices == "all":
+            return
+        if (self.prepared.config.spacing_mm or 0) < self.spacing_mm:
+            raise UsageError(
+                f"chunks of {self.spacing_mm:g} mm voxels were not prepared",
+                file=self.prepared.folder,
+                hint=f"run `luna prep` with --set spacing_mm={self.spacing_mm:g}",
+            )
+
+    @property
+    def size_irc(self) -> Irc:
+        """Voxels of a chunk."""
+        return CHUNK_IRC if self.spacing_mm is None else CUBE_IRC
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def read(self, indices: Sequence[int]) -> Batch:
-        """HU (N, 1, 32, 48, 48) int16 and labels (N,) int64."""
-        hu = np.empty((len(indices), 1, *CHUNK_IRC), dtype=np.int16)
-        table, volumes = self.prepared.candidates, self.prepared.volumes
+        """HU (N, 1, D, H, W) int16, D, H, W of `size_irc`, and labels (N,) int64."""
+        hu = np.empty((len(indices), 1, *self.size_irc), dtype=np.int16)
         for k, row in enumerate(self.rows[list(indices)]):
-            series = int(table.series[row])
-            hu[k, 0] = volumes.crop("hu", series, table.center_irc[row], CHUNK_IRC)
+            hu[k, 0] = self._chunk(int(row))
         return torch.from_numpy(hu), torch.from_numpy(self.labels[list(indices)])
+
+    def _chunk(self, row: int) -> NDArray[np.int16]:
+        table = self.prepared.candidates
+        series, center_irc = int(table.series[row]), table.center_irc[row]
+        crop = partial(self.prepared.volumes.crop, "hu", series)
+        if self.spacing_mm is None:
+            return crop(center_irc, CHUNK_IRC)
+        spacing_irc = self.prepared.spacing_irc[series]
+        return cube_crop(crop, center_irc, spacing_irc, CUBE_IRC, self.spacing_mm)
 
 
 @dataclass(frozen=True, eq=False)
 class MaskedCrops:
-    """Slices of nodules with their neighbours, centred in plane, for U-Net training.
+    """Slices with their neighbours around places (N, 3) in voxels, for U-Net training.
 
-    `rows` (N,) count in `prepared.nodule_slices`.
+    `series` (N,) count in `prepared.series`; `is_nodule` (N,) says what the place is of.
     """
 
     prepared: Prepared
-    rows: IntArray
+    series: IntArray
+    center_irc: FloatArray
+    is_nodule: NDArray[np.bool_]
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.series)
 
     def read(self, indices: Sequence[int]) -> Batch:
         """HU (N, 7, 96, 96) int16 and masks (N, 1, 96, 96) uint8 of all nodules there."""
         hu = np.empty((len(indices), *CROP_IRC), dtype=np.int16)
         mask = np.empty((len(indices), 1, *CROP_RC), dtype=np.uint8)
-        table, volumes = self.prepared.nodule_slices, self.prepared.volumes
-        for k, row in enumerate(self.rows[list(indices)]):
-            series = int(table.series[row])
-            center = self.prepared.nodules.center_irc[table.nodule[row]].copy()
-            center[0] = table.index[row]
+        volumes = self.prepared.volumes
+        for k, row in enumerate(indices):
+            series, center = int(self.series[row]), self.center_irc[row]
             hu[k] = volumes.crop("hu", series, center, CROP_IRC)
             mask[k] = volumes.crop("mask", series, center, (1, *CROP_RC))
         return torch.from_numpy(hu), torch.from_numpy(mask)
+
+
+def masked_crops(prepared: Prepared, series: Sequence[str], *, background: bool) -> MaskedCrops:
+    """Crops of every slice of a nodule and, with `background`, of the other candidates.
+
+    Raises UsageError when the latter were not prepared.
+    """
+    table = prepared.nodule_slices
+    rows = prepared.rows_in(table.series, series)
+    center_irc = prepared.nodules.center_irc[table.nodule[rows]]
+    center_irc[:, 0] = table.index[rows]
+    nodules = MaskedCrops(prepared, table.series[rows], center_irc, np.ones(len(rows), np.bool_))
+    if not background:
+        return nodules
+    if prepared.config.slices != "all":
+        raise UsageError(
+            "only slices with nodules were prepared",
+            file=prepared.folder,
+            hint='run `luna prep` with --set slices="all" for crops around other candidates',
+        )
+    others = prepared.rows_in(prepared.candidates.series, series)
+    others = others[~prepared.candidates.is_nodule[others]]
+    return MaskedCrops(
+        prepared,
+        np.concatenate([nodules.series, prepared.candidates.series[others]]),
+        np.concatenate([center_irc, prepared.candidates.center_irc[others]]),
+        np.arange(len(rows) + len(others)) < len(rows),
+    )
 
 
 class MaskedSlices:

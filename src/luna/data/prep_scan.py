@@ -30,15 +30,20 @@ from luna.ct.blocks import (
 from luna.ct.cache import Cache
 from luna.ct.geometry import FloatArray, Geometry
 from luna.ct.read import read_scan
+from luna.ct.resample import reach_irc
 from luna.ct.scan import AIR_HU, Scan
-from luna.data.nodule_mask import MaskMethod, nodule_voxels
 from luna.data.luna16_places import inside
+from luna.data.nodule_mask import MaskMethod, nodule_voxels
+from luna.run.errors import UsageError
 
 FORMAT = 1
 """Raised when what is stored, or how it is made, changes: older entries are not found."""
 
 CHUNK_IRC: Irc = (32, 48, 48)
 """What the classifier sees of a candidate. Source: book, chapter 11."""
+
+CUBE_IRC: Irc = (32, 32, 32)
+"""The same in cubic voxels of a chosen size, for luna's own classifier."""
 
 CONTEXT_SLICES = 3
 """Slices on each side of the one that the U-Net judges. Source: book, chapter 13."""
@@ -59,6 +64,13 @@ class PrepConfig:
     """Which voxels belong to a nodule: bounded by its annotation, or grown as in the book."""
     slices: Literal["positive", "all"] = "positive"
     """Whole slices kept for validation: those with nodule voxels, or every slice of the scan."""
+    spacing_mm: float | None = None
+    """Keep also what chunks of cubic voxels of this size (mm) touch; "none" keeps those of the
+    scan's own voxels only."""
+
+    def __post_init__(self) -> None:
+        if self.spacing_mm is not None and not 0.1 <= self.spacing_mm <= 10:
+            raise UsageError(f"spacing_mm is {self.spacing_mm}, not between 0.1 and 10")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -134,7 +146,7 @@ def prepare_scan(job: Job, cache: Cache, config: PrepConfig) -> Outcome:
         return _told(job, key, earlier, cache, kept=True, damage="")
     scan = read_scan(job.path)
     head, arrays, voxels = _record(scan, job, config)
-    wanted = wanted_blocks(scan.shape_irc, arrays, whole=config.slices == "all")
+    wanted = wanted_blocks(scan.shape_irc, scan.geometry, arrays, config)
     _store_blocks(cache, head["hu"], lambda: _pack_hu(scan, wanted))
     _store_blocks(cache, head["mask"], lambda: _pack_mask(scan, voxels))
     # Last, so that a record never stands without its blocks.
@@ -218,7 +230,7 @@ def _head_of(
         "shape": scan.shape_irc,
         "geometry": asdict(geometry),
         "config": asdict(config),
-        "hu": _key("hu", fingerprint, config.slices, places),
+        "hu": _key("hu", fingerprint, config.slices, config.spacing_mm, places),
         "mask": _key(
             "mask",
             fingerprint,
@@ -228,17 +240,16 @@ def _head_of(
     }
 
 
-def _inside(irc: FloatArray, shape_irc: Irc) -> NDArray[np.bool_]:
-    """Which places round to a voxel of the volume, as `luna16_places` has it."""
-    nearest = np.rint(irc)
-    return np.asarray(((nearest >= 0) & (nearest < np.array(shape_irc))).all(axis=1))
-
-
-def wanted_blocks(shape_irc: Irc, arrays: Arrays, *, whole: bool) -> NDArray[np.bool_]:
+def wanted_blocks(
+    shape_irc: Irc, geometry: Geometry, arrays: Arrays, config: PrepConfig
+) -> NDArray[np.bool_]:
     """The blocks that samples need, as bool of the grid of blocks."""
-    grid = grid_of(shape_irc)
-    wanted = np.full(grid, whole)
+    wanted = np.full(grid_of(shape_irc), config.slices == "all")
     size = np.array(CHUNK_IRC)
+    if config.spacing_mm is not None:
+        # Its centre is not rounded: one voxel more on each side.
+        cube = np.array(reach_irc(geometry.spacing_irc, CUBE_IRC, config.spacing_mm))
+        size = np.maximum(size, cube + 2)
     for center in np.rint(arrays["candidate_irc"]).astype(int):
         _mark(wanted, center - size // 2, size)
     crop = np.array((2 * CONTEXT_SLICES + 1, *CROP_RC))
@@ -316,5 +327,5 @@ def needed_blocks_bytes(geometry: Geometry, shape_irc: Irc, job: Job, config: Pr
         "nodule_irc": nodule_irc,
         "nodule_slice": np.array(spans, dtype=np.int64).reshape(-1, 2),
     }
-    wanted = wanted_blocks(shape_irc, places, whole=config.slices == "all")
+    wanted = wanted_blocks(shape_irc, geometry, places, config)
     return int(wanted.sum()) * int(np.prod(BLOCK_IRC)) * 2

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from luna.ct.blocks import BlockFile, DamagedError, Irc, unframe_arrays
 from luna.ct.cache import AGAIN, Cache
-from luna.ct.geometry import FloatArray
+from luna.ct.geometry import FloatArray, Geometry, Triple
 from luna.data.prep import MANIFEST
 from luna.data.prep_scan import FORMAT, PrepConfig
 from luna.run.errors import TrustError, UsageError
@@ -85,6 +85,7 @@ class Prepared:
     nodules: PreparedNodules
     nodule_slices: NoduleSlices
     shapes_irc: tuple[Irc, ...]
+    spacing_irc: tuple[Triple, ...]
     volumes: Volumes
 
     def rows_in(self, column: IntArray, uids: Sequence[str]) -> IntArray:
@@ -211,11 +212,16 @@ def _gathered(
             series=slice_series, index=slices[:, 1], nodule=slices[:, 0] + first[slice_series]
         ),
         shapes_irc=tuple((int(i), int(r), int(c)) for i, r, c in (h["shape"] for h in heads)),
+        spacing_irc=tuple(_geometry(h["geometry"]).spacing_irc for h in heads),
         volumes=Volumes(
             cache,
             {"hu": tuple(h["hu"] for h in heads), "mask": tuple(h["mask"] for h in heads)},
         ),
     )
+
+
+def _geometry(values: dict[str, list[float]]) -> Geometry:
+    return Geometry(**{name: tuple(numbers) for name, numbers in values.items()})  # type: ignore[arg-type]
 
 
 def _candidates(

@@ -99,12 +99,18 @@ def malignancy_order(
     return _order(groups, config, seed)
 
 
-def crop_order(count: int, config: SamplingConfig, seed: int) -> Callable[[int], IntArray]:
-    """Order for segmentation, whose training crops all hold nodule: indices 0 to `count` - 1.
+def crop_order(
+    is_nodule: NDArray[np.bool_], ratio: tuple[int, int], config: SamplingConfig, seed: int
+) -> Callable[[int], IntArray]:
+    """Order for segmentation: crops around nodules and around what is none, in a ratio.
 
-    Source: book, chapter 13.
+    `is_nodule` (N,). The book, chapter 13, takes crops around nodules alone: (1, 0).
     """
-    return pattern_order([Group("crops", np.arange(count), 1)], config.samples_per_epoch, seed)
+    groups = [
+        Group("crops around nodules", np.flatnonzero(is_nodule), ratio[0]),
+        Group("crops around other candidates", np.flatnonzero(~is_nodule), ratio[1]),
+    ]
+    return pattern_order(groups, config.samples_per_epoch, seed)
 
 
 def _order(groups: Sequence[Group], config: SamplingConfig, seed: int) -> Callable[[int], IntArray]:

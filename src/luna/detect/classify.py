@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from luna.ct.resample import cube_crop
 from luna.ct.scan import HuArray, Scan
 from luna.detect.segment import Precision, autocast
-from luna.nets.bundle import Bundle
+from luna.nets.bundle import Bundle, Card
 from luna.run.device import bf16_is_native
 from luna.run.errors import UsageError
+
+Irc = tuple[int, int, int]
+Cut = Callable[[NDArray[np.float64], Irc], HuArray]
 
 CLEAR_NEGATIVE = 0.02
 """Candidates below this in bfloat16 keep that probability: with the book's classifier the two
@@ -75,7 +80,7 @@ def _classify(
     """The same at one precision."""
     size_irc = tuple(bundle.card.arguments["input_size"])
     net = bundle.module.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    cut = scan.crop if config.border == "pad" else _SlidingCrop(scan)
+    cut = _cut(scan, bundle.card, config)
     p = np.empty(len(center_irc))
     with torch.inference_mode(), autocast(device, precision):
         for start in range(0, len(center_irc), config.batch_crops):
@@ -87,6 +92,17 @@ def _classify(
             p[batch] = p_batch.double().cpu().numpy()
             progress(min(batch.stop, len(p)), len(p))
     return p
+
+
+def _cut(scan: Scan, card: Card, config: ClassifyConfig) -> Cut:
+    """How crops are taken: in the scan's own voxels, or in those that the card names."""
+    if card.spacing_mm is not None:
+        return partial(_cube, scan, card.spacing_mm)
+    return scan.crop if config.border == "pad" else _SlidingCrop(scan)
+
+
+def _cube(scan: Scan, spacing_mm: float, center_irc: NDArray[np.float64], size_irc: Irc) -> HuArray:
+    return cube_crop(scan.crop, center_irc, scan.geometry.spacing_irc, size_irc, spacing_mm)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -21,11 +22,16 @@ from safetensors import SafetensorError
 from torch import nn
 
 from luna.nets.classifier import Classifier
+from luna.nets.residual import ResidualClassifier
 from luna.nets.unet import UNet
 from luna.run.errors import TrustError
 from luna.run.record import replace_file
 
-ARCHITECTURES: dict[str, type[nn.Module]] = {"classifier": Classifier, "unet": UNet}
+ARCHITECTURES: dict[str, type[nn.Module]] = {
+    "classifier": Classifier,
+    "residual-classifier": ResidualClassifier,
+    "unet": UNet,
+}
 
 CARD_VERSION = 1
 CARD_NAME = "card.json"
@@ -40,8 +46,10 @@ class Card:
     """What a bundle says of itself.
 
     `arguments` are the keyword arguments of the architecture; `hu_window` the (low, high) HU
-    to which input is clipped; `threshold` the probability from which `diagnose` acts on the
-    output; `temperature` divides the logits before the probability (1 when uncalibrated);
+    to which input is clipped; `spacing_mm` the size of the cubic voxels of a classifier's
+    crops, None for those of the scan itself, as in the book; `threshold` the probability from
+    which `diagnose` acts on the output; `temperature` divides the logits before the
+    probability (1 when uncalibrated);
     `notice`, when not empty, is repeated in every report made with the model.
     """
 
@@ -52,6 +60,7 @@ class Card:
     training_data: str
     licence: str
     hu_window: tuple[int, int] = (-1000, 1000)
+    spacing_mm: float | None = None
     threshold: float = 0.5
     temperature: float = 1.0
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -149,6 +158,8 @@ def _card_from(values: dict[str, Any]) -> Card:
     card = Card(**(values | {"hu_window": (int(low), int(high))}))
     if card.role not in get_args(Role):
         raise ValueError(f"role {card.role!r} is none of {get_args(Role)}")
+    if card.spacing_mm is not None and not 0 < float(card.spacing_mm) < math.inf:
+        raise ValueError(f"spacing_mm is {card.spacing_mm}")
     if not (0 < float(card.threshold) < 1 and float(card.temperature) > 0 and low < high):
         raise ValueError("threshold, temperature or hu_window out of range")
     if not isinstance(card.arguments, dict):

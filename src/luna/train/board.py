@@ -60,7 +60,7 @@ class Board:
     def judged(self, epoch: int, rows: FloatArray, picture: Figure, task: Task) -> None:
         """A validation: its picture, and curves where the rows hold probabilities."""
         self._writers["validation"].add_figure("samples", picture, epoch)
-        if task.architecture == "classifier":
+        if task.role != "segmentation":
             self._curves(epoch, rows)
 
     def settings(self, values: Mapping[str, bool | int | float | str], best: Metrics) -> None:

@@ -36,8 +36,10 @@ class Job:
     task: Task
     data: Data
     net: nn.Module
+    architecture: str
     arguments: dict[str, Any]
     fingerprint: str
+    spacing_mm: float | None = None
 
 
 class Recipe(Protocol):
@@ -134,8 +136,9 @@ def _go(
     card = Card(
         name=name,
         role=job.task.role,
-        architecture=job.task.architecture,
+        architecture=job.architecture,
         arguments=job.arguments,
+        spacing_mm=job.spacing_mm,
         hu_window=recipe.train.hu_window,
         threshold=recipe.train.threshold,
         training_data=job.data.description,

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from luna.run.config import flat
 from luna.run.device import bf16_is_native
@@ -26,7 +27,7 @@ from luna.train.feed import feed
 from luna.train.metrics import Metrics
 from luna.train.ranks import Ranks
 from luna.train.runs import Run, State
-from luna.train.tasks import Batch, Data, IntArray, Task
+from luna.train.tasks import Batch, Data, IntArray, Task, parts_of
 
 PICTURED = 4
 """Samples of each sort that TensorBoard shows."""
@@ -107,7 +108,7 @@ def train(
 def _train_epoch(trainer: _Trainer, state: State, net: nn.Module) -> Metrics:
     """The rest of the epoch in which the state stands."""
     task, config, run = trainer.task, trainer.config, trainer.run
-    net.train()
+    _let_learn(net)
     batches = _my_batches(trainer, state)
     start = time.perf_counter()
     for batch, waited_s in feed(trainer.data.train, batches, config.threads):
@@ -138,6 +139,15 @@ def _train_epoch(trainer: _Trainer, state: State, net: nn.Module) -> Metrics:
             raise SystemExit(SIGNALLED + (trainer.stop.signal or signal.SIGTERM))
     state.collect(trainer.ranks)
     return task.metrics(state.earlier, config.threshold)
+
+
+def _let_learn(net: nn.Module) -> None:
+    """Training mode, but for frozen parts: their batch norm keeps its statistics too."""
+    net.train()
+    bare = net.module if isinstance(net, DistributedDataParallel) else net
+    for part in parts_of(bare):
+        if not any(p.requires_grad for p in part.parameters()):
+            part.eval()
 
 
 @torch.no_grad()

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from luna.data.augment import Augment, AugmentConfig
-from luna.data.chunks import CandidateChunks, MaskedCrops, MaskedSlices
-from luna.data.prep_scan import CHUNK_IRC, CONTEXT_SLICES
+from luna.data.chunks import CandidateChunks, MaskedSlices, masked_crops
+from luna.data.prep_scan import CONTEXT_SLICES
 from luna.data.prepared import Prepared, open_prepared
 from luna.data.sampling import SamplingConfig, crop_order, malignancy_order, nodule_order
 from luna.data.splits import Split, SplitConfig, make_split
@@ -26,10 +25,14 @@ MALIGNANT = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassifierNetConfig:
-    """The size of the classifier."""
+    """The classifier; the defaults are the book's."""
 
+    architecture: Literal["classifier", "residual-classifier"] = "classifier"
+    """The book's, or luna's own with residual blocks and batch norm."""
     widths: tuple[int, ...] = (8, 16, 32, 64)
-    """Channels of each block; the default is the book's."""
+    """Channels of each block."""
+    spacing_mm: float | None = None
+    """Judge crops of cubic voxels of this size (mm); "none" takes the scan's own voxels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,19 +81,26 @@ class ClassifierRecipe:
             task, labels = MALIGNANCY, table.malignancy == MALIGNANT
             # Judged on nodules that are known to be one or the other. Source: book, chapter 14.
             validating = validating[table.malignancy[validating] >= 0]
-        arguments = {"input_size": CHUNK_IRC, "widths": self.network.widths}
+        train, validation = (
+            CandidateChunks(prepared, rows, labels[rows].astype(np.int64), self.network.spacing_mm)
+            for rows in (training, validating)
+        )
+        arguments = {"input_size": train.size_irc, "widths": self.network.widths}
+        architecture = self.network.architecture
         return Job(
             task=task,
             data=Data(
-                train=_chunks(prepared, training, labels),
-                validation=_chunks(prepared, validating, labels),
+                train=train,
+                validation=validation,
                 order=self._order(prepared, training),
                 augment=Augment(self.augment),
                 description=_description(prepared, split),
             ),
-            net=new_network(task, arguments, self.init, self.unfreeze),
+            net=new_network(architecture, arguments, self.init, self.unfreeze),
+            architecture=architecture,
             arguments=arguments,
             fingerprint=prepared.fingerprint,
+            spacing_mm=self.network.spacing_mm,
         )
 
     def _order(self, prepared: Prepared, rows: IntArray) -> Callable[[int], IntArray]:
@@ -113,6 +123,8 @@ class SegmenterRecipe:
     """How training crops are changed at random, and how large the part is that is used."""
     network: UNetConfig = field(default_factory=UNetConfig)
     """The size of the network."""
+    background: tuple[int, int] = (1, 0)
+    """Ratio of crops around nodules and around the other candidates; the book takes none."""
     every_slice: bool = False
     """Validate on every slice, not only on those with nodule."""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(validation_batch_size=4))
@@ -122,8 +134,7 @@ class SegmenterRecipe:
         """The slices in a cache, and a network to mark nodule voxels in them."""
         prepared = open_prepared(cache)
         split = split_of(prepared, self.split)
-        rows = prepared.rows_in(prepared.nodule_slices.series, split.train)
-        crops = MaskedCrops(prepared, rows)
+        crops = masked_crops(prepared, split.train, background=self.background[1] > 0)
         arguments = {
             "context_slices": 2 * CONTEXT_SLICES + 1,
             "depth": self.network.depth,
@@ -134,11 +145,12 @@ class SegmenterRecipe:
             data=Data(
                 train=crops,
                 validation=MaskedSlices(prepared, split.validation, every=self.every_slice),
-                order=crop_order(len(crops), self.sampling, self.train.seed),
+                order=crop_order(crops.is_nodule, self.background, self.sampling, self.train.seed),
                 augment=Augment(self.augment),
                 description=_description(prepared, split),
             ),
-            net=new_network(SEGMENTATION, arguments, None, 1),
+            net=new_network("unet", arguments, None, 1),
+            architecture="unet",
             arguments=arguments,
             fingerprint=prepared.fingerprint,
         )
@@ -147,10 +159,6 @@ class SegmenterRecipe:
 def split_of(prepared: Prepared, config: SplitConfig) -> Split:
     """The split of a prepared cohort; its full list of series decides, not what was prepared."""
     return make_split(prepared.all_series, config, prepared.fold_of, prepared.patient_of)
-
-
-def _chunks(prepared: Prepared, rows: IntArray, labels: NDArray[np.bool_]) -> CandidateChunks:
-    return CandidateChunks(prepared, rows, labels[rows].astype(np.int64))
 
 
 def _description(prepared: Prepared, split: Split) -> str:

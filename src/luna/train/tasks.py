@@ -41,7 +41,6 @@ class Task:
     """
 
     role: Role
-    architecture: str
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     rows: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
     metrics: Callable[[FloatArray, float], Metrics]
@@ -51,7 +50,6 @@ class Task:
 
 NODULE = Task(
     role="nodule",
-    architecture="classifier",
     loss=cross_entropy,
     rows=class_rows,
     metrics=class_metrics,
@@ -60,7 +58,6 @@ NODULE = Task(
 )
 MALIGNANCY = Task(
     role="malignancy",
-    architecture="classifier",
     loss=cross_entropy,
     rows=class_rows,
     metrics=class_metrics,
@@ -69,7 +66,6 @@ MALIGNANCY = Task(
 )
 SEGMENTATION = Task(
     role="segmentation",
-    architecture="unet",
     loss=segmentation_loss,
     rows=mask_rows,
     metrics=mask_metrics,
@@ -116,20 +112,22 @@ def parts_of(net: nn.Module) -> list[nn.Module]:
 
 
 def new_network(
-    task: Task, arguments: Mapping[str, Any], init: Path | None, unfreeze: int
+    architecture: str, arguments: Mapping[str, Any], init: Path | None, unfreeze: int
 ) -> nn.Module:
     """The network a run starts from.
 
     With `init`, the bundle's tensors but for the head, which starts anew, and only the last
     `unfreeze` parts, the head counted, learn. Source: book, chapter 14.
     """
-    net = build_network(task.architecture, arguments)
+    net = build_network(architecture, arguments)
     if init is None:
         return net
     bundle = load_bundle(init)
-    if bundle.card.architecture != task.architecture:
+    if bundle.card.architecture != architecture:
         raise UsageError(
-            f"a {bundle.card.architecture} cannot start a {task.architecture}", file=init
+            f"a {bundle.card.architecture} cannot start a {architecture}",
+            file=init,
+            hint="--set network.architecture=… names the kind of network",
         )
     fit_tensors(net, bundle.module.state_dict())
     parts = parts_of(net)

@@ -1,0 +1,65 @@
+"""luna's own 3-D classifier: residual blocks with batch norm, on crops of one voxel size.
+
+He et al. 2016, "Deep Residual Learning for Image Recognition", in three dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from luna.nets.classifier import init_weights
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3×3 convolutions beside a 1×1×1 one; the first and the last halve each axis."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv3d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm3d(out_channels)
+        self.conv2 = nn.Conv3d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm3d(out_channels)
+        self.short = nn.Conv3d(in_channels, out_channels, 1, stride, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        return F.relu(self.norm2(self.conv2(out)) + self.short(x), inplace=True)
+
+
+class ResidualClassifier(nn.Module):
+    """Candidate crops to two logits.
+
+    Input (N, 1, D, H, W) float HU, already clipped to the window on the bundle's card, with
+    (D, H, W) = `input_size`; output (N, 2) logits (no, yes). `widths` are the channels of the
+    blocks; each but the first halves the resolution. The head sees where a feature is, for a
+    nodule lies in the middle and a vessel goes through.
+    """
+
+    def __init__(
+        self,
+        input_size: tuple[int, int, int] = (32, 32, 32),
+        widths: tuple[int, ...] = (16, 32, 64, 64),
+    ) -> None:
+        super().__init__()
+        shrink = 2 ** (len(widths) - 1)
+        if not widths or min(widths) < 1 or any(n % shrink for n in input_size):
+            raise ValueError(f"input {input_size} is no multiple of {shrink}")
+        self.input_norm = nn.BatchNorm3d(1)
+        self.blocks = nn.Sequential(
+            *(
+                ResidualBlock(a, b, 1 if k == 0 else 2)
+                for k, (a, b) in enumerate(pairwise((1, *widths)))
+            )
+        )
+        self.head = nn.Linear(widths[-1] * math.prod(n // shrink for n in input_size), 2)
+        self.apply(init_weights)
+
+    def forward(self, hu: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.blocks(self.input_norm(hu))
+        logits: torch.Tensor = self.head(features.flatten(1))
+        return logits
