@@ -18,6 +18,7 @@ import luna
 from luna.cli.app import app
 from luna.detect.pipeline import DiagnoseConfig
 from luna.run.config import dump_config
+from luna.train.recipes import ClassifierRecipe, SegmenterRecipe
 
 DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 BODY_LINES_MAX = 25
@@ -54,17 +55,33 @@ def test_docs_list_exactly_the_options() -> None:
     assert documented == {name: long_options(command) for name, command in COMMANDS.items()}
 
 
-def test_docs_list_exactly_the_config_keys_with_their_defaults() -> None:
-    section = DOCS.partition("### luna diagnose")[2].partition("\n### ")[0]
-    documented = dict(re.findall(r"^\| `([a-z_.]+)` \| `(.*?)` \|", section, flags=re.MULTILINE))
+def documented_keys(command: str) -> dict[str, str]:
+    section = DOCS.partition(f"### {command}\n")[2].partition("\n### ")[0]
+    return dict(re.findall(r"^\| `([a-z_.]+)` \| `(.*?)` \|", section, flags=re.MULTILINE))
+
+
+def keys(config: Any) -> dict[str, str]:
     table, place = {}, ""
-    for line in filter(None, dump_config(DiagnoseConfig()).splitlines()):
+    for line in filter(None, dump_config(config).splitlines()):
         if line.startswith("["):
             place = f"{line.strip('[]')}."
         else:
             key, _, value = line.partition(" = ")
             table[place + key] = value
-    assert documented == table
+    return table
+
+
+@pytest.mark.parametrize(
+    ("command", "config"),
+    [("luna diagnose", DiagnoseConfig()), ("luna train-cls", ClassifierRecipe())],
+)
+def test_docs_list_exactly_the_config_keys_with_their_defaults(command: str, config: Any) -> None:
+    assert documented_keys(command) == keys(config)
+
+
+def test_docs_list_the_keys_of_train_seg_that_train_cls_has_not() -> None:
+    own = keys(SegmenterRecipe()).items() - keys(ClassifierRecipe()).items()
+    assert documented_keys("luna train-seg") == dict(own)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
