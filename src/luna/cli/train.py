@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from luna.cli import options
-from luna.cli.console import note, print_data, print_lines, print_table, progress
+from luna.cli.console import note, print_data, print_lines, print_table, progress, warn
 
 if TYPE_CHECKING:
     from luna.train.launch import Recipe
@@ -85,7 +85,8 @@ def train_cls(
     """
     from luna.train.recipes import ClassifierRecipe
 
-    chosen = {"task": task, "init": init, "unfreeze": unfreeze}
+    # A run may be resumed from another folder.
+    chosen = {"task": task, "init": init and init.absolute(), "unfreeze": unfreeze}
     said = [f"{key}={value}" for key, value in chosen.items() if value is not None]
     place = Place(cache=cache, resume=resume, runs=runs, name=name)
     settings = Settings(ClassifierRecipe, config, [*(overrides or ()), *said])
@@ -137,7 +138,7 @@ def _train(
 
     processor = choose_device(device)
     with progress(quiet=quiet) as advance:
-        teller = Teller(note=lambda text: note(text, quiet=quiet), advance=advance)
+        teller = Teller(note=lambda text: note(text, quiet=quiet), warn=warn, advance=advance)
         if place.resume is not None and place.cache is None:
             if settings.config or settings.overrides or dry_run:
                 raise UsageError("a run is resumed with its own config", file=place.resume)
@@ -153,7 +154,9 @@ def _train(
             )
         else:
             raise UsageError("give either a cache or --resume RUN")
-    show(folder, best, as_json=as_json)
+    # Of several processes only the first one keeps the best.
+    if best:
+        show(folder, best, as_json=as_json)
 
 
 def show(folder: Path, best: dict[str, float], *, as_json: bool) -> None:
@@ -162,7 +165,6 @@ def show(folder: Path, best: dict[str, float], *, as_json: bool) -> None:
         finite = {name: value for name, value in best.items() if value == value}
         print_data(json.dumps({"run": str(folder), "best": finite}, indent=2))
         return
-    print_table(
-        ("best validation", ""), [(k, f"{v:.4f}") for k, v in best.items()], left=[True, False]
-    )
+    rows = [(name, f"{value:.4f}" if value == value else "–") for name, value in best.items()]
+    print_table(("best validation", ""), rows, left=[True, False])
     print_lines(f"bundle: {folder / 'bundle'}")

@@ -25,9 +25,6 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 CROP_IRC: Irc = (2 * CONTEXT_SLICES + 1, *CROP_RC)
 
-POOLINGS = 4
-"""Rows and columns must be a multiple of this: the U-Net halves them twice."""
-
 
 @dataclass(frozen=True, eq=False)
 class CandidateChunks:
@@ -138,16 +135,24 @@ class MaskedSlices:
     """Whole slices with their neighbours, for validation of the U-Net.
 
     Slices of the given series in which a nodule has voxels or, with `every`, all of them.
+    Rows and columns are made a multiple of `alignment`, as the U-Net halves them.
     """
 
-    def __init__(self, prepared: Prepared, series: Sequence[str], *, every: bool = False) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        series: Sequence[str],
+        *,
+        every: bool = False,
+        alignment: int = 4,
+    ) -> None:
         if every and prepared.config.slices != "all":
             raise UsageError(
                 "only slices with nodules were prepared",
                 file=prepared.folder,
                 hint='run `luna prep` with --set slices="all" to validate on every slice',
             )
-        self.prepared = prepared
+        self.prepared, self.alignment = prepared, alignment
         self.places = _every(prepared, series) if every else _positive(prepared, series)
 
     def __len__(self) -> int:
@@ -157,11 +162,11 @@ class MaskedSlices:
         """HU (N, 7, H, W) int16 and masks (N, 1, H, W) uint8.
 
         Beyond the first and last slice these are repeated. H and W are those of the largest
-        slice, up to a multiple of 4, the others padded at their end with air.
+        slice, up to a multiple of `alignment`, the others padded at their end with air.
         """
         places = self.places[list(indices)]
         shapes = np.array([self.prepared.shapes_irc[s] for s, _ in places])
-        rows, columns = -(-shapes[:, 1:].max(axis=0) // POOLINGS) * POOLINGS
+        rows, columns = -(-shapes[:, 1:].max(axis=0) // self.alignment) * self.alignment
         hu = np.full((len(places), CROP_IRC[0], rows, columns), AIR_HU, dtype=np.int16)
         mask = np.zeros((len(places), 1, rows, columns), dtype=np.uint8)
         for k, (series, index) in enumerate(places):

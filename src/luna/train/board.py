@@ -12,6 +12,7 @@ from typing import Self
 
 import numpy as np
 from matplotlib.figure import Figure
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
@@ -44,6 +45,16 @@ class Board:
     ) -> None:
         for writer in self._writers.values():
             writer.close()
+
+    def rewind(self, step: int) -> None:
+        """Let points of this step and later ones, written before, count no more: they come again.
+
+        Epochs have smaller numbers than steps, and are not written before they are saved.
+        """
+        start = SessionLog(status=SessionLog.START)
+        for writer in self._writers.values():
+            file = writer._get_file_writer()  # type: ignore[no-untyped-call]
+            file.add_event(Event(step=step, session_log=start), step)
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
         """Rate, loss, speed: a point every few steps."""

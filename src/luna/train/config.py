@@ -36,6 +36,10 @@ class TrainConfig:
     """`auto` is bfloat16 where the hardware has it."""
     channels_last: bool = True
     """Memory layout with channels innermost: the faster one for convolutions."""
+    best_by: Literal["auto", "auc", "average_precision", "precision", "recall", "f1", "dice"] = (
+        "auto"
+    )
+    """The metric whose highest validation is kept; `auto` is AUC for classes, recall for masks."""
     validate_every: int = 1
     """Epochs from one validation to the next; the first and the last are always validated."""
     save_every: int = 200

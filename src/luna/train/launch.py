@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import nn
 
 from luna.nets.bundle import Card
-from luna.run.config import dump_config, load_config
+from luna.run.config import dump_config, flat, load_config
 from luna.run.errors import InputError, TrustError, UsageError
 from luna.run.record import claim_folder, record_run, replace_file, write_record
 from luna.train.board import Board
 from luna.train.config import TrainConfig
-from luna.train.loop import train
+from luna.train.loop import steps_of, train
 from luna.train.metrics import Metrics
 from luna.train.ranks import Ranks, device_of_rank, joined_ranks
 from luna.train.runs import CONFIG, RECORD, Run, Teller
@@ -43,7 +44,9 @@ class Job:
 
 
 class Recipe(Protocol):
-    """A root of configuration that can be trained; `name` of its task is that of its runs."""
+    """A root of configuration that can be trained, and the command that does it."""
+
+    command: ClassVar[str]
 
     @property
     def train(self) -> TrainConfig: ...
@@ -87,7 +90,8 @@ def start(
 def plan(recipe: Recipe, cache: Path, runs: Path) -> list[str]:
     """What `start` would do, in lines; the data is read, nothing is written."""
     job = recipe.job(cache)
-    steps = len(job.data.order(0)) // recipe.train.batch_size
+    steps = steps_of(job.task, job.data, recipe.train)
+    claim_folder(runs, force=True, dry_run=True)
     parameters = sum(p.numel() for p in job.net.parameters() if p.requires_grad)
     return [
         f"would train {job.task.role}: {job.data.description}",
@@ -107,8 +111,14 @@ def resume(
     """
     if not (folder / CONFIG).is_file() or not (folder / RECORD).is_file():
         raise InputError("no run in this folder", file=folder, why=f"no {CONFIG} and {RECORD}")
-    recipe = load_config(root, folder / CONFIG)
     data = _recorded_data(folder / RECORD)
+    if data["command"] != root.command:
+        raise UsageError(
+            f"a run of luna {data['command']}",
+            file=folder,
+            hint=f"luna {data['command']} --resume {shlex.quote(str(folder))}",
+        )
+    recipe = load_config(root, folder / CONFIG)
     device = device_of_rank(device)
     with joined_ranks(device) as ranks:
         torch.manual_seed(recipe.train.seed)
@@ -147,13 +157,13 @@ def _go(
     )
     with Board(folder / "events") if ranks.leads else nullcontext() as board:
         teller = teller if ranks.leads else Teller()
-        run = Run(folder=folder, card=card, board=board, teller=teller)
+        run = Run(folder=folder, card=card, settings=flat(recipe), board=board, teller=teller)
         teller.note(f"run: {folder}")
         try:
             return train(job.task, job.data, job.net, recipe.train, device, run, ranks)
         except SystemExit:
-            command = "train-seg" if job.task.role == "segmentation" else "train-cls"
-            teller.note(f"saved; go on with: luna {command} --resume {folder}")
+            again = shlex.join(["luna", recipe.command, "--resume", str(folder)])
+            teller.note(f"saved; go on with: {again}")
             raise
 
 
@@ -168,7 +178,11 @@ def _write_down(
     config = dump_config(recipe)
     with replace_file(folder / CONFIG) as temporary:
         temporary.write_text(config, encoding="utf-8")
-    data = {"cache": os.path.abspath(cache), "fingerprint": job.fingerprint}  # noqa: PTH100
+    data = {
+        "cache": os.path.abspath(cache),  # noqa: PTH100
+        "fingerprint": job.fingerprint,
+        "command": recipe.command,
+    }
     record = record_run(command, config, str(device), recipe.train.seed, data)
     write_record(record, folder / RECORD)
 
@@ -176,6 +190,6 @@ def _write_down(
 def _recorded_data(path: Path) -> dict[str, str]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))["data"]
-        return {"cache": str(data["cache"]), "fingerprint": str(data["fingerprint"])}
+        return {name: str(data[name]) for name in ("cache", "fingerprint", "command")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError("this run's record cannot be read", file=path, why=str(error)) from error

@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from luna.run.config import flat
 from luna.run.device import bf16_is_native
 from luna.run.errors import DivergedError, EnvironmentFault, UsageError
 from luna.run.memory import keep_freed_memory
@@ -54,8 +53,12 @@ class _Trainer:
     ranks: Ranks
     run: Run
     steps: int
-    """Of an epoch; what does not fill a batch is left to other epochs."""
     stop: _Stop = field(default_factory=_Stop)
+
+    @property
+    def best_by(self) -> str:
+        wanted = self.config.best_by
+        return self.task.best_by if wanted == "auto" else wanted
 
     @property
     def bfloat16(self) -> bool:
@@ -80,9 +83,9 @@ def train(
     when SIGTERM (143) or Ctrl-C (130) comes.
     """
     keep_freed_memory()
-    steps = len(data.order(0)) // config.batch_size
-    trainer = _Trainer(task, data, config, device, ranks or Ranks(), run, steps)
-    _check(trainer)
+    ranks = ranks or Ranks()
+    steps = steps_of(task, data, config, ranks.count)
+    trainer = _Trainer(task, data, config, device, ranks, run, steps)
     layout = _memory_format(net, config)
     net = net.to(device).to(memory_format=layout)  # type: ignore[call-overload]
     state = run.restore(State(net, _optimizer(net, config)), trainer.steps, trainer.ranks)
@@ -92,16 +95,12 @@ def train(
             metrics = {"train": _train_epoch(trainer, state, wrapped)}
             last = state.epoch == config.epochs - 1
             if state.epoch % config.validate_every == 0 or last:
-                mine = _validate(trainer, net)
-                table = trainer.ranks.gather(mine).cpu().numpy()
-                metrics["validation"] = task.metrics(table, config.threshold)
-                if trainer.ranks.leads and run.board is not None:
-                    run.board.judged(state.epoch, table, _picture(trainer, net, mine), task)
+                metrics["validation"] = _judge(trainer, state, net)
             state.finish_epoch()
             if trainer.ranks.leads:
-                run.keep(state, metrics, task.best_by)
+                run.keep(state, metrics, trainer.best_by)
     if trainer.ranks.leads and run.board is not None:
-        run.board.settings(flat(config), state.best)
+        run.board.settings(run.settings, state.best)
     return dict(state.best)
 
 
@@ -119,8 +118,9 @@ def _train_epoch(trainer: _Trainer, state: State, net: nn.Module) -> Metrics:
         hu = hu.clamp(*config.hu_window)  # noise may have left it
         logits = _forward(trainer, net, hu)
         losses = task.loss(logits, target)
+        stopping = losses.new_tensor(float(trainer.stop.signal))
         loss, stopping = trainer.ranks.mean(
-            torch.stack([losses.detach().mean(), losses.new_tensor(float(trainer.stop.signal))])
+            torch.stack([losses.detach().mean(), stopping])
         ).tolist()
         if not math.isfinite(loss):
             raise _diverged(step, run)
@@ -133,11 +133,12 @@ def _train_epoch(trainer: _Trainer, state: State, net: nn.Module) -> Metrics:
             run.log_step(step, rate, loss, _speed(config, start, waited_s))
             run.teller.advance(f"epoch {state.epoch + 1}", state.step, trainer.steps)
             start = time.perf_counter()
-        if stopping or state.step % config.save_every == 0:
-            _save(trainer, state)
         if stopping:
-            raise SystemExit(SIGNALLED + (trainer.stop.signal or signal.SIGTERM))
+            raise _stopped(trainer, state)
+        if state.step % config.save_every == 0:
+            _save(trainer, state)
     state.collect(trainer.ranks)
+    _refuse_broken(trainer, state)
     return task.metrics(state.earlier, config.threshold)
 
 
@@ -150,9 +151,28 @@ def _let_learn(net: nn.Module) -> None:
             part.eval()
 
 
+def _judge(trainer: _Trainer, state: State, net: nn.Module) -> Metrics:
+    """The metrics of a validation, shown on the board too."""
+    task, ranks, board = trainer.task, trainer.ranks, trainer.run.board
+    ranks.share_buffers(net)
+    mine = _validate(trainer, net)
+    if ranks.mean(mine.new_tensor(float(trainer.stop.signal))) > 0:
+        raise _stopped(trainer, state)
+    table = ranks.gather(mine).cpu().numpy()
+    metrics = task.metrics(table, trainer.config.threshold)
+    if not math.isfinite(metrics["loss/all"]):
+        raise _diverged(state.epoch * trainer.steps + state.step, trainer.run)
+    if ranks.leads and board is not None:
+        board.judged(state.epoch + 1, table, _picture(trainer, net, mine), task)
+    return metrics
+
+
 @torch.no_grad()
 def _validate(trainer: _Trainer, net: nn.Module) -> torch.Tensor:
-    """One row per validation sample of this rank, every `count`-th of them."""
+    """One row per validation sample of this rank, every `count`-th of them.
+
+    A signal breaks it off: whole slices may take longer than a machine waits before it kills.
+    """
     task, config = trainer.task, trainer.config
     net.eval()
     mine = np.arange(trainer.ranks.rank, len(trainer.data.validation), trainer.ranks.count)
@@ -162,6 +182,8 @@ def _validate(trainer: _Trainer, net: nn.Module) -> torch.Tensor:
         hu, target = _ready(trainer, batch)
         logits = _forward(trainer, net, hu)
         rows.append(task.rows(logits, target, task.loss(logits, target), config.threshold))
+        if trainer.stop.signal:
+            break
     return torch.cat(rows)
 
 
@@ -260,20 +282,46 @@ def _clip(net: nn.Module, config: TrainConfig) -> None:
 
 def _save(trainer: _Trainer, state: State) -> None:
     state.collect(trainer.ranks)
+    _refuse_broken(trainer, state)
     if trainer.ranks.leads:
         trainer.run.save(state)
 
 
-def _check(trainer: _Trainer) -> None:
-    """Raise UsageError when the numbers leave nothing to do or do not divide."""
-    size, count = trainer.config.batch_size, trainer.ranks.count
+def _stopped(trainer: _Trainer, state: State) -> SystemExit:
+    """What ends a run that a signal asked to stop; saved first. Any rank may have got it."""
+    _save(trainer, state)
+    return SystemExit(SIGNALLED + (trainer.stop.signal or signal.SIGTERM))
+
+
+def _refuse_broken(trainer: _Trainer, state: State) -> None:
+    """Raise DivergedError, before anything is saved, when a weight is not finite.
+
+    A finite loss can have a gradient that is not.
+    """
+    weights = [value for value in state.net.state_dict().values() if value.is_floating_point()]
+    if not torch.stack([value.isfinite().all() for value in weights]).all():
+        raise _diverged(state.epoch * trainer.steps + state.step, trainer.run)
+
+
+def steps_of(task: Task, data: Data, config: TrainConfig, count: int = 1) -> int:
+    """Steps of an epoch; what does not fill a batch is left to other epochs.
+
+    Raises UsageError when the numbers leave nothing to do or do not divide by `count` processes.
+    """
+    size, samples = config.batch_size, len(data.order(0))
     if size % count:
         raise UsageError(f"batch_size is {size}, no multiple of {count} processes")
-    if trainer.steps < 1:
-        samples = len(trainer.data.order(0))
+    if samples < size:
         raise UsageError(f"an epoch of {samples} samples does not fill a batch of {size}")
-    if len(trainer.data.validation) < count:
-        raise UsageError("there are no samples to validate on")
+    if len(data.validation) < count:
+        raise UsageError(
+            f"there are {len(data.validation)} samples to validate on, too few",
+            hint="prepare more scans, or let more of them validate: --set split.stride=…",
+        )
+    # One row of zeros, wide enough for every task, tells the names.
+    if config.best_by != "auto" and config.best_by not in task.metrics(np.zeros((1, 4)), 0.5):
+        raise UsageError(f"best_by is {config.best_by}, which {task.role} has not")
+    return samples // size
 
 
 def _diverged(step: int, run: Run) -> DivergedError:

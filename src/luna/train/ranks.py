@@ -38,6 +38,12 @@ class Ranks:
             return DistributedDataParallel(net, device_ids=[device.index])
         return DistributedDataParallel(net)
 
+    def share_buffers(self, net: nn.Module) -> None:
+        """Give every rank the first one's buffers: the statistics of batch norm differ."""
+        if self.count > 1:
+            for buffer in net.buffers():
+                dist.broadcast(buffer, 0)
+
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """The mean of each value over the ranks."""
         if self.count > 1:

@@ -5,22 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from luna.data.augment import Augment, AugmentConfig
 from luna.data.chunks import CandidateChunks, MaskedSlices, masked_crops
-from luna.data.prep_scan import CONTEXT_SLICES
+from luna.data.prep_scan import CONTEXT_SLICES, CROP_RC
 from luna.data.prepared import Prepared, open_prepared
 from luna.data.sampling import SamplingConfig, crop_order, malignancy_order, nodule_order
 from luna.data.splits import Split, SplitConfig, make_split
-from luna.run.errors import UsageError
+from luna.run.errors import InputError, UsageError
 from luna.train.config import TrainConfig
 from luna.train.launch import Job
 from luna.train.tasks import MALIGNANCY, NODULE, SEGMENTATION, Data, IntArray, new_network
 
 MALIGNANT = 1
+
+MOST_BLOCKS = 5
+"""Poolings that a crop of 32 slices survives."""
+
+MOST_LEVELS = 6
+"""From 64 rows down to 2."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +41,10 @@ class ClassifierNetConfig:
     spacing_mm: float | None = None
     """Judge crops of cubic voxels of this size (mm); "none" takes the scan's own voxels."""
 
+    def __post_init__(self) -> None:
+        if not self.widths or min(self.widths) < 1 or len(self.widths) > MOST_BLOCKS:
+            raise UsageError(f"widths is {self.widths}, must be 1 to {MOST_BLOCKS} counts")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UNetConfig:
@@ -44,10 +55,21 @@ class UNetConfig:
     width: int = 16
     """Channels at full resolution; they double at each level."""
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.depth <= MOST_LEVELS or self.width < 1:
+            raise UsageError(f"depth must be 1 to {MOST_LEVELS} and width at least 1")
+
+    @property
+    def alignment(self) -> int:
+        """Rows and columns must be a multiple of this."""
+        return 1 << (self.depth - 1)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassifierRecipe:
-    """How a classifier is trained."""
+    """How a classifier is trained. Raises UsageError for numbers out of range."""
+
+    command: ClassVar[str] = "train-cls"
 
     task: Literal["nodule", "malignancy"] = "nodule"
     """Nodule or not; or malignant or not, best started from a nodule classifier."""
@@ -81,6 +103,7 @@ class ClassifierRecipe:
             task, labels = MALIGNANCY, table.malignancy == MALIGNANT
             # Judged on nodules that are known to be one or the other. Source: book, chapter 14.
             validating = validating[table.malignancy[validating] >= 0]
+        _refuse_one_sided(labels[validating], self.task, cache)
         train, validation = (
             CandidateChunks(prepared, rows, labels[rows].astype(np.int64), self.network.spacing_mm)
             for rows in (training, validating)
@@ -113,7 +136,12 @@ class ClassifierRecipe:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SegmenterRecipe:
-    """How a U-Net is trained: on crops around nodules, validated on whole slices."""
+    """How a U-Net is trained: on crops around nodules, validated on whole slices.
+
+    Raises UsageError for numbers out of range.
+    """
+
+    command: ClassVar[str] = "train-seg"
 
     split: SplitConfig = field(default_factory=SplitConfig)
     """Which series validate."""
@@ -130,6 +158,16 @@ class SegmenterRecipe:
     train: TrainConfig = field(default_factory=lambda: TrainConfig(validation_batch_size=4))
     """The loop."""
 
+    def __post_init__(self) -> None:
+        if min(self.background) < 0 or not self.background[0]:
+            raise UsageError(f"background is {self.background}, must be counts, the first not 0")
+        side = self.augment.crop_vox or CROP_RC[0]
+        if side % self.network.alignment:
+            raise UsageError(
+                f"augment.crop_vox is {side}, no multiple of {self.network.alignment}",
+                why=f"a U-Net of depth {self.network.depth} halves its input that often, less one",
+            )
+
     def job(self, cache: Path) -> Job:
         """The slices in a cache, and a network to mark nodule voxels in them."""
         prepared = open_prepared(cache)
@@ -144,7 +182,12 @@ class SegmenterRecipe:
             task=SEGMENTATION,
             data=Data(
                 train=crops,
-                validation=MaskedSlices(prepared, split.validation, every=self.every_slice),
+                validation=MaskedSlices(
+                    prepared,
+                    split.validation,
+                    every=self.every_slice,
+                    alignment=self.network.alignment,
+                ),
                 order=crop_order(crops.is_nodule, self.background, self.sampling, self.train.seed),
                 augment=Augment(self.augment),
                 description=_description(prepared, split),
@@ -159,6 +202,17 @@ class SegmenterRecipe:
 def split_of(prepared: Prepared, config: SplitConfig) -> Split:
     """The split of a prepared cohort; its full list of series decides, not what was prepared."""
     return make_split(prepared.all_series, config, prepared.fold_of, prepared.patient_of)
+
+
+def _refuse_one_sided(labels: NDArray[np.bool_], task: str, cache: Path) -> None:
+    """Raise InputError when validation could not tell how well the kinds are told apart."""
+    if labels.all() or not labels.any():
+        raise InputError(
+            f"the series that validate do not hold both kinds of sample of task {task}",
+            file=cache,
+            why=f"{int(labels.sum())} of {len(labels)} are positive",
+            hint="prepare more scans, or let more of them validate: --set split.stride=…",
+        )
 
 
 def _description(prepared: Prepared, split: Split) -> str:

@@ -29,6 +29,7 @@ from luna.train.board import Board
 from luna.train.checkpoint import (
     BEST,
     LAST,
+    PREVIOUS,
     Checkpoint,
     keep_last,
     pack_optimizer,
@@ -104,18 +105,23 @@ class State:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Teller:
-    """How a run speaks to a person: a line, and `advance(stage, done, total)`."""
+    """How a run speaks to a person: lines, and `advance(stage, done, total)`."""
 
     note: Callable[[str], None] = lambda text: None
+    warn: Callable[[str], None] = lambda text: None
     advance: Callable[[str, int, int], None] = lambda stage, done, total: None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """A run's folder, and the card that its best network gets."""
+    """A run's folder, and the card that its best network gets.
+
+    `settings` are the values under which TensorBoard lists the run.
+    """
 
     folder: Path
     card: Card
+    settings: Mapping[str, bool | int | float | str] = field(default_factory=dict)
     board: Board | None = None
     teller: Teller = field(default_factory=Teller)
 
@@ -136,13 +142,16 @@ class Run:
         checkpoint are dropped.
         """
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        if (self.checkpoints / LAST).exists():
+        if any((self.checkpoints / name).exists() for name in (LAST, PREVIOUS)):
             checkpoint, path = read_newest(self.checkpoints)
             if path.name != LAST:
-                self.teller.note(f"the last checkpoint is damaged: going on from {path}")
+                self.teller.warn(f"the last checkpoint is damaged: going on from {path}")
             state.unpack(checkpoint)
         if ranks.leads:
-            self._truncate(state.epoch * steps + state.step, state.epoch)
+            done = state.epoch * steps + state.step
+            self._truncate(done, state.epoch)
+            if self.board is not None and done:
+                self.board.rewind(done)
         return state
 
     def _truncate(self, steps: int, epochs: int) -> None:
@@ -171,22 +180,32 @@ class Run:
     def keep(self, state: State, metrics: Mapping[str, Metrics], best_by: str) -> None:
         """Write down a finished epoch, and its network too when it is the best so far."""
         with (self.folder / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"epoch": state.epoch, **metrics}) + "\n")
+            known = {part: _without_nan(values) for part, values in metrics.items()}
+            file.write(json.dumps({"epoch": state.epoch, **known}) + "\n")
         self.teller.note(_line(state.epoch, metrics))
         if self.board is not None:
             self.board.epoch(state.epoch, metrics)
         found = metrics.get("validation", {})
-        # Not `<=`: a NaN never is the best, unless there is nothing else.
-        if found and (not state.best or found[best_by] > state.best[best_by]):
+        if found and _is_better(found[best_by], state.best.get(best_by, math.nan)):
             state.best = dict(found)
             write_checkpoint(state.pack(), self.checkpoints / BEST)
             self._export(state)
         self.save(state)
 
     def _export(self, state: State) -> None:
-        finite = {name: value for name, value in state.best.items() if math.isfinite(value)}
-        card = replace(self.card, metrics={"epoch": state.epoch, **finite})
+        metrics = {"epoch": state.epoch, **_without_nan(state.best)}
+        card = replace(self.card, metrics={k: v for k, v in metrics.items() if v is not None})
         save_bundle(Bundle(card, state.net), self.folder / "bundle")
+
+
+def _is_better(found: float, best: float) -> bool:
+    """Whether a metric is higher; what is NaN is only better than nothing."""
+    return math.isnan(best) or found > best
+
+
+def _without_nan(values: Metrics) -> dict[str, float | None]:
+    """JSON has no NaN."""
+    return {name: None if math.isnan(value) else value for name, value in values.items()}
 
 
 def _line(epoch: int, metrics: Mapping[str, Metrics]) -> str:
