@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -15,9 +15,13 @@ MODES: dict[str, tuple[set[str], set[str]]] = {
         {"weights"},
         {"fold", "series_list", "device", "faithful", "calibrate", "versus"},
     ),
+    "only": ({"data", "weights"}, {"fold", "series_list", "device", "faithful"}),
+    "cv": ({"data"}, {"versus"}),
     "detections": ({"annotations", "series"}, {"excluded", "versus"}),
 }
 """What may be evaluated: by the option that names it, those it needs and those it takes."""
+
+Only = Literal["cls", "seg", "malignancy"]
 
 EVERYWHERE = {"out", "config", "overrides", "force", "as_json", "quiet", "debug", "dry_run"}
 
@@ -26,13 +30,23 @@ def evaluate(
     context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder for the tables, plots and page.")],
     data: Annotated[
-        Path | None,
-        typer.Argument(help="Folder in the layout of LUNA16, whose scans are diagnosed."),
+        list[Path] | None,
+        typer.Argument(
+            help="Folder in the layout of LUNA16, whose scans are looked at; with --cv, the "
+            "folders that evaluations of the folds wrote."
+        ),
     ] = None,
     weights: Annotated[
         list[Path] | None,
         typer.Option(help="For DATA: bundle, .state file, or a folder of them; repeatable."),
     ] = None,
+    only: Annotated[
+        Only | None,
+        typer.Option(help="Of DATA: one network alone, on candidates, voxels or nodules known."),
+    ] = None,
+    cv: Annotated[
+        bool, typer.Option("--cv", help="Pool evaluated folds into one score, as LUNA16 does.")
+    ] = False,
     fold: Annotated[
         int | None, typer.Option(min=0, max=9, help="Of DATA: the scans of this subset only.")
     ] = None,
@@ -78,8 +92,8 @@ def evaluate(
 
     Runs the pipeline over the scans of DATA, or scores the marks of any
     system. Prints tables and writes evaluation.html, metrics.json, froc.csv,
-    nodules.csv and the plots. A scan of DATA that is done is not done again:
-    run the same command to go on after an interruption.
+    nodules.csv, the plots and events for TensorBoard. A scan of DATA that is
+    done is not done again: run the same command to go on after an interruption.
 
     Examples:
 
@@ -88,20 +102,33 @@ def evaluate(
       luna evaluate luna16/ --weights models/ --fold 8 --out evaluation/
       --calibrate calibrated/ --set fp_per_scan=0.5
 
+      luna evaluate luna16/ --weights models/ --only malignancy --out alone/
+
+      luna evaluate --cv evaluations/fold*/ --out pooled/
+
       luna evaluate --detections submission.csv --annotations annotations.csv
       --excluded annotations_excluded.csv --series seriesuids.csv --out evaluation/
 
       luna evaluate … --versus other.csv --set threshold=0.3 --set samples=5000
     """
     mode = choose_mode(context)
+    values = of_mode(context, mode)
     if mode == "data":
         from luna.cli.evaluate_cohort import evaluate_cohort
 
-        evaluate_cohort(**of_mode(context, mode))
+        evaluate_cohort(**values)
+    elif mode == "only":
+        from luna.cli.evaluate_alone import evaluate_alone
+
+        evaluate_alone(**values)
+    elif mode == "cv":
+        from luna.cli.evaluate_folds import evaluate_folds
+
+        evaluate_folds(**values)
     else:
         from luna.cli.evaluate_files import evaluate_files
 
-        evaluate_files(**of_mode(context, mode))
+        evaluate_files(**values)
 
 
 def choose_mode(context: typer.Context) -> str:
@@ -111,7 +138,9 @@ def choose_mode(context: typer.Context) -> str:
         for name in context.params
         if (source := context.get_parameter_source(name)) and source.name != "DEFAULT"
     }
-    named = [name for name in MODES if name in given]
+    asked = MODES.keys() & given
+    needed_by_others = set[str]().union(*(MODES[name][0] for name in asked))
+    named = [name for name in MODES if name in asked - needed_by_others]
     if len(named) != 1:
         raise UsageError(
             f"{' and '.join(map(_shown, named)) or 'nothing'} to evaluate",
@@ -129,9 +158,21 @@ def choose_mode(context: typer.Context) -> str:
 
 
 def of_mode(context: typer.Context, mode: str) -> dict[str, Any]:
-    """The values of the options that a mode takes, by name."""
-    names = EVERYWHERE.union(*MODES[mode], {mode}) - {"debug"}
-    return {name: context.params[name] for name in names}
+    """The values of the options that a mode takes, by name.
+
+    Raises UsageError for several folders where one is meant.
+    """
+    names = EVERYWHERE.union(*MODES[mode], {mode}) - {"debug", "cv"}
+    values = {name: context.params[name] for name in names}
+    if mode in {"data", "only"}:
+        if len(values["data"]) > 1:
+            raise UsageError(
+                f"{len(values['data'])} DATA folders",
+                why=", ".join(map(str, values["data"])),
+                hint="name one; --cv pools the folders of folds that are evaluated",
+            )
+        (values["data"],) = values["data"]
+    return values
 
 
 def _shown(name: str) -> str:

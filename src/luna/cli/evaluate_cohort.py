@@ -14,17 +14,12 @@ from luna.detect.calibrate import Calibrated, write_calibrated
 from luna.detect.cohort import (
     RESULTS,
     CohortConfig,
-    CohortRun,
     Listener,
     Step,
     diagnose_cohort,
     threshold_in_force,
 )
 from luna.detect.cohort_tables import (
-    ANNOTATIONS,
-    DETECTIONS,
-    EXCLUDED,
-    SERIES,
     choose_scans,
     fragments_of,
     write_outcome,
@@ -32,7 +27,7 @@ from luna.detect.cohort_tables import (
 )
 from luna.nets.models import Models, load_models
 from luna.report.evaluation import (
-    EvaluationFiles,
+    files_in,
     read_tables,
     score_tables,
     write_evaluation,
@@ -43,6 +38,7 @@ from luna.run.config import dump_config, load_config
 from luna.run.device import choose_device
 from luna.run.errors import PartialFailure
 from luna.run.record import claim_folder, record_run, write_record
+from luna.score.folds import DETECTIONS
 
 RECORD = "run.json"
 
@@ -89,7 +85,7 @@ def evaluate_cohort(
     run = diagnose_cohort(scans, models, diagnosing, processor, out, listener(quiet=quiet))
     write_truth(out, cohort, scans)
     write_outcome(out, cohort, run, malignancy=models.malignancy is not None)
-    files = files_of(out, versus or ())
+    files = files_in(out, versus or ())
     scoring = settings.scoring(threshold_in_force(models, diagnosing))
     tables = read_tables(files)
     tables = replace(tables, fragments=fragments_of(run, tables.cohort))
@@ -97,7 +93,7 @@ def evaluate_cohort(
     write_evaluation(evaluation, out, files, galleries(evaluation, scans))
     show(evaluation, out, as_json=as_json)
     note(f"page: {out / PAGE}", quiet=quiet)
-    refuse_failures(run)
+    refuse_failures(run.failures, len(scans), "they count as scans without a mark")
     if calibrate is not None:
         told(write_calibrated(models, evaluation, calibrate), quiet=quiet)
 
@@ -110,18 +106,6 @@ def told(made: Calibrated, *, quiet: bool) -> None:
         f"{point.fp_per_scan:.3f} false positives per scan at sensitivity {point.sensitivity:.3f}, "
         f"in {made.folders[0].parent}",
         quiet=quiet,
-    )
-
-
-def files_of(out: Path, versus: Sequence[Path]) -> EvaluationFiles:
-    """The tables that a cohort's run left, as files to score."""
-    excluded = out / EXCLUDED
-    return EvaluationFiles(
-        detections=(out / DETECTIONS,),
-        annotations=out / ANNOTATIONS,
-        series=out / SERIES,
-        excluded=excluded if excluded.exists() else None,
-        versus=tuple(versus),
     )
 
 
@@ -146,14 +130,13 @@ def listener(*, quiet: bool) -> Listener:
     return Listener(on_step=tell, on_damage=warn)
 
 
-def refuse_failures(run: CohortRun) -> None:
+def refuse_failures(failures: Mapping[str, str], scans: int, meaning: str) -> None:
     """Name every scan without a result and raise PartialFailure, if there is one."""
-    for uid, reason in run.failures.items():
+    for uid, reason in failures.items():
         warn(f"no result for {uid}: {reason}")
-    if run.failures:
-        total = len(run.failures) + len(run.results)
+    if failures:
         raise PartialFailure(
-            f"{len(run.failures)} of {total} scans have no result",
-            why="they count as scans without a mark",
+            f"{len(failures)} of {scans} scans have no result",
+            why=meaning,
             hint="mend or leave out these scans and run the same command; the others are done",
         )

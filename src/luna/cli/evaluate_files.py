@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from luna.cli.console import note, print_data, print_lines, print_table, warn
@@ -13,7 +13,7 @@ from luna.report.evaluation import (
     score_tables,
     write_evaluation,
 )
-from luna.report.evaluation_tables import sections
+from luna.report.evaluation_tables import Section, sections
 from luna.run.config import load_config
 from luna.run.record import claim_folder
 from luna.score.evaluation import Evaluation, EvaluationConfig
@@ -70,7 +70,12 @@ def show(evaluation: Evaluation, out: Path, *, as_json: bool) -> None:
     if as_json:
         print_data((out / "metrics.json").read_text(encoding="utf-8"))
         return
-    for section in sections(evaluation):
+    show_sections(sections(evaluation))
+
+
+def show_sections(shown: Iterable[Section]) -> None:
+    """Tables, each with what it rests on."""
+    for section in shown:
         print_lines(section.title)
         print_table(section.header, section.rows, left=section.left)
         print_lines(section.basis, "")

@@ -18,7 +18,7 @@ from luna.detect.cohort import RESULTS, Listener, run_scans
 from luna.detect.pipeline import DiagnoseConfig
 from luna.nets.bundle import Bundle
 from luna.run.errors import InputError
-from luna.score.decisions import Answers
+from luna.score.decisions import Answers, refuse_one_kind
 from luna.score.overlap import VoxelCounts
 
 
@@ -62,9 +62,10 @@ def _judge(
     positive: NDArray[np.bool_],
     diameter_mm: NDArray[np.float64],
 ) -> tuple[Answers, dict[str, str]]:
+    refuse_one_kind(positive[np.concatenate([*rows.values()])])  # before anything is computed
     centers = {uid: center_xyz[places] for uid, places in rows.items()}
     task = ClassifyPlaces(run.bundle, run.config.classify, run.device, centers)
-    done = run_scans(run.scans, task, _folder(run), run.listener)
+    done = run_scans(run.scans, task, folder_of(run), run.listener)
     _refuse_none(done.results)
     places = np.concatenate([rows[uid] for uid in done.results])
     answers = Answers(
@@ -82,8 +83,13 @@ def count_voxels(run: Alone) -> tuple[VoxelCounts, dict[str, str]]:
     table = run.data.nodules
     whole = np.column_stack([table.center_xyz, table.diameter_mm])
     nodules = {uid: whole[run.data.nodules_of(uid)] for uid in run.scans}
+    if not sum(map(len, nodules.values())):
+        raise InputError(
+            f"none of the {len(nodules)} scans has an annotated nodule",
+            hint="take more scans, or check the tables beside them",
+        )
     task = SegmentNodules(run.bundle, run.config.segment, run.device, nodules)
-    done = run_scans(run.scans, task, _folder(run), run.listener)
+    done = run_scans(run.scans, task, folder_of(run), run.listener)
     found = list(done.results.values())
     _refuse_none(found)
     voxels = np.array([row for each in found for row in each["nodules"]], np.int64).reshape(-1, 2)
@@ -103,7 +109,8 @@ def count_voxels(run: Alone) -> tuple[VoxelCounts, dict[str, str]]:
     return counts, done.failures
 
 
-def _folder(run: Alone) -> Path:
+def folder_of(run: Alone) -> Path:
+    """Where the results of the scans are kept."""
     return run.out / f"{RESULTS}-{run.bundle.card.role}"
 
 

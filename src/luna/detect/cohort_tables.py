@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,12 +12,10 @@ from luna.data.luna16_rows import UNKNOWN, XYZ
 from luna.data.tables import read_table
 from luna.detect.cohort import CohortRun
 from luna.run.errors import UsageError
-from luna.run.record import replace_file
+from luna.score.folds import ANNOTATIONS, DETECTIONS, EXCLUDED, SERIES
 from luna.score.marks import FAILED_COLUMN, Cohort, Marks, read_cohort
 from luna.score.table import read_table as read_score_table
-
-DETECTIONS, SERIES = "detections.csv", "series.csv"
-ANNOTATIONS, EXCLUDED = "annotations.csv", "annotations_excluded.csv"
+from luna.score.table import write_table
 
 KINDS = "annotations_kind.csv"
 """Written beside phantoms: the kind of each nodule."""
@@ -131,7 +128,4 @@ def _write_excluded(out: Path, source: Path, scans: set[str]) -> None:
 
 
 def _write(path: Path, header: Row, rows: Iterable[Row]) -> None:
-    with replace_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    write_table(path, (header, *rows))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from luna.report.evaluation_metrics import metrics
 from luna.report.evaluation_page import Page, write_page
 from luna.report.evaluation_plots import plots
 from luna.report.evaluation_tables import sections, span
-from luna.run.record import replace_file
 from luna.score.evaluation import Evaluation, EvaluationConfig, score_detections
+from luna.score.folds import ANNOTATIONS, DETECTIONS, EXCLUDED, SERIES
 from luna.score.froc import FP_RATES, GRID_FP_PER_SCAN, operating_point
 from luna.score.marks import (
     NO_FINDINGS,
@@ -31,6 +30,7 @@ from luna.score.marks import (
     read_marks,
     read_nodules,
 )
+from luna.score.table import write_table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +38,8 @@ class EvaluationFiles:
     """What is scored against what.
 
     `detections`: one submission, or the test folds of a cross-validation to pool; `versus`:
-    a second system's, for a paired comparison; `excluded`: irrelevant findings, if known.
+    a second system's, for a paired comparison; `excluded`: irrelevant findings, if known;
+    `folds`: names and marks of the folds, where `detections` is a file they were pooled into.
     """
 
     detections: tuple[Path, ...]
@@ -46,14 +47,31 @@ class EvaluationFiles:
     series: Path
     excluded: Path | None = None
     versus: tuple[Path, ...] = ()
+    folds: tuple[tuple[str, Path], ...] = ()
 
     def __iter__(self) -> Iterator[tuple[str, Path]]:
+        yield from ((f"fold {name}", path) for name, path in self.folds)
         yield from (("detections", path) for path in self.detections)
         yield from (("versus", path) for path in self.versus)
         yield "annotations", self.annotations
         yield "series", self.series
         if self.excluded is not None:
             yield "excluded", self.excluded
+
+
+def files_in(
+    folder: Path, versus: Sequence[Path] = (), folds: Sequence[tuple[str, Path]] = ()
+) -> EvaluationFiles:
+    """The tables in the folder of an evaluation, as files to score."""
+    excluded = folder / EXCLUDED
+    return EvaluationFiles(
+        detections=(folder / DETECTIONS,),
+        annotations=folder / ANNOTATIONS,
+        series=folder / SERIES,
+        excluded=excluded if excluded.exists() else None,
+        versus=tuple(versus),
+        folds=tuple(folds),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +106,7 @@ def read_tables(files: EvaluationFiles) -> EvaluationTables:
         nodules=read_nodules(files.annotations, cohort),
         excluded=NO_FINDINGS if files.excluded is None else read_excluded(files.excluded, cohort),
         versus=pooled(files.versus) if files.versus else None,
-        folds=len(files.detections),
+        folds=len(files.folds) or len(files.detections),
     )
 
 
@@ -118,8 +136,8 @@ def write_evaluation(
         for role, path in files
     ]
     record = {**metrics(evaluation), "inputs": sources}
-    _write_rows(out / "froc.csv", _froc_rows(evaluation))
-    _write_rows(out / "nodules.csv", _nodule_rows(evaluation))
+    write_table(out / "froc.csv", _froc_rows(evaluation))
+    write_table(out / "nodules.csv", _nodule_rows(evaluation))
     page = Page(
         title="Evaluation of nodule detections",
         headline=_headline(evaluation),
@@ -192,8 +210,3 @@ def _nodule_rows(evaluation: Evaluation) -> list[list[object]]:
             ]
         )
     return rows
-
-
-def _write_rows(path: Path, rows: list[list[object]]) -> None:
-    with replace_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)

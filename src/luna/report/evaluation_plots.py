@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from luna.score.calibration import Calibration, ReliabilityBin
 from luna.score.curves import Curves
 from luna.score.evaluation import Evaluation
 from luna.score.froc import FP_RATES, GRID_FP_PER_SCAN, Froc
+from luna.score.ratios import Ratio
 
 # Okabe & Ito 2008: told apart with every kind of colour vision, and in grey.
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#777777"
@@ -193,6 +195,30 @@ def _group_points(axes: Axes, groups: tuple[Group, ...]) -> None:
         at = [each.froc.at_rates[FP_RATES.index(rate)] for each in groups]
         text = f"at {RATE_NAMES[FP_RATES.index(rate)]} false positives per scan"
         axes.plot(places, at, marker, color=GREY, ms=5, label=text, clip_on=False)
+
+
+MARKERS = (("o", BLUE), ("s", VERMILION), ("^", GREY))
+
+
+def shares(axes: Axes, series: Mapping[str, tuple[tuple[str, Ratio], ...]]) -> None:
+    """Shares by band, up to three kinds side by side; each kind names the same bands.
+
+    The first kind's wholes stand below the bands.
+    """
+    named = next(iter(series.values()))
+    for place, (label, bands) in enumerate(series.items()):
+        marker, colour = MARKERS[place]
+        y = np.array([np.nan if r.value is None else r.value for _, r in bands])
+        spans = np.array([r.interval or (v, v) for v, (_, r) in zip(y, bands, strict=True)])
+        arms = np.maximum(np.abs(spans.reshape(-1, 2).T - y), 0)
+        x = np.arange(len(bands)) + 0.15 * (place - (len(series) - 1) / 2)
+        axes.errorbar(x, y, yerr=arms, fmt=marker, color=colour, capsize=3, label=label)
+    axes.set_xticks(range(len(named)), [f"{name}\n{r.whole:,.0f}" for name, r in named])
+    axes.set_xlim(-0.6, max(len(named), 1) - 0.4)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel("diameter, and how many in the band")
+    axes.set_ylabel("share")
+    axes.legend(loc="lower right")
 
 
 def canvas(title: str) -> tuple[Figure, Axes]:

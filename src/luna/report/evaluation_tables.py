@@ -15,6 +15,7 @@ from luna.score.curves import F1, Auc, Curves
 from luna.score.evaluation import Evaluation
 from luna.score.froc import RATES_IN_GRID, Froc, OperatingPoint
 from luna.score.ranking import Interval
+from luna.score.ratios import Ratio
 
 RATE_NAMES = ("1/8", "1/4", "1/2", "1", "2", "4", "8")
 GROUP_RATES = ("1/8", "1", "8")
@@ -269,6 +270,12 @@ def _malignancy(evaluation: Evaluation) -> Section:
         rows=tuple(rows),
         basis=basis(evaluation, rule),
     )
+
+
+def share_row(ratio: Ratio) -> Row:
+    """A share, its interval, and what it is a share of."""
+    value = "–" if ratio.value is None else f"{ratio.value:.3f}"
+    return (value, span(ratio.interval), f"{ratio.part:,.0f} of {ratio.whole:,.0f}")
 
 
 def span(interval: Interval | None) -> str:

@@ -48,12 +48,7 @@ class Decisions:
 def decisions(answers: Answers, *, threshold: float, samples: int, seed: int) -> Decisions:
     """Score the answers; raises InputError unless there are positives and negatives."""
     positive = answers.positive
-    if not (positive.any() and not positive.all()):
-        raise InputError(
-            f"{positive.sum():,} of {len(positive):,} places are positive",
-            why="a classifier is scored on both kinds",
-            hint="take more scans, or check the tables beside them",
-        )
+    refuse_one_kind(positive)
     diameter = gain = None
     if np.isfinite(answers.diameter_mm).all():
         # No diameter is "the" threshold: at infinity nothing is called.
@@ -84,6 +79,16 @@ def decisions(answers: Answers, *, threshold: float, samples: int, seed: int) ->
         diameter=diameter,
         gain=gain,
     )
+
+
+def refuse_one_kind(positive: NDArray[np.bool_]) -> None:
+    """Raise InputError unless some of the places are positive and some are not."""
+    if positive.all() or not positive.any():
+        raise InputError(
+            f"{positive.sum():,} of {len(positive):,} places are positive",
+            why="a classifier is scored on both kinds",
+            hint="take more scans, or check the tables beside them",
+        )
 
 
 def _recall_by_size(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from luna.run.errors import EnvironmentFault, InputError
+from luna.run.record import replace_file
+
+Rows = list[Sequence[object]]
 
 LARGEST = 1e6
 """Millimetres: no patient is a kilometre from the origin, and squares stay exact enough."""
@@ -117,6 +120,12 @@ def table_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise InputError(
             f"line {reader.line_num}: not a CSV row", file=path, why=str(error)
         ) from error
+
+
+def write_table(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """A CSV file, header first, that appears whole or not at all."""
+    with replace_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _check_header(path: Path, line: int, names: list[str], required: tuple[str, ...]) -> None:

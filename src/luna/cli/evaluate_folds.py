@@ -1,0 +1,48 @@
+"""`luna evaluate --cv`: the evaluated folds of a cross-validation as one score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from luna.cli.console import note, print_lines
+from luna.cli.evaluate_files import show
+from luna.report.evaluation import files_in, read_tables, score_tables, write_evaluation
+from luna.report.evaluation_page import PAGE
+from luna.run.config import load_config
+from luna.run.record import claim_folder
+from luna.score.evaluation import EvaluationConfig
+from luna.score.folds import DETECTIONS, find_folds, pool
+from luna.score.table import write_table
+
+
+def evaluate_folds(
+    *,
+    data: Sequence[Path],
+    versus: Sequence[Path] | None,
+    out: Path,
+    config: Path | None,
+    overrides: Sequence[str] | None,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+    dry_run: bool,
+) -> None:
+    """Pool the folds' tables into `out`, then score them as one."""
+    settings = load_config(EvaluationConfig, config, overrides or ())
+    folds = find_folds(data)
+    claim_folder(out, force=force, dry_run=dry_run)
+    if dry_run:
+        scans = sum(len(fold.cohort) for fold in folds)
+        print_lines(
+            f"would pool {len(folds)} folds of {scans} scans", f"and write an evaluation to {out}"
+        )
+        return
+    for name, rows in pool(folds).items():
+        write_table(out / name, rows)
+    marks = [(fold.name, fold.folder / DETECTIONS) for fold in folds]
+    files = files_in(out, versus or (), marks)
+    evaluation = score_tables(read_tables(files), settings)
+    write_evaluation(evaluation, out, files)
+    show(evaluation, out, as_json=as_json)
+    note(f"page: {out / PAGE}", quiet=quiet)

@@ -1,0 +1,147 @@
+"""The folder of tables that an evaluation leaves, and many of them pooled into one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+from luna.run.errors import UsageError
+from luna.score.marks import (
+    CENTER_COLUMNS,
+    FAILED_COLUMN,
+    Cohort,
+    read_cohort,
+    read_excluded,
+    read_marks,
+    read_nodules,
+)
+from luna.score.table import Rows, Table, read_table
+
+DETECTIONS, SERIES = "detections.csv", "series.csv"
+ANNOTATIONS, EXCLUDED = "annotations.csv", "annotations_excluded.csv"
+
+EVALUATION = "evaluation"
+"""Where a run's own folder may hold its evaluation."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fold:
+    """The evaluation of one test fold: its folder, its scans, and a name to tell it by."""
+
+    name: str
+    folder: Path
+    cohort: Cohort
+
+
+def find_folds(paths: Sequence[Path]) -> tuple[Fold, ...]:
+    """Read and check the tables of evaluated folds.
+
+    Each path is the folder of an evaluation, or one whose `evaluation` is. Raises UsageError
+    for fewer than two, for one that is not evaluated, and for a scan in two of them; InputError,
+    naming file and line, for a table that `luna evaluate` would refuse.
+    """
+    if len(paths) < 2:
+        raise UsageError(
+            f"{len(paths)} folder to pool", hint="name the evaluation of each fold: runs/fold*/"
+        )
+    folds = tuple(
+        Fold(name=name, folder=folder, cohort=_checked(folder))
+        for name, folder in zip(_names(paths), map(_evaluated, paths), strict=True)
+    )
+    _refuse_shared_scans(folds)
+    listed = [(fold.folder / EXCLUDED).exists() for fold in folds]
+    if any(listed) and not all(listed):
+        raise UsageError(
+            f"no {EXCLUDED} here",
+            file=folds[listed.index(False)].folder,
+            why="other folds have one, and false marks would be counted by two rules",
+        )
+    return folds
+
+
+def pool(folds: Sequence[Fold]) -> dict[str, Rows]:
+    """The pooled tables by file name, a header first; `subset` of a scan is its fold's name.
+
+    Columns that a fold lacks are left out.
+    """
+    places = ("seriesuid", *CENTER_COLUMNS)
+    pooled = {SERIES: _pooled_series(folds)}
+    pooled[DETECTIONS] = _pooled_rows(folds, DETECTIONS, (*places, "probability"))
+    pooled[ANNOTATIONS] = _pooled_rows(folds, ANNOTATIONS, (*places, "diameter_mm"))
+    if (folds[0].folder / EXCLUDED).exists():
+        pooled[EXCLUDED] = _pooled_rows(folds, EXCLUDED, (*places, "diameter_mm"))
+    return pooled
+
+
+def _evaluated(path: Path) -> Path:
+    """The folder of an evaluation that is finished."""
+    for folder in (path, path / EVALUATION):
+        if all((folder / name).is_file() for name in (DETECTIONS, SERIES, ANNOTATIONS)):
+            return folder
+    raise UsageError(
+        "no evaluation of a fold here",
+        file=path,
+        why=f"{DETECTIONS}, {SERIES} and {ANNOTATIONS} are not all there",
+        hint=f"luna evaluate DATA --weights … --fold K --out {path / EVALUATION}",
+    )
+
+
+def _checked(folder: Path) -> Cohort:
+    cohort = read_cohort(folder / SERIES)
+    read_marks(folder / DETECTIONS, cohort)
+    read_nodules(folder / ANNOTATIONS, cohort)
+    if (folder / EXCLUDED).exists():
+        read_excluded(folder / EXCLUDED, cohort)
+    return cohort
+
+
+def _refuse_shared_scans(folds: Sequence[Fold]) -> None:
+    owner: dict[str, Fold] = {}
+    for fold in folds:
+        for uid in fold.cohort.series_uids:
+            if uid in owner:
+                raise UsageError(
+                    f"the scan {uid} is in two folds",
+                    file=fold.folder / SERIES,
+                    why=f"also in {owner[uid].folder / SERIES}",
+                    hint="pool test folds only: each scan is scored by one of them",
+                )
+            owner[uid] = fold
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """What tells the paths apart: their parts without those that all begin or end with."""
+    parts = [Path(os.path.abspath(path)).parts for path in paths]  # noqa: PTH100 - `..` goes too
+    start = _common(parts)
+    rest = [part[start:] for part in parts]
+    end = _common([part[::-1] for part in rest])
+    short = ["/".join(part[: len(part) - end]) for part in rest]
+    return [name or path.name for name, path in zip(short, paths, strict=True)]
+
+
+def _common(parts: Sequence[tuple[str, ...]]) -> int:
+    """How many parts all begin with."""
+    return len([*takewhile(lambda same: len(set(same)) == 1, zip(*parts, strict=False))])
+
+
+def _pooled_series(folds: Sequence[Fold]) -> Rows:
+    told = all(fold.cohort.failed is not None for fold in folds)
+    rows: Rows = [("seriesuid", "subset", *([FAILED_COLUMN] if told else []))]
+    for fold in folds:
+        reasons = fold.cohort.failed if told and fold.cohort.failed is not None else ()
+        for place, uid in enumerate(fold.cohort.series_uids):
+            rows.append((uid, fold.name, *reasons[place : place + 1]))
+    return rows
+
+
+def _pooled_rows(folds: Sequence[Fold], name: str, required: tuple[str, ...]) -> Rows:
+    tables = [read_table(fold.folder / name, required) for fold in folds]
+    columns = [c for c in tables[0].columns if all(table.has(c) for table in tables)]
+    return [columns, *(row for table in tables for row in _rows(table, columns))]
+
+
+def _rows(table: Table, columns: Sequence[str]) -> Iterator[Sequence[str]]:
+    yield from zip(*(table.texts(column) for column in columns), strict=True)
