@@ -5,11 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from hypothesis import settings
 
 from luna.ct.geometry import Geometry
 from luna.ct.scan import Provenance, Scan
+from luna.data.luna16 import read_luna16
+from luna.data.prep import prep
+from luna.data.prep_scan import PrepConfig
 from luna.nets.bundle import Bundle, Card
 from luna.nets.classifier import Classifier
 from luna.nets.models import Models
@@ -22,6 +26,7 @@ settings.load_profile("luna")
 
 # (index, row, column) of the centre and radius in voxels, in `nodule_chest`.
 NODULES = [((12, 40, 34), 3), ((9, 56, 42), 2), ((14, 50, 90), 3), ((10, 40, 96), 2)]
+CHEST_GEOMETRY = Geometry((-160.0, -120.0, -30.0), (2.5, 2.5, 2.5))
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -76,8 +81,7 @@ def chest_fixture() -> Callable[..., Scan]:
     """A crude chest as a Scan with 2.5 mm voxels; keyword arguments as `chest_hu`."""
 
     def build(uid: str = "1.2.3", **shape: int) -> Scan:
-        geometry = Geometry((-160.0, -120.0, -30.0), (2.5, 2.5, 2.5))
-        return scan_of(chest_hu(**shape), geometry, uid)
+        return scan_of(chest_hu(**shape), CHEST_GEOMETRY, uid)
 
     return build
 
@@ -137,8 +141,56 @@ def models() -> Models:
 def nodule_chest(chest, scan_of) -> Scan:
     """The crude chest with a ball of soft tissue for each of NODULES."""
     scan = chest()
-    hu = scan.hu.copy()
+    return scan_of(with_nodules(scan.hu), scan.geometry)
+
+
+def with_nodules(hu: np.ndarray) -> np.ndarray:
+    """A copy with a ball of soft tissue for each of NODULES."""
+    hu = hu.copy()
     grid = np.mgrid[tuple(slice(n) for n in hu.shape)]
     for irc, radius in NODULES:
         hu[((grid - np.reshape(irc, (3, 1, 1, 1))) ** 2).sum(axis=0) <= radius**2] = 40
-    return scan_of(hu, scan.geometry)
+    return hu
+
+
+@pytest.fixture(scope="session")
+def small_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four crude chests with the balls of NODULES in LUNA16's layout, and nine false candidates.
+
+    Every second nodule is malignant.
+    """
+    root = tmp_path_factory.mktemp("cohort")
+    rng = np.random.default_rng(3)
+    annotations, candidates, malignancy = [], [], []
+    for number in range(4):
+        uid, folder = f"1.2.3.{number}", root / f"subset{number}"
+        folder.mkdir()
+        hu, geometry = with_nodules(chest_hu(seed=number)), CHEST_GEOMETRY
+        image = sitk.GetImageFromArray(hu)
+        image.SetOrigin(geometry.origin_xyz)
+        image.SetSpacing(geometry.spacing_xyz)
+        sitk.WriteImage(image, str(folder / f"{uid}.mhd"))
+        for k, (irc, radius) in enumerate(NODULES):
+            xyz = ",".join(map(str, geometry.xyz_from_irc(irc)))
+            annotations.append(f"{uid},{xyz},{5 * radius}")
+            malignancy.append(f"{annotations[-1]},{k % 2 == 1}")
+            candidates.append(f"{uid},{xyz},1")
+        for irc in rng.uniform((4, 25, 25), (20, 75, 105), (9, 3)):
+            xyz = ",".join(map(str, geometry.xyz_from_irc(irc)))
+            candidates.append(f"{uid},{xyz},0")
+    place = "seriesuid,coordX,coordY,coordZ"
+    for name, head, rows in (
+        ("annotations.csv", f"{place},diameter_mm", annotations),
+        ("annotations_with_malignancy.csv", f"{place},diameter_mm,mal_bool", malignancy),
+        ("candidates_V2.csv", f"{place},class", candidates),
+    ):
+        (root / name).write_text("\n".join([head, *rows]) + "\n")
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_cache(small_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `luna prep` makes of it. Not to be changed: copy it first."""
+    cache = tmp_path_factory.mktemp("prepared") / "cache"
+    prep(read_luna16(small_cohort), cache, PrepConfig(), workers=1)
+    return cache
