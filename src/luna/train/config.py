@@ -44,6 +44,8 @@ class TrainConfig:
     """Epochs from one validation to the next; the first and the last are always validated."""
     save_every: int = 200
     """Steps from one checkpoint to the next; each epoch ends with one too."""
+    resident_gib: float = 4.0
+    """Training samples stay in the device's memory, once read, when all fit in so many GiB."""
     threads: int = 2
     """Threads that read batches ahead."""
     threshold: float = 0.5
@@ -62,5 +64,7 @@ class TrainConfig:
             raise UsageError("learning_rate and clip_norm must be above 0")
         if not (0 <= self.momentum < 1 and self.weight_decay >= 0 and 0 <= self.warmup < 1):
             raise UsageError("momentum and warmup must be in [0, 1), weight_decay at least 0")
+        if not self.resident_gib >= 0:
+            raise UsageError(f"resident_gib is {self.resident_gib}, must be at least 0")
         if not (0 < self.threshold < 1 and self.hu_window[0] < self.hu_window[1]):
             raise UsageError("threshold must lie between 0 and 1, hu_window must rise")

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any
 
@@ -25,6 +25,7 @@ from luna.train.config import TrainConfig
 from luna.train.feed import feed
 from luna.train.metrics import Metrics
 from luna.train.ranks import Ranks
+from luna.train.resident import kept_in_memory
 from luna.train.runs import Run, State
 from luna.train.tasks import Batch, Data, IntArray, Task, parts_of
 
@@ -85,7 +86,9 @@ def train(
     keep_freed_memory()
     ranks = ranks or Ranks()
     steps = steps_of(task, data, config, ranks.count)
-    trainer = _Trainer(task, data, config, device, ranks, run, steps)
+    with _explained_memory():
+        kept = kept_in_memory(data.train, config.resident_gib, device)
+    trainer = _Trainer(task, replace(data, train=kept), config, device, ranks, run, steps)
     layout = _memory_format(net, config)
     net = net.to(device).to(memory_format=layout)  # type: ignore[call-overload]
     state = run.restore(State(net, _optimizer(net, config)), trainer.steps, trainer.ranks)

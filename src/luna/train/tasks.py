@@ -80,7 +80,7 @@ class Samples(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, indices: Sequence[int]) -> Batch:
-        """HU (N, C, …) int16, and labels (N,) int64 or masks (N, 1, H, W) uint8, on the CPU.
+        """HU (N, C, …) int16, and labels (N,) int64 or masks (N, 1, H, W) uint8.
 
         Called from several threads at once.
         """

@@ -1,0 +1,58 @@
+"""Training samples that stay in memory once they have been read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from luna.train.tasks import Batch, Samples
+
+GIB = 1 << 30
+
+
+class Resident:
+    """The same samples, each read from the cache once, then from memory of the device.
+
+    Reading a sample from the cache is decompressing some 30 blocks, which on two cores costs as
+    much as the network; on a GPU nothing else would keep it busy.
+    """
+
+    def __init__(self, samples: Samples, device: torch.device) -> None:
+        self._samples, self._device = samples, device
+        self._known = np.zeros(len(samples), dtype=np.bool_)
+        self._lock = threading.Lock()
+        hu, target = samples.read([0])
+        # Not touched yet, so on a CPU the pages come as samples do.
+        self._hu, self._target = (
+            torch.empty((len(samples), *t.shape[1:]), dtype=t.dtype, device=device)
+            for t in (hu, target)
+        )
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def read(self, indices: Sequence[int]) -> Batch:
+        """As the samples' own, on the device."""
+        wanted = np.asarray(indices)
+        # Two threads may read the same sample; they store the same bytes.
+        missing = np.unique(wanted[~self._known[wanted]])
+        if missing.size:
+            hu, target = self._samples.read(missing.tolist())
+            rows = torch.from_numpy(missing).to(self._device)
+            self._hu[rows] = hu.to(self._device)
+            self._target[rows] = target.to(self._device)
+            with self._lock:
+                self._known[missing] = True
+        rows = torch.from_numpy(wanted).to(self._device)
+        return self._hu[rows], self._target[rows]
+
+
+def kept_in_memory(samples: Samples, most_gib: float, device: torch.device) -> Samples:
+    """The samples, kept in the device's memory when all of them fit in so many GiB."""
+    if len(samples) == 0:
+        return samples
+    size = sum(t.numel() * t.element_size() for t in samples.read([0]))
+    return Resident(samples, device) if size * len(samples) <= most_gib * GIB else samples
