@@ -31,11 +31,15 @@ def dice_loss(p: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return 1 - overlap / (p.sum(1) + mask.sum(1) + DICE_EPSILON)
 
 
-def segmentation_loss(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Dice loss plus 8 times the Dice loss of what lies inside the mask: (N, 1, H, W) to (N,).
+def segmentation_loss(
+    logits: torch.Tensor,
+    mask: torch.Tensor,
+    false_negative_weight: float = FALSE_NEGATIVE_WEIGHT,
+) -> torch.Tensor:
+    """Dice loss plus so many times that of what lies inside the mask: (N, 1, H, W) to (N,).
 
     The second term sees no false mark, so it is the cost of false negatives alone.
     Source: book, chapter 13.
     """
     p, mask = logits.float().sigmoid(), mask.float()
-    return dice_loss(p, mask) + FALSE_NEGATIVE_WEIGHT * dice_loss(p * mask, mask)
+    return dice_loss(p, mask) + false_negative_weight * dice_loss(p * mask, mask)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -16,6 +17,7 @@ from luna.data.prep_scan import CONTEXT_SLICES, CROP_RC
 from luna.data.prepared import Prepared, open_prepared
 from luna.data.sampling import SamplingConfig, crop_order, malignancy_order, nodule_order
 from luna.data.splits import Split, SplitConfig, make_split
+from luna.nets.losses import FALSE_NEGATIVE_WEIGHT, segmentation_loss
 from luna.run.errors import InputError, UsageError
 from luna.train.config import TrainConfig
 from luna.train.launch import Job
@@ -153,6 +155,8 @@ class SegmenterRecipe:
     """The size of the network."""
     background: tuple[int, int] = (1, 0)
     """Ratio of crops around nodules and around the other candidates; the book takes none."""
+    false_negative_weight: float = FALSE_NEGATIVE_WEIGHT
+    """How much more a missed nodule pixel costs; less leaves fewer false marks."""
     every_slice: bool = False
     """Validate on every slice, not only on those with nodule."""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(validation_batch_size=4))
@@ -161,6 +165,8 @@ class SegmenterRecipe:
     def __post_init__(self) -> None:
         if min(self.background) < 0 or not self.background[0]:
             raise UsageError(f"background is {self.background}, must be counts, the first not 0")
+        if not self.false_negative_weight >= 0:
+            raise UsageError(f"false_negative_weight is {self.false_negative_weight}, below 0")
         side = self.augment.crop_vox or CROP_RC[0]
         if side % self.network.alignment:
             raise UsageError(
@@ -173,13 +179,14 @@ class SegmenterRecipe:
         prepared = open_prepared(cache)
         split = split_of(prepared, self.split)
         crops = masked_crops(prepared, split.train, background=self.background[1] > 0)
+        loss = partial(segmentation_loss, false_negative_weight=self.false_negative_weight)
         arguments = {
             "context_slices": 2 * CONTEXT_SLICES + 1,
             "depth": self.network.depth,
             "width": self.network.width,
         }
         return Job(
-            task=SEGMENTATION,
+            task=replace(SEGMENTATION, loss=loss),
             data=Data(
                 train=crops,
                 validation=MaskedSlices(
