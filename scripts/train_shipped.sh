@@ -1,0 +1,37 @@
+#!/bin/sh
+# Train the networks that luna ships, from nothing but seeds: scripts/train_shipped.sh OUT
+#
+# 100 synthetic scans, of which every tenth chooses the best epoch and the operating threshold.
+# About two hours on two cores. Needs luna in PATH; every step goes on where it was stopped but
+# training, which `luna train-… --resume RUN` goes on with.
+set -eu
+out=${1:?usage: scripts/train_shipped.sh OUT}
+here=$(dirname "$0")/..
+configs=$here/configs
+runs=$out/runs
+
+luna phantom "$out/train" --scans 100 --seed 2001 --processes 2 \
+    --config "$configs/shipped-cohort.toml"
+luna prep "$out/train" --cache "$out/cache1" --set 'slices="all"' --set spacing_mm=1.25
+luna train-seg "$out/cache1" --config "$configs/shipped-seg.toml" --runs "$runs" --name shipped
+
+# What the U-Net marks is what the classifier has to judge: its marks become candidates. That
+# takes a pipeline, and so a first classifier, whose probabilities are not used.
+luna train-cls "$out/cache1" --config "$configs/shipped-cls.toml" --runs "$runs" --name first \
+    --set train.epochs=1 --set sampling.samples_per_epoch=6400
+luna evaluate "$out/train" --out "$out/marks" --set samples=0 \
+    --weights "$runs"/segmentation-*-shipped/bundle --weights "$runs"/nodule-*-first/bundle
+luna prep "$out/train" --cache "$out/cache2" --set spacing_mm=1.25 \
+    --detections "$out/marks/detections.csv"
+
+luna train-cls "$out/cache2" --config "$configs/shipped-cls.toml" --runs "$runs" --name shipped
+luna train-cls "$out/cache2" --config "$configs/shipped-malignancy.toml" --runs "$runs" \
+    --name shipped --task malignancy --unfreeze 6 --init "$runs"/nodule-*-shipped/bundle
+
+# The scans that chose the epochs choose the threshold too.
+python "$here/scripts/ship_bundles.py" --validation "$out/cache2" --list "$out/validation.csv"
+luna evaluate "$out/train" --series-list "$out/validation.csv" --out "$out/validation" \
+    --weights "$runs"/segmentation-*-shipped/bundle --weights "$runs"/nodule-*-shipped/bundle \
+    --weights "$runs"/malignancy-*-shipped/bundle \
+    --set fp_per_scan=0.5 --calibrate "$out/calibrated"
+python "$here/scripts/ship_bundles.py" --bundles "$out/calibrated" --ship "$here/src/luna/weights"
