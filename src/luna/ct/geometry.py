@@ -24,6 +24,9 @@ IDENTITY_DIRECTION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 # direction, and at 1e-3 a corner of a 400 mm field would already be 0.4 mm off.
 ORTHONORMAL_TOLERANCE = 1e-3
 
+LARGEST_MM = 1e6
+"""No patient lies a kilometre from the origin; products of such numbers stay finite and exact."""
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -37,8 +40,8 @@ class Geometry:
     >>> g.xyz_from_irc((1, 0, 10)).tolist()  # one slice up, ten columns to the left side
     [-95.0, -50.0, 9.0]
 
-    Raises InputError when a number is not finite, a spacing is not positive, or the
-    direction is not orthonormal within 1e-3.
+    Raises InputError when a number is not finite or absurdly large, a spacing is not
+    positive, or the direction is not orthonormal within 1e-3.
     """
 
     origin_xyz: Triple
@@ -51,6 +54,8 @@ class Geometry:
         numbers = np.array(self.origin_xyz + self.spacing_xyz + self.direction)
         if numbers.size != 15 or not np.isfinite(numbers).all():
             raise InputError("the geometry has missing or non-finite numbers", why=str(self))
+        if np.abs(numbers).max() > LARGEST_MM:
+            raise InputError("the geometry has numbers beyond any scanner", why=str(self))
         if min(self.spacing_xyz) <= 0:
             raise InputError("the voxel spacing is not positive", why=f"spacing {self.spacing_xyz}")
         gram = self.matrix.T @ self.matrix

@@ -56,8 +56,9 @@ CARRIED_KEY = re.compile(r"ITK_\w+|[0-9a-fA-F]{4}\|[0-9a-fA-F]{4}")
 LOCAL = "LOCAL"
 """What `ElementDataFile` says when the voxels follow in the same file."""
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
-WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}")
+# Python takes digits of any script for numbers; those who write headers do not.
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
