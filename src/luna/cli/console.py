@@ -9,17 +9,26 @@ from __future__ import annotations
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from luna.run.errors import LunaError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Progress = Callable[[str, int, int], None]
 Row = Sequence[str]
+
+TOLD_EVERY_S = 10.0
+"""Where there is no terminal, what a stage tells of itself is a line this often."""
+
+
+class Progress(Protocol):
+    """How far a stage is; `told` is what else there is to say, as rate and time left."""
+
+    def __call__(self, name: str, done: int, total: int, told: str = "") -> None: ...
+
 
 _live: list[Console] = []
 """The console on which bars move at the moment, if they do."""
@@ -112,10 +121,10 @@ def print_error(error: LunaError) -> None:
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Progress]:
-    """A callback (stage, done, total) that draws bars, or on no terminal a line per stage."""
+    """A callback that draws bars, or on no terminal a line per stage and what it tells."""
     console = _rich(stderr=True)
     if quiet:
-        yield lambda name, done, total: None
+        yield lambda name, done, total, told="": None
     elif console.is_terminal:
         with _bars(console) as advance:
             yield advance
@@ -138,14 +147,19 @@ def _bars(console: Console) -> Iterator[Progress]:
     from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
-    columns = (TextColumn("{task.description:>10}"), BarColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:>10}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[told]}", markup=False),
+    )
     with Bars(*columns, console=console) as bars, _shared(console):
         tasks: dict[str, TaskID] = {}
 
-        def advance(name: str, done: int, total: int) -> None:
+        def advance(name: str, done: int, total: int, told: str = "") -> None:
             if name not in tasks:
-                tasks[name] = bars.add_task(printable(name))
-            bars.update(tasks[name], completed=done, total=total)
+                tasks[name] = bars.add_task(printable(name), told="")
+            bars.update(tasks[name], completed=done, total=total, told=printable(told))
 
         yield advance
 
@@ -161,15 +175,19 @@ def _shared(console: Console) -> Iterator[None]:
 
 
 class _StageLines:
-    """Prints each stage and its seconds when the next one begins."""
+    """Prints each stage and its seconds when the next one begins, and what long ones tell."""
 
     def __init__(self) -> None:
-        self._name, self._start = "", 0.0
+        self._name, self._start, self._told = "", 0.0, 0.0
 
-    def advance(self, name: str, done: int, total: int) -> None:
+    def advance(self, name: str, done: int, total: int, told: str = "") -> None:
+        now = time.perf_counter()
         if name != self._name:
             self.finish()
-            self._name, self._start = name, time.perf_counter()
+            self._name, self._start, self._told = name, now, now
+        if told and now - self._told > TOLD_EVERY_S:
+            note(f"{name} {done}/{total} {told}", quiet=False)
+            self._told = now
 
     def finish(self) -> None:
         if self._name:

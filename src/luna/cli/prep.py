@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,18 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from luna.cli import options
-from luna.cli.console import duration, note, print_data, print_lines, progress, warn
+from luna.cli.console import Progress, duration, note, print_data, print_lines, progress, warn
 from luna.run.errors import PartialFailure
 
 if TYPE_CHECKING:
     from luna.data.luna16 import Luna16
     from luna.data.prep import Plan, PrepReport, Step
 
-TOLD_EVERY_S = 10.0
-"""Progress in lines comes this often; a failure is told at once."""
-
 FAILURES_SHOWN = 5
-GIB = 1 << 30
+MIB, GIB = 1 << 20, 1 << 30
 
 
 def prep(
@@ -59,26 +55,21 @@ def prep(
       luna prep LUNA16/ --cache cache/ --set slices="all" --set nodule_mask="book"
       luna prep LUNA16/ --cache cache/ --detections evaluation/detections.csv
     """
-    from luna.data.prep import default_workers, plan, refuse_small_disk
+    from luna.data.prep import default_workers, plan
     from luna.data.prep import prep as prepare
     from luna.data.prep_scan import PrepConfig
     from luna.run.config import load_config
 
     settings = load_config(PrepConfig, config, overrides or ())
     cohort = read_cohort(data, detections, quiet=quiet)
-    planned = plan(cohort, cache, settings)
     if dry_run:
-        show_plan(planned, cache, as_json=as_json)
-        refuse_small_disk(cache, planned)
+        show_plan(plan(cohort, cache, settings), cache, as_json=as_json)
         return
     with progress(quiet=quiet) as advance:
-
-        def tell(step: Step) -> None:
-            advance("prep", step.number, step.scans)
-            lines(step)
-
-        lines = teller(quiet=quiet)
-        report = prepare(cohort, cache, settings, workers or default_workers(), tell, warn)
+        advance("prep", 0, len(cohort.files))
+        report = prepare(
+            cohort, cache, settings, workers or default_workers(), teller(advance), warn
+        )
     show(report, cache, as_json=as_json, known=len(cohort.notices))
 
 
@@ -98,40 +89,36 @@ def read_cohort(data: Path, detections: Path | None, *, quiet: bool) -> Luna16:
     return cohort
 
 
-def teller(*, quiet: bool) -> Callable[[Step], None]:
-    """Tells where the run is every so often, and each failure as it comes."""
-    told = time.monotonic()
+def teller(advance: Progress) -> Callable[[Step], None]:
+    """Tells how far a run is, and each failure as it comes."""
 
     def tell(step: Step) -> None:
-        nonlocal told
-        if step.outcome not in ("done", "kept"):
-            warn(f"{step.uid}: {step.outcome}")
-        if time.monotonic() - told < TOLD_EVERY_S:
-            return
-        told = time.monotonic()
-        left = duration(step.seconds_left)
-        note(
-            f"{step.number}/{step.scans} scans, {step.candidates_per_s:.0f} candidates/s, "
-            f"about {left} left",
-            quiet=quiet,
-        )
+        if step.failure:
+            warn(f"{step.uid}: {step.failure}")
+        told = ""
+        if step.candidates_per_s:
+            left = duration(step.seconds_left)
+            told = f"{step.candidates_per_s:.0f} candidates/s, about {left} left"
+        advance("prep", step.number, step.scans, told)
 
     return tell
 
 
 def show_plan(planned: Plan, cache: Path, *, as_json: bool) -> None:
-    """What a dry run found out."""
+    """What a dry run found out; raises EnvironmentFault when the disk is too small for it."""
+    from luna.data.prep import refuse_small_disk
+
     if as_json:
         from dataclasses import asdict
 
         print_data(json.dumps(asdict(planned), indent=2))
-        return
-    print_lines(
-        f"would prepare {planned.scans - planned.done} of {planned.scans} scans into {cache}",
-        f"{planned.candidates} candidates in all",
-        f"{planned.needed_bytes / GIB:.2f} GiB needed at most, "
-        f"{planned.free_bytes / GIB:.2f} GiB free",
-    )
+    else:
+        print_lines(
+            f"{planned.scans} scans, {planned.done} of them already in {cache}",
+            f"{planned.candidates} candidates",
+            f"{size(planned.needed_bytes)} needed at most, {size(planned.free_bytes)} free",
+        )
+    refuse_small_disk(cache, planned)
 
 
 def show(report: PrepReport, cache: Path, *, as_json: bool, known: int) -> None:
@@ -144,16 +131,21 @@ def show(report: PrepReport, cache: Path, *, as_json: bool, known: int) -> None:
         notices = [str(line) for line in report.notices]
         print_data(json.dumps({**asdict(report), "notices": notices}, indent=2))
     else:
-        again = f", {report.kept} of them from an earlier run" if report.kept else ""
+        again = f" ({report.kept} of them from an earlier run)" if report.kept else ""
         print_lines(
             f"{report.scans} scans{again}, {report.candidates} candidates, "
-            f"{report.stored_bytes / GIB:.2f} GiB in {cache}, {report.seconds:.1f} s"
+            f"{size(report.stored_bytes)} in {cache}"
         )
     if report.failed:
-        rows = [f"{uid}: {why}" for uid, why in report.failed.items()]
-        more = len(rows) - FAILURES_SHOWN
+        scans = report.scans + len(report.failed)
         raise PartialFailure(
-            f"{len(rows)} of {report.scans + len(rows)} scans could not be prepared",
-            why="; ".join(rows[:FAILURES_SHOWN]) + (f"; and {more} more" if more > 0 else ""),
+            f"{len(report.failed)} of {scans} scans could not be prepared",
+            why="; ".join(f"{uid}: {why}" for uid, why in [*report.failed.items()][:FAILURES_SHOWN])
+            + ("; …" if len(report.failed) > FAILURES_SHOWN else ""),
             hint="the others are ready; mend or remove these and run the same command again",
         )
+
+
+def size(count: int) -> str:
+    """Bytes as people say them."""
+    return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / MIB:.1f} MiB"

@@ -78,8 +78,8 @@ def unframe_arrays(data: bytes) -> tuple[dict[str, Any], dict[str, AnyArray]]:
             count = int(np.prod(shape, dtype=np.int64))
             arrays[str(name)] = np.frombuffer(body, dtype, count, offset).reshape(shape)
             offset += arrays[str(name)].nbytes
-    except (KeyError, TypeError) as error:
-        raise DamagedError(f"the head lacks {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedError(f"the head does not fit the arrays: {error}") from error
     return head, arrays
 
 
@@ -95,7 +95,10 @@ def _head(data: bytes, size: int) -> tuple[dict[str, Any], int]:
     text = data[PREFIX.size : PREFIX.size + length]
     if zlib.crc32(text) != crc:
         raise DamagedError("a checksum does not fit")
-    head = json.loads(text)
+    try:
+        head = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"the head is no JSON: {error}") from error
     if not isinstance(head, dict):
         raise DamagedError("the head is no table")
     return head, PREFIX.size + length
@@ -177,10 +180,13 @@ class BlockFile:
         head, start = _head(os.pread(self._file, PREFIX.size + HEAD_BYTES_MAX, 0), size)
         try:
             self._layout = _layout(head)
-            count, crc = int(head["count"]), int(head["crc"])
+            length, crc = int(head["count"]) * INDEX.itemsize, int(head["crc"])
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedError(f"the head is not one of blocks: {error}") from error
-        table = os.pread(self._file, count * INDEX.itemsize, start)
+        # Compared before anything is allocated: a frame may claim any size.
+        if not 0 <= length <= size - start:
+            raise DamagedError("truncated")
+        table = os.pread(self._file, length, start)
         if zlib.crc32(table) != crc:
             raise DamagedError("a checksum does not fit")
         index = np.frombuffer(table, INDEX)
@@ -193,10 +199,11 @@ class BlockFile:
         """Number of slices, rows and columns of the volume."""
         return self._layout.shape_irc
 
-    def check(self) -> None:
-        """Read every block and compare its checksum. Raises DamagedError."""
+    def check(self) -> int:
+        """Read every block and compare its checksum; the file's bytes. Raises DamagedError."""
         for entry in self._index:
             self._packed(entry)
+        return os.fstat(self._file).st_size
 
     def crop(self, center_irc: ArrayLike, size_irc: Irc) -> AnyArray:
         """What `Scan.crop` of the volume gives. Raises DamagedError, as `box` does."""
@@ -243,10 +250,12 @@ class BlockFile:
         )
         packed = self._packed(self._index[entry])
         length = int(np.prod(shape)) * layout.dtype.itemsize
-        # Checked before anything is allocated: a frame may claim any size.
-        if zstandard.frame_content_size(packed) != length:
-            raise DamagedError("a block of another size")
-        return _voxels(_decompressor().decompress(packed), layout.dtype, shape)
+        try:
+            if zstandard.frame_content_size(packed) != length:
+                raise DamagedError("a block of another size")
+            return _voxels(_decompressor().decompress(packed), layout.dtype, shape)
+        except zstandard.ZstdError as error:
+            raise DamagedError(f"a block cannot be decompressed: {error}") from error
 
     def _packed(self, entry: Any) -> bytes:
         data = os.pread(self._file, int(entry["length"]), self._start + int(entry["offset"]))

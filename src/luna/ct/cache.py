@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import os
 import re
 import sqlite3
 import time
@@ -19,8 +20,8 @@ from typing import Any, NoReturn, TypeVar
 import diskcache
 from diskcache.core import DBNAME, MODE_BINARY
 
-from luna.run.errors import EnvironmentFault, TrustError
-from luna.run.record import write_fault
+from luna.run.errors import EnvironmentFault, TrustError, UsageError
+from luna.run.record import DISK_FULL
 
 T = TypeVar("T")
 
@@ -71,8 +72,9 @@ class FramedDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type
 
     def fetch(self, mode: Any, filename: Any, value: Any, read: bool) -> Any:
         """The bytes, or the path of a value's file. Raises OSError, as absent, for all else."""
-        if mode == MODE_BINARY and _is_own(filename):
-            path = Path(self._directory, filename)
+        path = Path(self._directory, filename) if _is_own(filename) else None
+        # A device or a pipe in the place of a file could keep a reader for ever.
+        if mode == MODE_BINARY and path is not None and path.is_file():
             return path if read else path.read_bytes()
         raise OSError("not a value of luna")
 
@@ -89,25 +91,25 @@ def _is_own(filename: Any) -> bool:
 class Cache:
     """Framed bytes by key; several threads and processes may use one folder at once.
 
-    With `writable`, the folder is made (0700), and a damaged index is put aside and begun
+    With `create`, the folder is made (0700), and a damaged index is put aside and begun
     anew, which `on_damage` is told of. Without, a missing or damaged index is a TrustError.
-    Raises EnvironmentFault when the disk is full or the folder cannot be written.
+    Raises EnvironmentFault when the disk is full or the folder cannot be written, UsageError
+    when it holds something else.
     """
 
     def __init__(
         self,
         folder: Path,
         *,
-        writable: bool = False,
+        create: bool = False,
         on_damage: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.folder = folder
-        if not writable and not (folder / DBNAME).is_file():
+        if not create and not (folder / DBNAME).is_file():
             raise TrustError("no prepared data here", file=folder, hint=f"{AGAIN} on the cohort")
         with self._mapped():
-            if writable:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                folder.chmod(0o700)
+            if create:
+                _claim(folder)
                 self._store = self._opened(on_damage)
             else:
                 self._store = _open(folder)
@@ -118,8 +120,7 @@ class Cache:
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:
                 return _open(self.folder)
-            except (sqlite3.DatabaseError, TypeError, ValueError, AttributeError) as error:
-                # The last three come from settings in the database that are not diskcache's.
+            except sqlite3.DatabaseError as error:
                 if _is_passing(error):
                     raise
                 aside = _put_aside(self.folder)
@@ -167,16 +168,7 @@ class Cache:
         try:
             yield
         except sqlite3.OperationalError as error:
-            if "full" in str(error):
-                raise EnvironmentFault(
-                    "the disk is full",
-                    file=self.folder,
-                    why=str(error),
-                    hint="free some space, then run again: what is done stays done",
-                ) from error
-            raise EnvironmentFault(
-                "the cache cannot be used", file=self.folder, why=str(error)
-            ) from error
+            raise self._fault(str(error), full="full" in str(error)) from error
         except diskcache.Timeout as error:
             raise EnvironmentFault(
                 "the cache cannot be locked",
@@ -188,21 +180,50 @@ class Cache:
                 "the index of the cache is damaged", file=self.folder, why=str(error), hint=AGAIN
             ) from error
         except OSError as error:
-            raise write_fault(self.folder, error) from error
+            raise self._fault(str(error), full=error.errno in DISK_FULL) from error
+
+    def _fault(self, why: str, *, full: bool) -> EnvironmentFault:
+        if full:
+            return EnvironmentFault(
+                "the disk is full",
+                file=self.folder,
+                why=why,
+                hint="free some space, then run again: what is done stays done",
+            )
+        hint = "make it writable, or choose another --cache folder"
+        return EnvironmentFault("the cache cannot be used", file=self.folder, why=why, hint=hint)
+
+
+def _claim(folder: Path) -> None:
+    """Make the folder, for its owner alone. Raises UsageError for one that is something else."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not any((folder / name).exists() for name in (DBNAME, LOCK)) and any(folder.iterdir()):
+        raise UsageError(
+            "this folder already holds other files",
+            file=folder,
+            hint="choose another --cache folder; a new one is made",
+        )
+    folder.chmod(0o700)
 
 
 def _open(folder: Path) -> diskcache.Cache:
     """The store; raises sqlite3.DatabaseError when its index is damaged."""
-    store = diskcache.Cache(
-        str(folder.resolve()),
-        timeout=LOCK_WAIT_S,
-        disk=FramedDisk,
-        eviction_policy="none",
-        size_limit=SIZE_LIMIT,
-        cull_limit=0,
-        tag_index=0,
-        statistics=0,
-    )
+    place = str(folder.resolve())
+    if os.path.expandvars(place) != place:
+        raise UsageError("diskcache would replace a $ in this path", file=folder)
+    try:
+        store = diskcache.Cache(
+            place,
+            timeout=LOCK_WAIT_S,
+            disk=FramedDisk,
+            eviction_policy="none",
+            size_limit=SIZE_LIMIT,
+            cull_limit=0,
+            tag_index=0,
+            statistics=0,
+        )
+    except (TypeError, ValueError, AttributeError) as error:
+        raise sqlite3.DatabaseError(f"a setting is not one of diskcache: {error}") from error
     try:
         ((verdict,),) = store._sql("PRAGMA quick_check(1)").fetchall()
         if verdict != "ok":

@@ -1,20 +1,15 @@
-"""Which annotated places lie in their volumes, and what a header says of a volume."""
+"""Which annotated places lie in their volumes."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
-from luna.ct.geometry import FloatArray, Geometry
+from luna.ct.geometry import FloatArray
 from luna.data.luna16 import ANNOTATIONS, CANDIDATES, OLD_CANDIDATES, Luna16
 from luna.data.tables import Notice, notice
-from luna.run.errors import InputError
-
-Grid = tuple[Geometry, tuple[int, int, int]]
 
 
 def inside(irc: FloatArray, shape_irc: tuple[int, int, int]) -> NDArray[np.bool_]:
@@ -37,22 +32,3 @@ def outside_notices(
     if data.marks_file is not None:
         found += notice(f"marks {what}", data.marks_file, lines[marks])
     return found
-
-
-def read_grid(path: Path) -> Grid:
-    """Geometry and shape (index, row, column) from a scan's header, as the file stores it.
-
-    Raises InputError when the header cannot be read or is not 3-D.
-    """
-    itk: Any = SimpleITK  # its stubs are incomplete
-    reader = itk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise InputError("cannot read this header", file=path, why=str(error)[-300:]) from error
-    if reader.GetDimension() != 3:
-        raise InputError(f"the image is {reader.GetDimension()}-D, not 3-D", file=path)
-    columns, rows, slices = reader.GetSize()
-    geometry = Geometry(reader.GetOrigin(), reader.GetSpacing(), reader.GetDirection())
-    return geometry, (slices, rows, columns)

@@ -9,31 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from shutil import disk_usage
 
 import numpy as np
 
 from luna.ct.cache import Cache
+from luna.ct.metaimage import read_header
 from luna.data.luna16 import Luna16
-from luna.data.luna16_places import outside_notices, read_grid
-from luna.data.prep_scan import (
-    FORMAT,
-    Job,
-    Outcome,
-    PrepConfig,
-    needed_blocks_bytes,
-    prepare_scan,
-)
+from luna.data.luna16_places import outside_notices
+from luna.data.prep_pool import prepared_scans
+from luna.data.prep_scan import FORMAT, Job, Outcome, PrepConfig, needed_blocks_bytes
 from luna.data.tables import Notice
 from luna.run.errors import EnvironmentFault, InputError, TrustError, UsageError
 from luna.run.record import replace_file, versions
@@ -62,12 +52,15 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """A scan that has just been dealt with; `outcome` is done, kept, or why it failed."""
+    """A scan that has just been dealt with; `failure` says why there is nothing of it.
+
+    `candidates_per_s` counts what was computed, not what was there already.
+    """
 
     number: int
     scans: int
     uid: str
-    outcome: str
+    failure: str
     seconds_left: float
     candidates_per_s: float
 
@@ -102,14 +95,14 @@ def prep(
     if workers < 1:
         raise UsageError("workers must be at least 1")
     begun = time.perf_counter()
-    refuse_small_disk(cache, plan(cohort, cache, config))
-    store = Cache(cache, writable=True, on_damage=on_damage)
-    store.sweep()
-    store.close()
+    planned = plan(cohort, cache, config)
+    refuse_small_disk(cache, planned)
+    with closing(Cache(cache, create=True, on_damage=on_damage)) as store:
+        store.sweep()
     outcomes: dict[str, Outcome] = {}
     failed: dict[str, str] = {}
-    clock = _Clock(len(cohort.files))
-    for uid, result in _results(jobs(cohort), cache, config, workers):
+    clock = _Clock(planned)
+    for uid, result in prepared_scans(jobs(cohort), cache, config, workers):
         if isinstance(result, Outcome):
             outcomes[uid] = result
             if result.damage:
@@ -126,7 +119,7 @@ def prep(
         candidates=sum(o.candidates for o in outcomes.values()),
         stored_bytes=sum(o.stored_bytes for o in outcomes.values()),
         seconds=time.perf_counter() - begun,
-        failed=failed,
+        failed=dict(sorted(failed.items())),
         notices=notices,
         fingerprint=fingerprint,
     )
@@ -164,14 +157,14 @@ def plan(cohort: Luna16, cache: Path, config: PrepConfig) -> Plan:
         store = None  # nothing there yet, or an index that a run will put aside
     done = needed = 0
     for job in jobs(cohort):
-        if store is not None and store.get(job.record_key(config)) is not None:
-            done += 1
-            continue
         try:
-            geometry, shape = read_grid(job.path)
-            needed += needed_blocks_bytes(geometry, shape, job, config)
-        except InputError:
+            if store is not None and store.get(job.record_key(config)) is not None:
+                done += 1
+                continue
+            header = read_header(job.path)
+        except (InputError, OSError):
             continue  # it will fail, and be said, when its turn comes
+        needed += needed_blocks_bytes(header.geometry, header.size_irc, job, config)
     if store is not None:
         store.close()
     nearest = next(p for p in (cache, *cache.absolute().parents) if p.exists())
@@ -194,78 +187,6 @@ def refuse_small_disk(cache: Path, planned: Plan) -> None:
             f"{planned.free_bytes / GIB:.1f} GiB free",
             hint="free some space, or choose another --cache",
         )
-
-
-def _results(
-    todo: Iterator[Job], cache: Path, config: PrepConfig, workers: int
-) -> Iterator[tuple[str, Outcome | str]]:
-    """Outcome, or the reason of a failure, of each scan as it comes."""
-    if workers == 1:
-        for job in todo:
-            yield _one(job, cache, config)
-        return
-    with _pool(workers) as pool:
-        waiting: set[Future[tuple[str, Outcome | str]]] = set()
-        for job in todo:
-            waiting.add(pool.submit(_one, job, cache, config))
-            # No more than needed lie in the queue: a stopped run has little to throw away.
-            if len(waiting) >= 2 * workers:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-        while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Spawned processes that end with this one, however it ends."""
-    pool = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_end_with_parent
-    )
-    try:
-        yield pool
-    except BrokenProcessPool as error:
-        raise EnvironmentFault(
-            "a worker process was killed",
-            why="the system does that when memory runs out",
-            hint="run again with fewer --workers: what is done stays done",
-        ) from error
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """A worker leaves Ctrl-C to the parent, and goes when the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _one(job: Job, cache: Path, config: PrepConfig) -> tuple[str, Outcome | str]:
-    """One scan's outcome, or why there is none; what the machine lacks is raised."""
-    try:
-        store = Cache(cache, writable=True)
-        try:
-            return job.uid, prepare_scan(job, store, config)
-        finally:
-            store.close()
-    except (InputError, UsageError, MemoryError) as error:
-        if isinstance(error, MemoryError):
-            return job.uid, "out of memory"
-        file = "" if error.file is None else f"{Path(error.file).name}: "
-        return job.uid, f"{file}{error.what}" + (f" ({error.why})" if error.why else "")
 
 
 def _outside(cohort: Luna16, outcomes: Mapping[str, Outcome]) -> tuple[Notice, ...]:
@@ -306,7 +227,7 @@ def _write_manifest(
         "fold_of": dict(cohort.fold_of),
         "patient_of": dict(cohort.patient_of),
         "records": {uid: outcomes[uid].key for uid in sorted(outcomes)},
-        "failed": dict(failed),
+        "failed": dict(sorted(failed.items())),
         "notices": [str(n) for n in notices],
     }
     with replace_file(cache / MANIFEST) as temporary:
@@ -316,23 +237,25 @@ def _write_manifest(
 class _Clock:
     """Times scans; those left will take as long as those that were computed."""
 
-    def __init__(self, scans: int) -> None:
-        self._scans, self._number, self._candidates = scans, 0, 0
+    def __init__(self, planned: Plan) -> None:
+        self._planned = planned
+        self._number = self._kept = self._candidates = 0
         self._begun = time.perf_counter()
 
     def step(self, uid: str, result: Outcome | str) -> Step:
         self._number += 1
-        if isinstance(result, Outcome):
+        kept = isinstance(result, Outcome) and result.kept
+        self._kept += kept
+        if isinstance(result, Outcome) and not kept:
             self._candidates += result.candidates
-            outcome = "kept" if result.kept else "done"
-        else:
-            outcome = result
         elapsed = time.perf_counter() - self._begun
+        computed = self._number - self._kept
+        left = max(self._planned.scans - self._planned.done - computed, 0)
         return Step(
             number=self._number,
-            scans=self._scans,
+            scans=self._planned.scans,
             uid=uid,
-            outcome=outcome,
-            seconds_left=elapsed / self._number * (self._scans - self._number),
+            failure=result if isinstance(result, str) else "",
+            seconds_left=elapsed / max(computed, 1) * left,
             candidates_per_s=self._candidates / elapsed,
         )

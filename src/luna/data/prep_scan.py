@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,12 +29,14 @@ from luna.ct.blocks import (
 )
 from luna.ct.cache import Cache
 from luna.ct.geometry import FloatArray, Geometry
+from luna.ct.metaimage import LOCAL, read_header
+from luna.ct.payload import sibling
 from luna.ct.read import read_scan
 from luna.ct.resample import reach_irc
 from luna.ct.scan import AIR_HU, Scan
 from luna.data.luna16_places import inside
 from luna.data.nodule_mask import MaskMethod, nodule_voxels
-from luna.run.errors import UsageError
+from luna.run.errors import EnvironmentFault, InputError, UsageError
 
 FORMAT = 1
 """Raised when what is stored, or how it is made, changes: older entries are not found."""
@@ -50,6 +52,9 @@ CONTEXT_SLICES = 3
 
 CROP_RC = (96, 96)
 """Rows and columns around a nodule that U-Net training draws from. Source: chapter 13."""
+
+OUTSIDE = "_outside"
+"""Ends the names of a record's arrays that no sample depends on."""
 
 Arrays = dict[str, NDArray[Any]]
 Voxels = tuple[tuple[slice, slice, slice], NDArray[np.bool_]]
@@ -86,7 +91,10 @@ class Job:
     malignant: NDArray[np.int8]
 
     def record_key(self, config: PrepConfig) -> str:
-        """The key of the scan's record: its files as they are on disk, and all marks."""
+        """The key of the scan's record: its files as they are on disk, and all marks.
+
+        Raises InputError when the header cannot be read or its data file is not there.
+        """
         return _key("record", self.uid, _stamp(self.path), asdict(config), self._arrays())
 
     def _arrays(self) -> list[NDArray[Any]]:
@@ -130,9 +138,15 @@ def _key(kind: str, *parts: Any) -> str:
 
 
 def _stamp(path: Path) -> list[Any]:
-    """Name, size and time of the header and the voxels beside it."""
-    found = sorted(path.parent.glob(f"{path.stem}.*"))
-    return [[p.name, (s := p.stat()).st_size, s.st_mtime_ns] for p in found if p.is_file()]
+    """Name, size and time of the header and of the file with the voxels."""
+    if not path.is_file():
+        raise InputError("not a plain file", file=path)
+    try:
+        name = read_header(path).data_file
+        files = [path] if name == LOCAL else [path, sibling(path, name)]
+        return [[p.name, (s := p.stat()).st_size, s.st_mtime_ns] for p in files]
+    except OSError as error:
+        raise InputError("cannot be read", file=path, why=str(error)) from error
 
 
 def prepare_scan(job: Job, cache: Cache, config: PrepConfig) -> Outcome:
@@ -143,46 +157,61 @@ def prepare_scan(job: Job, cache: Cache, config: PrepConfig) -> Outcome:
     key = job.record_key(config)
     earlier, damage = _earlier(cache, key)
     if earlier is not None:
-        return _told(job, key, earlier, cache, kept=True, damage="")
-    scan = read_scan(job.path)
+        return _told(job, key, *earlier, kept=True, damage="")
+    scan = _read(job.path)
     head, arrays, voxels = _record(scan, job, config)
     wanted = wanted_blocks(scan.shape_irc, scan.geometry, arrays, config)
-    _store_blocks(cache, head["hu"], lambda: _pack_hu(scan, wanted))
-    _store_blocks(cache, head["mask"], lambda: _pack_mask(scan, voxels))
+    stored = _store_blocks(cache, head["hu"], lambda: _pack_hu(scan, wanted))
+    stored += _store_blocks(cache, head["mask"], lambda: _pack_mask(scan, voxels))
     # Last, so that a record never stands without its blocks.
     cache.put(key, frame_arrays(head, arrays))
-    return _told(job, key, (head, arrays), cache, kept=False, damage=damage)
+    return _told(job, key, head, arrays, stored, kept=False, damage=damage)
 
 
-def _earlier(cache: Cache, key: str) -> tuple[tuple[dict[str, Any], Arrays] | None, str]:
-    """A record whose blocks are all there and whole; else None and what is damaged."""
+def _read(path: Path) -> Scan:
+    """Raises InputError for whatever keeps this one scan from being read."""
+    try:
+        return read_scan(path)
+    except (UsageError, EnvironmentFault) as error:
+        raise InputError(error.what, file=error.file, why=error.why) from error
+
+
+def _earlier(cache: Cache, key: str) -> tuple[tuple[dict[str, Any], Arrays, int] | None, str]:
+    """A record whose blocks are all there and whole, and their bytes; else None and what is
+    damaged, if anything is."""
     data = cache.get(key)
     if data is None:
         return None, ""
+    stored = 0
     try:
         head, arrays = unframe_arrays(data)
         for name in ("hu", "mask"):
-            if not _is_whole(cache, head[name]):
+            size = _whole_bytes(cache, head[name])
+            if size is None:
                 return None, f"its {name} entry is missing or damaged"
+            stored += size
     except DamagedError as error:
         return None, str(error)
-    return (head, arrays), ""
+    return (head, arrays, stored), ""
 
 
-def _is_whole(cache: Cache, key: str) -> bool:
+def _whole_bytes(cache: Cache, key: str) -> int | None:
+    """Bytes of an entry of blocks, or None when it is missing or damaged."""
     path = cache.path(key)
     try:
-        if path is None:
-            return False
-        BlockFile(path).check()
-    except (DamagedError, FileNotFoundError):
-        return False
-    return True
+        return None if path is None else BlockFile(path).check()
+    except (DamagedError, OSError):
+        return None
 
 
-def _store_blocks(cache: Cache, key: str, pack: Callable[[], bytes]) -> None:
-    if not _is_whole(cache, key):
-        cache.put(key, pack())
+def _store_blocks(cache: Cache, key: str, pack: Callable[[], bytes]) -> int:
+    """Store an entry unless it is there and whole; its bytes."""
+    stored = _whole_bytes(cache, key)
+    if stored is None:
+        packed = pack()
+        cache.put(key, packed)
+        stored = len(packed)
+    return stored
 
 
 def _record(
@@ -209,11 +238,11 @@ def _record(
     arrays: Arrays = {
         "candidate_irc": candidate_irc[keep],
         "candidate_nodule": renumbered[job.candidate_nodule[keep]].astype(np.int64),
-        "candidate_outside": np.flatnonzero(~keep),
+        f"candidate{OUTSIDE}": np.flatnonzero(~keep),
         "nodule_irc": nodule_irc[nodule_in],
         "nodule_diameter_mm": job.diameter_mm[nodule_in],
         "nodule_malignant": job.malignant[nodule_in],
-        "nodule_outside": np.flatnonzero(~nodule_in),
+        f"nodule{OUTSIDE}": np.flatnonzero(~nodule_in),
         "nodule_slice": np.array(slices, dtype=np.int64).reshape(-1, 2),
     }
     return _head_of(scan, geometry, job.uid, arrays, config), arrays, voxels
@@ -286,31 +315,25 @@ def _pack_mask(scan: Scan, voxels: list[Voxels]) -> bytes:
 def _told(
     job: Job,
     key: str,
-    record: tuple[dict[str, Any], Arrays],
-    cache: Cache,
+    head: dict[str, Any],
+    arrays: Arrays,
+    stored_bytes: int,
     *,
     kept: bool,
     damage: str,
 ) -> Outcome:
-    head, arrays = record
     return Outcome(
         uid=job.uid,
         key=key,
         fingerprint=str(head["fingerprint"]),
-        marks=_key("marks", list(arrays.values())),
+        marks=_key("marks", [a for name, a in arrays.items() if not name.endswith(OUTSIDE)]),
         candidates=len(arrays["candidate_irc"]),
         kept=kept,
-        stored_bytes=sum(_sizes(cache, head)),
+        stored_bytes=stored_bytes,
         damage=damage,
-        candidates_outside=arrays["candidate_outside"],
-        nodules_outside=arrays["nodule_outside"],
+        candidates_outside=arrays[f"candidate{OUTSIDE}"],
+        nodules_outside=arrays[f"nodule{OUTSIDE}"],
     )
-
-
-def _sizes(cache: Cache, head: dict[str, Any]) -> Iterator[int]:
-    for name in ("hu", "mask"):
-        path = cache.path(head[name])
-        yield path.stat().st_size if path is not None else 0
 
 
 def needed_blocks_bytes(geometry: Geometry, shape_irc: Irc, job: Job, config: PrepConfig) -> int:
