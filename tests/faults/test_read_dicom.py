@@ -305,6 +305,7 @@ def test_one_file_means_its_series(tmp_path: Path) -> None:
     for k in range(5):
         (tmp_path / "x" / f"{k}.dcm").rename(tmp_path / f"x{k}.dcm")
     assert read_scan(tmp_path / "x3.dcm").series_uid == UID + ".2"
+    (tmp_path / "._3.dcm").write_bytes(b"what macOS adds on foreign disks")
     assert read_scan(tmp_path / "3.dcm").series_uid == UID
     with pytest.raises(UsageError, match="not of series"):
         read_scan(tmp_path / "3.dcm", series_uid=UID + ".2")

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from luna.ct.read import read_scan
 from luna.run.errors import InputError, UsageError
 
-from . import refusals
+from . import refusals, test_read_dicom
 
 
 def volume(folder: Path, name: str = "1.2.3.mhd") -> list[Path]:
@@ -61,6 +61,28 @@ def test_good_archive(tmp_path: Path, files: list[Path]) -> None:
     assert scan.fingerprint() == read_scan(header).fingerprint()
     assert (scan.series_uid, scan.provenance.source) == ("1.2.3", "a.zip")
     assert not any(Path(tempfile.gettempdir()).iterdir())
+
+
+@pytest.mark.parametrize("name", ["a.mha", "a.nii", "a.nii.gz", "a.nrrd", "a.nhdr"])
+def test_every_format_may_be_packed(tmp_path: Path, name: str) -> None:
+    files = volume(tmp_path / "in", name)
+    alone = read_scan(tmp_path / "in" / name)
+    scan = read_scan(packed(tmp_path / "a.zip", files))
+    assert scan.fingerprint() == alone.fingerprint()
+    assert scan.provenance.format == alone.provenance.format
+
+
+def test_a_dicom_series_may_be_packed(tmp_path: Path) -> None:
+    folder = test_read_dicom.series(tmp_path / "in")
+    scan = read_scan(packed(tmp_path / "a.zip", sorted(folder.iterdir())))
+    assert scan.fingerprint() == read_scan(folder).fingerprint()
+    assert scan.series_uid == test_read_dicom.UID
+
+
+def test_what_macos_adds_is_passed_over(tmp_path: Path, files: list[Path]) -> None:
+    note = {f"__MACOSX/scan/._{file.name}": b"\0\5\x16\7\0\2\0\0Mac OS X" for file in files}
+    scan = read_scan(packed(tmp_path / "a.zip", files, **note))
+    assert scan.series_uid == "1.2.3"
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def _read_folder(folder: Path, series_uid: str | None) -> tuple[Volume, str]:
     files = dicom_files(folder)
     if files:
         return read_dicom(folder, files, series_uid), folder.resolve().name
-    volumes = [p for p in sorted(folder.rglob("*")) if p.is_file() and _suffix(p) in READERS]
+    volumes = [p for p in sorted(folder.rglob("*")) if _is_plain(p) and _suffix(p) in READERS]
     if series_uid is not None:
         volumes = [p for p in volumes if _uid_of(p) == series_uid] or volumes
     if len(volumes) == 1:
@@ -141,7 +141,12 @@ def _read_one_of_series(path: Path, series_uid: str | None) -> Volume:
 
 
 def _siblings(path: Path) -> list[Path]:
-    return [p for p in sorted(path.parent.iterdir()) if p.is_file() and is_dicom(p)]
+    return [p for p in sorted(path.parent.iterdir()) if _is_plain(p) and is_dicom(p)]
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether a path in a folder may be a scan: no `._a.mhd`, macOS's notes on `a.mhd`."""
+    return path.is_file() and not path.name.startswith(".")
 
 
 def _scan(volume: Volume, source: str) -> Scan:

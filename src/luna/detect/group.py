@@ -70,12 +70,15 @@ def _centers_of_mass(
 def erode(mask: Mask) -> Mask:
     """Erosion by the 6-neighbour cross; what lies outside the array is empty.
 
-    Seven ANDs over whole arrays of bytes: an order faster than scipy's generic erosion.
+    An axis of one or two voxels is left out: nothing has two neighbours along it, and a scan
+    of so few slices would have no candidates. Seven ANDs over whole arrays of bytes: an order
+    faster than scipy's generic erosion.
     """
     out = np.zeros_like(mask)
-    core = (slice(1, -1),) * 3
+    thick = [axis for axis in range(3) if mask.shape[axis] > 2]
+    core = tuple(slice(1, -1) if axis in thick else slice(None) for axis in range(3))
     out[core] = mask[core]
-    for axis in range(3):
+    for axis in thick:
         for shifted in (slice(None, -2), slice(2, None)):
             neighbour = list(core)
             neighbour[axis] = shifted
