@@ -12,46 +12,11 @@ import pytest
 import torch
 
 from luna.data.luna16 import read_luna16
-from luna.data.phantom_cohort import write_metaimage
 from luna.detect.cohort import CohortConfig, diagnose_cohort
 from luna.detect.cohort_tables import write_outcome
 from luna.detect.segment import SegmentConfig
-from luna.nets.bundle import save_bundle
 
 UIDS = ("1.0", "1.1", "1.2")
-WITHOUT_NODULES = "1.1"
-HEAD = "seriesuid,coordX,coordY,coordZ,"
-
-
-@pytest.fixture(scope="module")
-def original(models, chest, nodule_chest, tmp_path_factory) -> Path:
-    """Weights, and two chests with four nodules each and one without, one to each subset.
-
-    Two of the four are annotated, and of one chest the malignancy is known.
-    """
-    folder = tmp_path_factory.mktemp("original")
-    for bundle in models.bundles():
-        save_bundle(bundle, folder / "weights" / bundle.card.name)
-    root = folder / "data"
-    nodules, kinds, verdicts = HEAD + "diameter_mm\n", HEAD + "kind\n", HEAD + "mal_bool\n"
-    for number, uid in enumerate(UIDS):
-        (root / f"subset{number}").mkdir(parents=True)
-        scan = chest() if uid == WITHOUT_NODULES else nodule_chest
-        hu = scan.hu.copy()
-        hu[0, 0, 0] += number  # no two scans are the same
-        write_metaimage(root / f"subset{number}" / f"{uid}.mhd", hu, scan.geometry)
-        if uid != WITHOUT_NODULES:
-            for irc, mm, kind in [((12, 40, 34), 15, "solid"), ((14, 50, 90), 16, "<b>odd</b>")]:
-                place = ",".join(map(repr, scan.geometry.xyz_from_irc(irc).tolist()))
-                nodules += f"{uid},{place},{mm}\n"
-                kinds += f"{uid},{place},{kind}\n"
-                verdicts += f"{uid},{place},{mm > 15}\n" * (uid == "1.0")
-    (root / "annotations.csv").write_text(nodules)
-    (root / "annotations_kind.csv").write_text(kinds)
-    (root / "annotations_with_malignancy.csv").write_text(verdicts)
-    (root / "candidates_V2.csv").write_text(HEAD + "class\n")
-    (root / "seriesuids.csv").write_text("".join(f"{uid}\n" for uid in UIDS))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +191,11 @@ def test_a_dry_run_computes_and_writes_nothing(evaluate, tmp_path):
         (["--detections", "a.csv", "--series", "s"], "--detections needs --annotations"),
         (["data", "--weights", "w", "--annotations", "a"], "--annotations means nothing beside"),
         (["--detections", "a", "--annotations", "a", "--series", "s", "--fold", "1"], "--fold"),
+        (["a", "b", "--weights", "w"], "2 DATA folders"),
+        (["--only", "cls", "--weights", "w"], "--only needs DATA"),
+        (["a", "--weights", "w", "--only", "cls", "--calibrate", "c"], "--calibrate means nothing"),
+        (["a", "--cv", "--weights", "w"], "--weights means nothing beside --cv"),
+        (["a", "--cv", "--only", "cls"], "--only and --cv to evaluate"),
     ],
 )
 def test_options_that_do_not_go_together(luna, tmp_path, words, message):

@@ -16,7 +16,8 @@ from luna.score.ratios import Ratio
 
 RULE = (
     "a nodule's voxels are made from its annotated centre and diameter (luna.data.nodule_mask); "
-    "a voxel is called above the threshold, in the lungs' box"
+    "a voxel is called where its probability is above the threshold, and none where the pipeline "
+    "does not look"
 )
 BY_SIZE_RULE = f"{RULE}; false voxels belong to no size, so no precision stands here"
 

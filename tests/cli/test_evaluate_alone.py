@@ -1,0 +1,138 @@
+"""`luna evaluate DATA --only …`: one network alone, on three small chests."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from luna.ct.read import read_scan
+from luna.data.luna16 import read_luna16
+from luna.data.nodule_mask import nodule_mask
+from luna.nets.bundle import save_bundle
+
+UIDS = ("1.0", "1.1", "1.2")
+
+
+@pytest.fixture
+def cohort(original, tmp_path) -> Path:
+    return Path(shutil.copytree(original / "data", tmp_path / "data"))
+
+
+@pytest.fixture
+def evaluate(luna, cohort, original, tmp_path):
+    def call(only, *more, weights=original / "weights"):
+        given = ["evaluate", cohort, "--weights", weights, "--only", only]
+        given += ["--out", tmp_path / "out", "--set", "samples=100"]
+        precise = ("--set", "segment.precision=float32", "--set", "classify.precision=float32")
+        return luna(*given, *precise, *more)
+
+    return call
+
+
+def metrics_of(folder: Path) -> dict:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def answers_of(folder: Path) -> dict[str, list[float]]:
+    """The probabilities that each scan's file keeps."""
+    return {path.stem: json.loads(path.read_text())["p"] for path in folder.glob("*.json")}
+
+
+def test_the_nodule_classifier_on_candidates(evaluate, cohort, tmp_path):
+    outcome = evaluate("cls")
+    assert outcome.code == 0, outcome.err
+    out = tmp_path / "out"
+    found = metrics_of(out)
+    assert found["places"] == 10
+    assert found["cohort"] == {"scans": 3, "scans_with_nodules": 2, "scans_without_result": 0}
+    assert found["config"]["threshold"] == 0.01  # the card's
+    p = answers_of(out / "scans-nodule")
+    table = read_luna16(cohort).candidates
+    is_nodule = {uid: table.is_nodule[read_luna16(cohort).candidates_of(uid)] for uid in UIDS}
+    yes = np.concatenate([np.array(p[uid])[is_nodule[uid]] for uid in UIDS])
+    no = np.concatenate([np.array(p[uid])[~is_nodule[uid]] for uid in UIDS])
+    pairs = np.sign(yes[:, None] - no[None])
+    assert found["classifier"]["roc"]["auc"] == pytest.approx((pairs + 1).mean() / 2)
+    assert found["diameter"] is None
+    assert sum(band["whole"] for band in found["recall_by_size"]) == 4
+    assert "4 positive and 6 negative places" in outcome.out
+    for name in ("evaluation.html", "roc.png", "precision_recall.png", "calibration.png", "events"):
+        assert (out / name).exists()
+    before = (out / "metrics.json").read_bytes()
+    again = evaluate("cls")
+    assert again.err.count(": kept,") == 3
+    assert (out / "metrics.json").read_bytes() == before
+
+
+def test_the_segmenter_on_voxels(evaluate, cohort, tmp_path):
+    """The U-Net of the tests calls what is above -400 HU, so every count is known."""
+    outcome = evaluate("seg", "--set", "segment.region=whole")
+    assert outcome.code == 0, outcome.err
+    found, data = metrics_of(tmp_path / "out"), read_luna16(cohort)
+    hits = false = wanted = 0
+    for uid in UIDS:
+        scan, rows = read_scan(data.files[uid]), data.nodules_of(uid)
+        mask = nodule_mask(scan, data.nodules.center_xyz[rows], data.nodules.diameter_mm[rows])
+        called = scan.hu > -400
+        hits += (called & mask).sum()
+        false += (called & ~mask).sum()
+        wanted += mask.sum()
+    assert wanted > 100
+    assert found["voxels"]["recall"]["value"] == pytest.approx(hits / wanted)
+    assert found["voxels"]["precision"]["value"] == pytest.approx(hits / (hits + false))
+    assert found["voxels"]["dice"]["value"] == pytest.approx(2 * hits / (hits + false + wanted))
+    assert found["nodules"]["touched"]["part"] == found["nodules"]["covered"]["part"] == 4
+    assert [band["name"] for band in found["size_bands"]] == ["≥15 mm"]
+    assert 0 < found["slice_dice"]["value"] < 1
+    assert found["cohort"]["scans_with_nodules"] == 2
+    assert (tmp_path / "out" / "dice_by_threshold.png").exists()
+    assert "voxels: best Dice" in outcome.out
+
+
+def test_the_malignancy_classifier_beside_diameter(evaluate, models, tmp_path):
+    card = replace(models.nodule.card, name="test-malignancy", role="malignancy", threshold=0.3)
+    save_bundle(replace(models.nodule, card=card), tmp_path / "head")
+    outcome = evaluate("malignancy", weights=tmp_path / "head")
+    assert outcome.code == 0, outcome.err
+    found = metrics_of(tmp_path / "out")
+    assert found["places"] == 2  # of the other scan nothing is known
+    assert found["network"]["name"] == "test-malignancy"
+    assert found["config"]["threshold"] == 0.3
+    (p,) = [p for p in answers_of(tmp_path / "out" / "scans-malignancy").values() if p]
+    assert found["classifier"]["roc"]["auc"] == float(p[1] > p[0])
+    assert found["diameter"]["roc"]["auc"] == 1
+    assert "diameter alone: ROC AUC\t1.000" in outcome.out
+    assert "diameter alone 1.000" in (tmp_path / "out" / "evaluation.html").read_text()
+
+
+def test_a_bad_scan_is_left_out_and_named(evaluate, cohort, tmp_path):
+    (cohort / "subset0" / "1.0.zraw").write_bytes(b"no")
+    outcome = evaluate("cls")
+    assert outcome.code == 5
+    assert "warning: no result for 1.0: " in outcome.err
+    assert "1 of 3 scans have no result (they are left out of every number" in outcome.err
+    found = metrics_of(tmp_path / "out")
+    assert found["cohort"]["scans_without_result"] == 1
+    assert found["places"] == 6
+    assert "Scans without a result" in (tmp_path / "out" / "evaluation.html").read_text()
+
+
+def test_what_cannot_be_scored_is_refused_before_computing(evaluate, cohort, tmp_path):
+    outcome = evaluate("malignancy")
+    assert (outcome.code, "no malignancy model among the weights" in outcome.err) == (2, True)
+    (cohort / "candidates_V2.csv").write_text("seriesuid,coordX,coordY,coordZ,class\n")
+    outcome = evaluate("cls")
+    assert (outcome.code, "0 of 0 places are positive" in outcome.err) == (3, True)
+    (cohort / "annotations.csv").write_text("seriesuid,coordX,coordY,coordZ,diameter_mm\n")
+    outcome = evaluate("seg", "--force")
+    assert (outcome.code, "none of the 3 scans has an annotated" in outcome.err) == (3, True)
+    assert not list((tmp_path / "out").glob("scans-*"))
+
+
+def test_a_dry_run_computes_and_writes_nothing(evaluate, tmp_path):
+    outcome = evaluate("seg", "--dry-run")
+    assert "would ask test-segmentation (segmentation) about 3 scans" in outcome.out
+    assert not (tmp_path / "out").exists()

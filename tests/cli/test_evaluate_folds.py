@@ -1,0 +1,159 @@
+"""`luna evaluate --cv`: folds that are evaluated, as one score."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+MARKS = "seriesuid,coordX,coordY,coordZ,probability,diameter_mm"
+NODULES = "seriesuid,coordX,coordY,coordZ,diameter_mm,kind,malignant"
+EXCLUDED = "seriesuid,coordX,coordY,coordZ,diameter_mm"
+
+
+def write_fold(folder: Path, number: int) -> Path:
+    """Two scans: one with a nodule that is found and a false mark, one that failed."""
+    folder.mkdir(parents=True)
+    one, two = f"1.{number}.1", f"1.{number}.2"
+    tables = {
+        "series.csv": ["seriesuid,subset,failed", f"{one},{number},", f"{two},{number},bad"],
+        "detections.csv": [
+            MARKS,
+            f"{one},0,0,0,0.{9 - number},7.5",
+            f"{one},50,0,0,0.{5 - number},",
+            f"{one},90,0,0,0.99,",
+        ],
+        "annotations.csv": [NODULES, f"{one},1,0,0,{8 + number},solid,{number > 0}"],
+        "annotations_excluded.csv": [EXCLUDED, f"{one},91,0,0,-1"],
+    }
+    for name, lines in tables.items():
+        (folder / name).write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def folds(tmp_path) -> list[Path]:
+    return [write_fold(tmp_path / "runs" / f"fold{number}", number) for number in range(3)]
+
+
+@pytest.fixture
+def pool(luna, folds, tmp_path):
+    def call(*more: object, of: list[Path] = folds):
+        words = ("--out", tmp_path / "out", "--set", "samples=100")
+        return luna("evaluate", "--cv", *of, *words, *more)
+
+    return call
+
+
+def metrics_of(folder: Path) -> dict:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_folds_are_scored_as_one(pool, luna, folds, tmp_path):
+    outcome = pool()
+    assert outcome.code == 0, outcome.err
+    assert "6 scans, 3 with nodules; 3 nodules; 3 folds pooled." in outcome.out
+    assert "3 of 6 scans have no result" in outcome.err
+    out = tmp_path / "out"
+    found = metrics_of(out)
+    assert found["cohort"]["folds"] == 3
+    assert [(group["name"], group["scans"]) for group in found["subsets"]] == [
+        ("fold0", 2),
+        ("fold1", 2),
+        ("fold2", 2),
+    ]
+    assert found["counts"]["true_positives"] == 3
+    assert found["counts"]["ignored_on_excluded"] == 3
+    assert found["kinds"][0]["name"] == "solid"
+    assert [source["role"] for source in found["inputs"]][:3] == [
+        "fold fold0",
+        "fold fold1",
+        "fold fold2",
+    ]
+    # The challenge's own way: one submission for all scans.
+    again = luna(
+        "evaluate", "--detections", out / "detections.csv", "--annotations",
+        out / "annotations.csv", "--excluded", out / "annotations_excluded.csv", "--series",
+        out / "series.csv", "--out", tmp_path / "again", "--set", "samples=100",
+    )  # fmt: skip
+    assert again.code == 0
+    second = metrics_of(tmp_path / "again")
+    for changed in ("inputs", "cohort"):
+        found.pop(changed), second.pop(changed)
+    assert found == second
+
+
+def test_a_runs_folder_may_hold_its_evaluation(pool, folds, tmp_path):
+    pool()
+    first = metrics_of(tmp_path / "out")
+    for fold in folds:
+        inner = fold.rename(fold.with_name("moved"))
+        fold.mkdir()
+        inner.rename(fold / "evaluation")
+    assert pool("--force").code == 0
+    assert metrics_of(tmp_path / "out") == first
+
+
+def test_a_second_system_is_compared(pool, folds, tmp_path):
+    pool()
+    unsure = (tmp_path / "out" / "detections.csv").read_text().replace(",0,0,0,0.", ",0,0,0,0.0")
+    (tmp_path / "unsure.csv").write_text(unsure)
+    outcome = pool("--versus", tmp_path / "unsure.csv", "--force")
+    assert outcome.code == 0, outcome.err
+    assert "Paired comparison" in outcome.out
+    assert metrics_of(tmp_path / "out")["comparison"]["difference"] > 0
+
+
+def test_a_scan_in_two_folds_is_refused(pool, folds, tmp_path):
+    table = folds[2] / "series.csv"
+    table.write_text(table.read_text() + "1.0.1,2,\n")
+    outcome = pool()
+    assert outcome.code == 2
+    assert "the scan 1.0.1 is in two folds" in outcome.err
+    assert "fold2/series.csv" in outcome.err
+    assert "fold0/series.csv" in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_same_folder_twice_is_refused(pool, folds):
+    assert "is in two folds" in pool(of=[folds[0], folds[0]]).err
+
+
+def test_one_fold_or_none_evaluated_is_refused(pool, folds, tmp_path):
+    assert "1 folder to pool" in pool(of=folds[:1]).err
+    (tmp_path / "runs" / "bundle").mkdir()
+    outcome = pool(of=[*folds, tmp_path / "runs"])
+    assert outcome.code == 2
+    assert "no evaluation of a fold here" in outcome.err
+    assert "--fold K" in outcome.err
+
+
+def test_an_excluded_list_of_some_folds_only_is_refused(pool, folds):
+    (folds[1] / "annotations_excluded.csv").unlink()
+    outcome = pool()
+    assert outcome.code == 2
+    assert "fold1: no annotations_excluded.csv here" in outcome.err
+
+
+def test_a_bad_table_is_named_by_file_and_line(pool, folds, tmp_path):
+    table = folds[1] / "detections.csv"
+    table.write_text(table.read_text().replace("0.8", "1.8"))
+    outcome = pool()
+    assert outcome.code == 3
+    assert "fold1/detections.csv: line 2: probability is outside 0..1 ('1.8')" in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_column_that_a_fold_lacks_is_left_out(pool, folds, tmp_path):
+    table = folds[1] / "annotations.csv"
+    lines = [line.rsplit(",", 2)[0] for line in table.read_text().splitlines()]
+    table.write_text("\n".join(lines) + "\n")
+    assert pool().code == 0
+    found = metrics_of(tmp_path / "out")
+    assert found["kinds"] == []
+    assert found["malignancy"] is None
+
+
+def test_a_dry_run_writes_nothing(pool, tmp_path):
+    outcome = pool("--dry-run")
+    assert "would pool 3 folds of 6 scans" in outcome.out
+    assert not (tmp_path / "out").exists()
