@@ -35,7 +35,8 @@ def test_findings_are_sorted_numbered_and_inside(nodule_chest, models: Models) -
         assert f.mask.voxels.any()
         assert f.p_malignant is None
     assert found.series_uid == scan.series_uid
-    assert found.warnings == ("for tests",)
+    assert found.notices == ("for tests",)
+    assert found.warnings == ()
     sides = {f.center_irc[2] < 64: f.side for f in found.findings}
     assert sides == {True: "right", False: "left"}
 

@@ -22,10 +22,13 @@ def diagnose(
         Path,
         typer.Argument(help="DICOM folder or file, .mhd, .mha, .nii, .nii.gz, .nrrd, or a .zip."),
     ],
-    weights: Annotated[
-        list[Path], typer.Option(help="Bundle, .state file, a folder of them, or `book`.")
-    ],
     out: Annotated[Path, typer.Option(help="Folder for the report.")],
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Bundle, .state file, a folder of them, or `book`; without it, luna's own."
+        ),
+    ] = None,
     series: Annotated[
         str | None, typer.Option(metavar="UID", help="Which series, where there are several.")
     ] = None,
@@ -54,15 +57,15 @@ def diagnose(
 
     Examples:
 
-      luna diagnose scan/ --weights models/ --out report/
+      luna diagnose scan/ --out report/
 
-      luna diagnose scan.zip --weights models/ --out report/ --json
+      luna diagnose scan.zip --weights book --out report/ --json
 
       luna diagnose a.mhd --weights models/ --out report/ --set threshold=0.3
     """
     from luna.ct.read import read_scan
     from luna.detect import pipeline
-    from luna.nets.models import load_models
+    from luna.nets.models import SHIPPED, load_models
     from luna.report.write import write_report
     from luna.run.config import load_config
     from luna.run.device import choose_device
@@ -71,7 +74,7 @@ def diagnose(
     settings = load_config(pipeline.DiagnoseConfig, config, overrides or ())
     settings = pipeline.faithful(settings) if faithful else settings
     processor = choose_device(device)
-    models = load_models(weights)
+    models = load_models(weights or [Path(SHIPPED)])
     claim_folder(out, force=force, dry_run=dry_run)
     note("\n".join([f"computing on {processor}", *models.left_out]), quiet=quiet)
     with progress(quiet=quiet) as advance, stage(advance, "read"):
@@ -98,7 +101,7 @@ def show_plan(scan: Scan, models: dict[str, str], out: Path) -> None:
 
 def show(findings: Findings, out: Path, *, as_json: bool) -> None:
     """The report as JSON; or the table of findings, or the words that there are none."""
-    for warning in findings.warnings:
+    for warning in (*findings.notices, *findings.warnings):
         warn(warning)
     if as_json:
         print_data((out / "report.json").read_text(encoding="utf-8"))

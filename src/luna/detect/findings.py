@@ -95,8 +95,8 @@ class Findings:
     could not be looked at raises instead. `models` names the bundles used, by role, and
     `weights_sha256` tells which they were; `config` is the whole DiagnoseConfig as nested
     dictionaries; `device` is as torch names it. `lung_volume_ml` is (right, left);
-    `warnings` are sentences for the reader (partial scan, thick slices, …); `seconds` the
-    wall time per stage.
+    `notices` is what the networks' cards want every report to say; `warnings` are sentences
+    for the reader (partial scan, thick slices, …); `seconds` the wall time per stage.
     """
 
     series_uid: str
@@ -109,5 +109,6 @@ class Findings:
     config: dict[str, Any]
     device: str
     lung_volume_ml: tuple[float, float]
+    notices: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)

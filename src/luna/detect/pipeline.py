@@ -121,7 +121,8 @@ def diagnose(
         config=asdict(config),
         device=str(device),
         lung_volume_ml=lungs.volume_ml,
-        warnings=_warnings(scan, lungs, models),
+        notices=models.notices(),
+        warnings=_warnings(scan, lungs),
         seconds=seconds,
     )
 
@@ -205,12 +206,12 @@ def _finding(
     )
 
 
-def _warnings(scan: Scan, lungs: Lungs, models: Models) -> tuple[str, ...]:
-    """Sentences for the reader: from the file, about the lungs, about the models."""
+def _warnings(scan: Scan, lungs: Lungs) -> tuple[str, ...]:
+    """Sentences for the reader: from the file, about the lungs, about the slices."""
     thick = scan.geometry.spacing_irc[0]
     slices = (
         (f"Slices are {thick:g} mm apart: nodules smaller than that can be missed.",)
         if thick > THICK_SLICES_MM
         else ()
     )
-    return scan.provenance.warnings + lungs.warnings + slices + models.notices()
+    return scan.provenance.warnings + lungs.warnings + slices

@@ -6,13 +6,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import luna
 from luna.nets.book import import_state
 from luna.nets.bundle import CARD_NAME, Bundle, Role, load_bundle, save_bundle
 from luna.run.errors import TrustError, UsageError
 from luna.run.record import claim_folder
 
-BOOK = "book"
-"""The name of the fetched weights, where a path of weights is asked for."""
+BOOK, SHIPPED = "book", "shipped"
+"""The names of the fetched weights and of luna's own, where a path of weights is asked for."""
+
+SHIPPED_FOLDER = Path(luna.__file__).parent / "weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ def load_role(paths: Sequence[Path], role: Role) -> Bundle:
 
 
 def load_models(paths: Sequence[Path]) -> Models:
-    """The networks in bundles, `.state` files, folders of either, or the fetched ones (`book`).
+    """The networks in bundles, `.state` files, folders of either, `book` or `shipped`.
 
     A file named by itself must load; in a folder, checkpoints of networks that luna cannot
     rebuild are left out and said. Raises UsageError when a path is missing, or a role has no
@@ -150,14 +153,16 @@ def _members(path: Path) -> Iterator[Path]:
 
 
 def _folder_of_name(path: Path) -> Path:
-    """The path itself, or what the word `book` stands for."""
-    if path != Path(BOOK):
+    """The path itself, or what the words `book` and `shipped` stand for."""
+    if path not in (Path(BOOK), Path(SHIPPED)):
         return path
     if path.exists():
         raise UsageError(
-            f"{BOOK} is both a path here and the name of the fetched weights",
+            f"{path} is both a path here and the name of weights",
             hint=f"give the path as {path.absolute()}, or start luna in another folder",
         )
+    if path == Path(SHIPPED):
+        return SHIPPED_FOLDER
     from luna.nets.fetch import book_folder  # pooch is slow to import, and seldom needed
 
     return book_folder()

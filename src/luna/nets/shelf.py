@@ -1,4 +1,4 @@
-"""The bundles at hand: fetched ones, and those that runs trained."""
+"""The bundles at hand: shipped ones, fetched ones, and those that runs trained."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from luna.nets.bundle import CARD_NAME, Card, read_card
 from luna.nets.fetch import cache_folder
+from luna.nets.models import SHIPPED_FOLDER
 from luna.run.errors import TrustError
 
 FIGURES = ("cpm", "auc", "recall", "precision", "f1", "dice")
@@ -40,11 +41,13 @@ class Item:
 
 
 def on_the_shelf(runs: Path) -> list[Item]:
-    """Every bundle that luna finds, fetched ones first; a damaged one is listed as such."""
+    """Every bundle that luna finds, its own first; a damaged one is listed as such."""
     return [_item(origin, folder) for origin, folder in _folders(runs)]
 
 
 def _folders(runs: Path) -> Iterator[tuple[str, Path]]:
+    for card in sorted(SHIPPED_FOLDER.glob(f"*/{CARD_NAME}")):
+        yield "shipped", card.parent
     for card in sorted((cache_folder() / "book").glob(f"*/{CARD_NAME}")):
         yield "fetched", card.parent
     for card in sorted(runs.glob(f"*/bundle/{CARD_NAME}")):

@@ -30,6 +30,7 @@ def document(scan: Scan, findings: Findings, *, include_phi: bool = False) -> di
         "schema": SCHEMA,
         "status": "completed",
         "notice": NOTICE,
+        "model_notices": list(findings.notices),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "run": {
             "versions": versions(),
