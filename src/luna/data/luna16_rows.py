@@ -21,6 +21,9 @@ SAME_PLACE_MM = 0.5
 SERIES_APART_MM = 1e6
 """Series are laid out this far apart to search all of them in one tree."""
 
+MAX_DIAMETER_MM = 300.0
+"""Lungs are about as long; a nodule is 3 to 30 mm."""
+
 UNKNOWN = -1
 
 
@@ -76,6 +79,7 @@ def read_nodules(
     series = series_numbers(table, number)
     center = table.numbers(*XYZ)
     diameter = table.numbers("diameter_mm")[:, 0]
+    table.refuse(diameter > MAX_DIAMETER_MM, "a diameter_mm larger than any lung")
     here = present[series]
     sized = diameter > 0
     single = ~repeated_rows(series, center)

@@ -16,7 +16,8 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from luna.run.errors import InputError
+from luna.ct.geometry import LARGEST_MM
+from luna.run.errors import EnvironmentFault, InputError
 
 LINES_SHOWN = 5
 """How many line numbers a message names."""
@@ -66,18 +67,31 @@ class Table:
     line: NDArray[np.int64]
 
     def text(self, name: str) -> NDArray[np.object_]:
-        """A column without surrounding blanks. Raises InputError where it is empty."""
+        """A column without surrounding blanks.
+
+        Raises InputError where it is empty, or holds what cannot be printed: it ends up in
+        reports and on terminals.
+        """
         values = np.array([v.strip() for v in self.columns[name]], dtype=object)
         self.refuse(np.array([not v for v in values], dtype=bool), f"no {name}")
+        odd = np.array([not v.isprintable() for v in values], dtype=bool)
+        self.refuse(odd, f"a control character in {name}")
         return values
 
     def numbers(self, *names: str) -> NDArray[np.float64]:
-        """Columns as float64 (rows, len(names)). Raises InputError for what is no number."""
+        """Columns as float64 (rows, len(names)).
+
+        Raises InputError for what is no number, not finite, or beyond any scan.
+        """
         out = np.empty((len(self.line), len(names)))
         for k, name in enumerate(names):
-            out[:, k] = self._convert(name, float)
+            # Python reads 1_0 as ten; no table means that.
+            plain = "_" not in "".join(self.columns[name])
+            out[:, k] = self._convert(name, float if plain else _plain_number)
         wrong = np.asarray(~np.isfinite(out).all(axis=1), dtype=np.bool_)
         self.refuse(wrong, f"no finite number in {' or '.join(names)}")
+        beyond = np.asarray((np.abs(out) > LARGEST_MM).any(axis=1), dtype=np.bool_)
+        self.refuse(beyond, f"a number beyond any scan in {' or '.join(names)}")
         return out
 
     def flags(self, name: str, words: dict[str, bool]) -> NDArray[np.bool_]:
@@ -105,6 +119,12 @@ class Table:
             )
 
 
+def _plain_number(text: str) -> float:
+    if "_" in text:
+        raise ValueError(text)
+    return float(text)
+
+
 def _converts(convert: Callable[[str], float | bool], value: str) -> bool:
     try:
         convert(value)
@@ -116,12 +136,15 @@ def _converts(convert: Callable[[str], float | bool], value: str) -> bool:
 def read_table(path: Path, needed: Sequence[str]) -> Table:
     """The needed columns of a CSV file with a header line; others are ignored.
 
-    Raises InputError when the file cannot be read, lacks a column, or has rows of another
-    length than its header, naming the lines.
+    Raises InputError when the file cannot be read, lacks a column or has it twice, or has
+    rows of another length than its header, naming the lines; EnvironmentFault when it may
+    not be read.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             header, fields, lines, ragged = _read_fields(handle)
+    except PermissionError as error:
+        raise EnvironmentFault("may not be read", file=path, why=str(error)) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError("cannot read this table", file=path, why=str(error)) from error
     missing = [name for name in needed if name not in header]
@@ -132,6 +155,9 @@ def read_table(path: Path, needed: Sequence[str]) -> Table:
             why=f"line 1 reads {','.join(header)[:200]!r}",
             hint=f"luna needs the columns {', '.join(needed)}",
         )
+    twice = [name for name in needed if header.count(name) > 1]
+    if twice:
+        raise InputError(f"the table has two columns {twice[0]!r}", file=path)
     if ragged:
         raise InputError(
             f"{len(ragged)} of {len(ragged) + len(lines)} rows do not have {len(header)} fields",
@@ -149,7 +175,7 @@ def _read_fields(handle: TextIO) -> tuple[list[str], list[str], array[int], list
     One flat list of strings, because a list per row keeps the garbage collector busy for
     most of the time that a large table takes.
     """
-    reader = csv.reader(handle)
+    reader = csv.reader(handle, strict=True)
     header = [name.strip() for name in next(reader, [])]
     fields: list[str] = []
     lines = array("q")
