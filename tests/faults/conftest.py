@@ -61,14 +61,21 @@ def nursery() -> Iterator[Callable[[dict], int]]:
 
 @pytest.fixture
 def run_luna(nursery: Callable[[dict], int], tmp_path: Path) -> Callable[..., Outcome]:
-    """Run the command: run_luna("diagnose", path, …, VARIABLE="x")."""
+    """Run the command: run_luna("diagnose", path, …, VARIABLE="x").
 
-    def call(*arguments: object, **environment: str) -> Outcome:
+    `strike` is a signal to send, the pattern of a file, and the lines it has by then.
+    """
+
+    def call(
+        *arguments: object, strike: tuple[int, Path, int] | None = None, **environment: str
+    ) -> Outcome:
         streams = [tmp_path / ".stdout", tmp_path / ".stderr"]
         code = nursery(
             {
                 "arguments": [str(a) for a in arguments],
                 "environment": environment,
+                "strike": strike
+                and {"signal": strike[0], "pattern": str(strike[1]), "lines": strike[2]},
                 "cwd": str(tmp_path),
                 "stdout": str(streams[0]),
                 "stderr": str(streams[1]),

@@ -53,21 +53,22 @@ def replace_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def claim_folder(out: Path, *, force: bool, dry_run: bool = False) -> None:
+def claim_folder(out: Path, *, force: bool, dry_run: bool = False, option: str = "--out") -> None:
     """Make sure, before any computing, that results may and can be written into a folder.
 
-    The folder is made when it is not there; a dry run only looks. Raises UsageError when it
+    The folder is made when it is not there; a dry run only looks. `option` is what names it on
+    the command line. Raises UsageError when it
     holds files and `force` is not set, or is no folder; EnvironmentFault when it cannot be
     written.
     """
     try:
         if out.exists() and not out.is_dir():
-            raise UsageError("not a folder", file=out, hint="choose another --out folder")
+            raise UsageError("not a folder", file=out, hint=f"choose another {option} folder")
         if not force and out.exists() and any(out.iterdir()):
             raise UsageError(
                 "this folder already holds files",
                 file=out,
-                hint="choose another --out folder, or --force to write into this one",
+                hint=f"choose another {option} folder, or --force to write into this one",
             )
         if dry_run:
             _look_whether_writable(out)
@@ -76,7 +77,7 @@ def claim_folder(out: Path, *, force: bool, dry_run: bool = False) -> None:
         with tempfile.TemporaryFile(dir=out) as probe:
             probe.write(b"\0")
     except OSError as error:
-        raise write_fault(out, error) from error
+        raise write_fault(out, error, option) from error
 
 
 def _look_whether_writable(out: Path) -> None:
@@ -85,14 +86,14 @@ def _look_whether_writable(out: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(nearest))
 
 
-def write_fault(path: Path, error: OSError) -> EnvironmentFault:
+def write_fault(path: Path, error: OSError, option: str = "--out") -> EnvironmentFault:
     """The EnvironmentFault that tells a user why `path` could not be written."""
     if error.errno in DISK_FULL:
         return EnvironmentFault(
             "the disk is full", file=path, why=str(error), hint="free some space, then run again"
         )
     return EnvironmentFault(
-        "cannot write here", file=path, why=str(error), hint="choose another --out folder"
+        "cannot write here", file=path, why=str(error), hint=f"choose another {option} folder"
     )
 
 

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,8 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> str:
     digest = _digest(tensors, text)
     metadata = {"format": FORMAT, "values": text, "sha256": digest}
     with replace_file(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata)
+        # Not save_file(): it hides that the disk is full behind an error of its own.
+        temporary.write_bytes(safetensors.torch.save(tensors, metadata))
     return digest
 
 
@@ -129,14 +131,14 @@ def read_newest(folder: Path) -> tuple[Checkpoint, Path]:
     try:
         return read_checkpoint(folder / LAST), folder / LAST
     except TrustError as error:
-        if not (folder / PREVIOUS).exists():
-            raise TrustError(
-                error.what,
-                file=error.file,
-                why=error.why,
-                hint="no earlier checkpoint is left: train anew, without --resume",
-            ) from error
-        return read_checkpoint(folder / PREVIOUS), folder / PREVIOUS
+        with suppress(TrustError):
+            return read_checkpoint(folder / PREVIOUS), folder / PREVIOUS
+        raise TrustError(
+            error.what,
+            file=error.file,
+            why=error.why,
+            hint="no earlier checkpoint is good either: train anew, without --resume",
+        ) from error
 
 
 def _digest(tensors: Tensors, text: str) -> str:

@@ -81,7 +81,7 @@ def start(
         began = time.strftime("%Y%m%d-%H%M%S", time.gmtime(ranks.of_first(int(time.time()))))
         folder = runs / f"{job.task.role}-{began}-{name}"
         if ranks.leads:
-            claim_folder(folder, force=False)
+            claim_folder(folder, force=False, option="--runs")
             _write_down(recipe, job, cache, folder, device, command)
         ranks.wait()
         return folder, _go(recipe, job, folder, name, device, ranks, teller or Teller())
@@ -91,7 +91,7 @@ def plan(recipe: Recipe, cache: Path, runs: Path) -> list[str]:
     """What `start` would do, in lines; the data is read, nothing is written."""
     job = recipe.job(cache)
     steps = steps_of(job.task, job.data, recipe.train)
-    claim_folder(runs, force=True, dry_run=True)
+    claim_folder(runs, force=True, dry_run=True, option="--runs")
     parameters = sum(p.numel() for p in job.net.parameters() if p.requires_grad)
     return [
         f"would train {job.task.role}: {job.data.description}",
