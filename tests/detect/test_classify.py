@@ -1,0 +1,76 @@
+"""Crops of one voxel size: what a classifier saw in training is what it sees in diagnosis."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from luna.ct.read import read_scan
+from luna.data.chunks import CandidateChunks
+from luna.data.luna16 import read_luna16
+from luna.data.phantom_cohort import write_cohort
+from luna.data.phantom_config import PhantomConfig
+from luna.data.prep import prep
+from luna.data.prep_scan import CUBE_IRC, PrepConfig
+from luna.data.prepared import Prepared, open_prepared
+from luna.detect.classify import ClassifyConfig, classify
+from luna.nets.bundle import Bundle
+from luna.run.errors import UsageError
+
+CPU = torch.device("cpu")
+SPACING_MM = 2.5
+
+
+class Recorder(nn.Module):
+    """Keeps what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, hu: torch.Tensor) -> torch.Tensor:
+        self.seen.append(hu.clone())
+        return torch.zeros(len(hu), 2)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("cohort")
+    config = PhantomConfig(size=96, slab_mm=50, without_nodules=0, negatives=(6, 6))
+    write_cohort(root / "data", 1, 5, config, 1, lambda uid: None)
+    return root
+
+
+def prepared(root: Path, name: str, config: PrepConfig) -> Prepared:
+    prep(read_luna16(root / "data"), root / name, config, workers=1)
+    return open_prepared(root / name)
+
+
+def test_training_and_diagnosis_show_the_same_cubes(cohort, models) -> None:
+    data = prepared(cohort, "cubes", PrepConfig(spacing_mm=SPACING_MM))
+    rows = np.arange(len(data.candidates.series))
+    hu, _ = CandidateChunks(data, rows, np.zeros(len(rows), np.int64), SPACING_MM).read(rows)
+    (path,) = read_luna16(cohort / "data").files.values()
+    recorder = Recorder()
+    card = replace(models.nodule.card, arguments={"input_size": CUBE_IRC}, spacing_mm=SPACING_MM)
+    classify(
+        read_scan(path),
+        data.candidates.center_irc,
+        Bundle(card, recorder),
+        ClassifyConfig(precision="float32"),
+        CPU,
+        lambda done, total: None,
+    )
+    shown = torch.cat(recorder.seen)
+    assert len(shown) == len(hu) > 5
+    assert torch.equal(shown, hu.float().clamp(*card.hu_window))
+
+
+def test_cubes_that_were_not_prepared_are_refused_by_name(cohort) -> None:
+    data = prepared(cohort, "plain", PrepConfig())
+    with pytest.raises(UsageError, match=r"chunks of 2\.5 mm") as caught:
+        CandidateChunks(data, np.arange(1), np.zeros(1, np.int64), SPACING_MM)
+    assert "--set spacing_mm=2.5" in str(caught.value.hint)
