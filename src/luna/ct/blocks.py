@@ -73,8 +73,8 @@ def unframe_arrays(data: bytes) -> tuple[dict[str, Any], dict[str, AnyArray]]:
         if zlib.crc32(body) != head["crc"]:
             raise DamagedError("a checksum does not fit")
         for name, dtype, shape in head["arrays"]:
-            if dtype not in DTYPES:
-                raise DamagedError(f"dtype {dtype} is not one of luna's")
+            if dtype not in DTYPES or any(n < 0 for n in shape):
+                raise DamagedError(f"{dtype} {shape} is not an array of luna")
             count = int(np.prod(shape, dtype=np.int64))
             arrays[str(name)] = np.frombuffer(body, dtype, count, offset).reshape(shape)
             offset += arrays[str(name)].nbytes
@@ -268,6 +268,8 @@ def _layout(head: Head) -> _Layout:
     if head["codec"] != CODEC or head["dtype"] not in DTYPES:
         raise ValueError("another codec or dtype")
     (i, r, c), (bi, br, bc) = head["shape"], head["block"]
+    if min(i, r, c) < 1 or min(bi, br, bc) < 1:
+        raise ValueError("an empty volume")
     return _Layout(
         dtype=np.dtype(head["dtype"]),
         shape_irc=(int(i), int(r), int(c)),

@@ -105,6 +105,13 @@ class Cache:
         on_damage: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.folder = folder
+        place = str(folder.resolve())
+        if os.path.expandvars(place) != place:
+            raise UsageError(
+                "the path has a $ that diskcache would replace",
+                file=folder,
+                hint="choose another --cache folder",
+            )
         if not create and not (folder / DBNAME).is_file():
             raise TrustError("no prepared data here", file=folder, hint=f"{AGAIN} on the cohort")
         with self._mapped():
@@ -167,8 +174,6 @@ class Cache:
         """Errors of the disk and the database as luna's own."""
         try:
             yield
-        except sqlite3.OperationalError as error:
-            raise self._fault(str(error), full="full" in str(error)) from error
         except diskcache.Timeout as error:
             raise EnvironmentFault(
                 "the cache cannot be locked",
@@ -176,6 +181,8 @@ class Cache:
                 why="another process holds it, or it is read-only",
             ) from error
         except sqlite3.DatabaseError as error:
+            if _is_passing(error):
+                raise self._fault(str(error), full="full" in str(error)) from error
             raise TrustError(
                 "the index of the cache is damaged", file=self.folder, why=str(error), hint=AGAIN
             ) from error
@@ -208,12 +215,9 @@ def _claim(folder: Path) -> None:
 
 def _open(folder: Path) -> diskcache.Cache:
     """The store; raises sqlite3.DatabaseError when its index is damaged."""
-    place = str(folder.resolve())
-    if os.path.expandvars(place) != place:
-        raise UsageError("diskcache would replace a $ in this path", file=folder)
     try:
         store = diskcache.Cache(
-            place,
+            str(folder.resolve()),
             timeout=LOCK_WAIT_S,
             disk=FramedDisk,
             eviction_policy="none",
