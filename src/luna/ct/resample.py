@@ -35,7 +35,7 @@ def cube_crop(
     size = [int(np.floor(p[-1])) + 2 - int(a) for p, a in zip(places, start, strict=True)]
     box = crop(start + np.array(size) // 2, (size[0], size[1], size[2])).astype(np.float32)
     for axis, (place, first) in enumerate(zip(places, start, strict=True)):
-        box = _between(box, place - first, axis)
+        box = _between(box, place, first, axis)
     return np.rint(box).astype(np.int16)
 
 
@@ -49,12 +49,12 @@ def reach_irc(spacing_irc: tuple[float, float, float], size_irc: Irc, spacing_mm
 
 
 def _between(
-    box: NDArray[np.float32], place: NDArray[np.float64], axis: int
+    box: NDArray[np.float32], place: NDArray[np.float64], first: int, axis: int
 ) -> NDArray[np.float32]:
-    """Linear interpolation along one axis at places in voxels."""
+    """Linear interpolation along one axis at places in the scan's voxels, of which `first` is 0."""
     low = np.floor(place).astype(int)
     shape = [1, 1, 1]
     shape[axis] = -1
     share = (place - low).astype(np.float32).reshape(shape)
-    below, above = box.take(low, axis), box.take(low + 1, axis)
+    below, above = box.take(low - first, axis), box.take(low - first + 1, axis)
     return np.asarray(below + (above - below) * share)
