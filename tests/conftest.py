@@ -1,7 +1,9 @@
 """What every test may ask for."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,10 +11,12 @@ import SimpleITK as sitk
 import torch
 from hypothesis import settings
 
+from luna.ct.blocks import unframe_arrays
+from luna.ct.cache import Cache
 from luna.ct.geometry import Geometry
 from luna.ct.scan import Provenance, Scan
 from luna.data.luna16 import read_luna16
-from luna.data.prep import prep
+from luna.data.prep import MANIFEST, prep
 from luna.data.prep_scan import PrepConfig
 from luna.nets.bundle import Bundle, Card
 from luna.nets.classifier import Classifier
@@ -160,7 +164,7 @@ def small_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Every second nodule is malignant.
     """
     root = tmp_path_factory.mktemp("cohort")
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(4)
     annotations, candidates, malignancy = [], [], []
     for number in range(4):
         uid, folder = f"1.2.3.{number}", root / f"subset{number}"
@@ -194,3 +198,22 @@ def small_cache(small_cohort: Path, tmp_path_factory: pytest.TempPathFactory) ->
     cache = tmp_path_factory.mktemp("prepared") / "cache"
     prep(read_luna16(small_cohort), cache, PrepConfig(), workers=1)
     return cache
+
+
+@pytest.fixture(scope="session")
+def contents_of() -> Callable[[Path], dict[str, Any]]:
+    """The manifest of a cache, and the bytes of everything that it names, by key."""
+
+    def read(cache: Path) -> dict[str, Any]:
+        manifest = json.loads((cache / MANIFEST).read_text(encoding="utf-8"))
+        values: dict[str, Any] = {"manifest": manifest}
+        store = Cache(cache)
+        for key in manifest["records"].values():
+            values[key] = store.get(key)
+            head, _ = unframe_arrays(values[key])
+            for kind in ("hu", "mask"):
+                values[head[kind]] = store.get(head[kind])
+        store.close()
+        return values
+
+    return read

@@ -1,10 +1,12 @@
 """A phantom is the same everywhere, and its truth is what is painted."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
 from luna.data.phantom import make_scan
-from luna.data.phantom_config import NODULE_KINDS, PhantomConfig
+from luna.data.phantom_config import BOUNDS, NODULE_KINDS, PhantomConfig
 from luna.data.phantom_nodules import malignancy_probability
 from luna.run.errors import UsageError
 
@@ -109,8 +111,16 @@ def test_malignancy_follows_size_kind_and_lobe():
         {"contrast_share": 1.5},
         {"slab_mm": -1},
         {"without_nodules": 2},
+        {"noise_hu": (10.0, float("nan"))},
+        {"terminals_per_ml": (1.0, 1e9)},
+        {"kind_weights": (0, 0, 0, 0, 0)},
+        {"negatives": (-1, 5)},
     ],
 )
 def test_config_refuses(wrong):
     with pytest.raises(UsageError):
         PhantomConfig(**wrong)
+
+
+def test_every_number_of_a_config_has_bounds():
+    assert set(BOUNDS) == {field.name for field in fields(PhantomConfig)}

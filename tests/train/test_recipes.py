@@ -77,7 +77,7 @@ def assert_plain(train: TrainConfig) -> None:
 def test_a_nodule_job_trains_and_validates_on_different_series(small_cache: Path) -> None:
     sampling = SamplingConfig(negatives_per_positive=2, samples_per_epoch=30)
     job = ClassifierRecipe(split=HALF, sampling=sampling).job(small_cache)
-    assert len(job.data.train) == 38
+    assert len(job.data.train) == 39
     assert len(job.data.validation) == 13
     hu, _ = job.data.train.read([0, 5])
     assert hu.shape == (2, 1, 32, 48, 48)

@@ -97,6 +97,8 @@ def read_metaimage(path: Path) -> Volume:
 
 def read_header(path: Path) -> Header:
     """The checked header of a `.mhd` or `.mha` file. Raises InputError."""
+    if not path.is_file():  # opening a named pipe would wait for ever
+        raise InputError("not a plain file", file=path, why="a folder, a device or a pipe")
     with path.open("rb") as file:
         start = file.read(MAX_HEADER_BYTES + 1)
     fields, data_offset = _fields(start, path)
