@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -18,6 +18,37 @@ MAX_SPACING_MM = 0.9
 """In-plane spacing of a 512 grid; chest CT reconstructs 256 to 460 mm on 512 pixels."""
 
 REFERENCE_SIZE = 512
+
+SHARE: Range = (0, 1)
+BOUNDS: dict[str, Range] = {
+    "size": (32, 2048),
+    "slice_mm": (0.1, 20),
+    "slab_mm": (0, 500),
+    "lung_height_mm": (50, 400),
+    "lung_half_width_mm": (40, 250),
+    "lung_half_depth_mm": (30, 200),
+    "fat_mm": (0, 150),
+    "lung_hu": (-1000, -500),
+    "terminals_per_ml": (0, 10),
+    "terminal_radius_mm": (0.1, 2),
+    "contrast_share": SHARE,
+    "emphysema_share": SHARE,
+    "soft_kernel_share": SHARE,
+    "noise_hu": (0, 500),
+    "blanket_share": SHARE,
+    "flipped_share": SHARE,
+    "oblique_share": SHARE,
+    "circle_share": SHARE,
+    "without_nodules": SHARE,
+    "extra_nodules": (0, 100),
+    "diameter_median_mm": (1, 40),
+    "diameter_sigma": (0, 2),
+    "kind_weights": (0, 1000),
+    "juxtapleural_share": SHARE,
+    "juxtavascular_share": SHARE,
+    "negatives": (0, 10_000),
+}
+"""What each number, or each end of a range, must lie between: what a body allows, widely."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,18 +112,15 @@ class PhantomConfig:
     """Candidates per scan that are no nodules (LUNA16 has about 600 to 850)."""
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if isinstance(value, tuple) and len(value) == 2 and value[0] > value[1]:
-                raise UsageError(f"{item.name} is upside down: {value}")
-            if item.name.endswith("_share") and not 0 <= value <= 1:
-                raise UsageError(f"{item.name} is {value}, not between 0 and 1")
-        if not 32 <= self.size <= 2048:
-            raise UsageError(f"size is {self.size}, not between 32 and 2048")
-        if self.slice_mm[0] <= 0 or self.slab_mm < 0:
-            raise UsageError("slice_mm must be positive and slab_mm at least 0")
-        if not 0 <= self.without_nodules <= 1:
-            raise UsageError(f"without_nodules is {self.without_nodules}, not between 0 and 1")
+        for name, (low, high) in BOUNDS.items():
+            value = getattr(self, name)
+            values = value if isinstance(value, tuple) else (value,)
+            if not all(low <= number <= high for number in values):
+                raise UsageError(f"{name} is {value}, not between {low:g} and {high:g}")
+            if len(values) == 2 and values[0] > values[1]:
+                raise UsageError(f"{name} is upside down: {value}")
+        if not any(self.kind_weights):
+            raise UsageError("kind_weights are all 0")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,18 +1,20 @@
 """TOML and `--set` to any frozen dataclass, and back. It knows no field.
 
 A file is a diff from the defaults; `--set a.b=value` is a diff from the file. Supported field
-types: bool, int, float, str, Path, Literal, tuples, `X | None` and nested dataclasses. TOML has
-no null: the word "none" stands for None wherever a field may be None.
+types: bool, int, float, str, Path, Literal, tuples, `X | None` and nested dataclasses. Numbers
+are finite, integers fit 64 bits. TOML has no null: the word "none" stands for None wherever a
+field may be None.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
+import math
 import tomllib
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -23,6 +25,9 @@ T = TypeVar("T")
 NONE_WORD = "none"
 CONFIG_BYTES_MAX = 1 << 20
 """A config is written by hand; a larger file is something else."""
+
+INTEGER_MAX = (1 << 63) - 1
+"""What array libraries can count with."""
 
 KINDS: dict[type, str] = {
     bool: "true or false",
@@ -71,7 +76,7 @@ def _read(file: Path) -> dict[str, Any]:
             raise UsageError("no such config file", file=file)
         if file.stat().st_size > CONFIG_BYTES_MAX:
             raise UsageError(f"a config larger than {CONFIG_BYTES_MAX} bytes", file=file)
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_bytes().decode())
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError("this config cannot be read", file=file, why=str(error)) from error
 
@@ -114,7 +119,8 @@ class _Builder:
     file: Path | None
     overridden: frozenset[tuple[str, ...]]
 
-    def build(self, cls: Any, table: Any, place: tuple[str, ...]) -> Any:
+    def build(self, cls: Any, table: Any, place: tuple[str, ...], under: Any = None) -> Any:
+        """A dataclass that differs from its defaults, or from `under`, in what a table says."""
         if not isinstance(table, dict):
             raise self._wrong(place, table, "a table")
         hints = _hints(cls)
@@ -124,19 +130,20 @@ class _Builder:
         for key in sorted(_required(cls) - table.keys()):
             raise self._fault((*place, key), f"{_dotted((*place, key))} is missing")
         values = {
-            key: self._convert(hints[key], value, (*place, key)) for key, value in table.items()
+            key: self._convert(hints[key], value, (*place, key), _default(cls, key, under))
+            for key, value in table.items()
         }
         try:
-            return cls(**values)
+            return cls(**values) if under is None else replace(under, **values)
         except UsageError as error:
             if error.file is not None or self._is_override(place):
                 raise
             raise UsageError(error.what, file=self.file, why=error.why, hint=error.hint) from error
 
-    def _convert(self, hint: Any, value: Any, place: tuple[str, ...]) -> Any:
-        """The value as the type says, or UsageError."""
+    def _convert(self, hint: Any, value: Any, place: tuple[str, ...], under: Any = None) -> Any:
+        """The value as the type says, or UsageError; a table changes the dataclass `under` it."""
         if is_dataclass(hint):
-            return self.build(hint, value, place)
+            return self.build(hint, value, place, under)
         origin, args = get_origin(hint), get_args(hint)
         if origin in (Union, types.UnionType):
             return self._optional(args, value, place)
@@ -172,13 +179,17 @@ class _Builder:
             raise TypeError(f"a config field cannot be {kind!r}")
         if kind is float and type(value) is int:
             try:
-                return float(value)
+                value = float(value)
             except OverflowError as error:
                 raise self._wrong(place, "a huge integer", KINDS[float]) from error
         if kind is Path and isinstance(value, str):
             return Path(value)
         if type(value) is not kind:
             raise self._wrong(place, value, KINDS[kind])
+        if kind is float and not math.isfinite(value):
+            raise self._fault(place, f"{_dotted(place)} is {value}, not a finite number")
+        if kind is int and abs(value) > INTEGER_MAX:
+            raise self._wrong(place, "a huge integer", "one of 64 bits")
         return value
 
     def _unknown(self, place: tuple[str, ...]) -> UsageError:
@@ -218,6 +229,16 @@ def _required(cls: Any) -> set[str]:
         for item in fields(cls)
         if item.init and item.default is MISSING and item.default_factory is MISSING
     }
+
+
+def _default(cls: Any, name: str, under: Any) -> Any:
+    """What a field of a dataclass, or of the instance `under` it, holds where nothing is said."""
+    if under is not None:
+        return getattr(under, name)
+    (item,) = (item for item in fields(cls) if item.name == name)
+    if item.default_factory is not MISSING:
+        return item.default_factory()
+    return None if item.default is MISSING else item.default
 
 
 def _keys(cls: type, place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

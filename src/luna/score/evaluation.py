@@ -32,6 +32,9 @@ FEWEST_SCANS = 20
 FEWEST_SAMPLES = 100
 """With fewer, a 95 % interval hangs on the two or three outermost resamples."""
 
+MOST_SAMPLES = 100_000
+"""With more, the ends of an interval move by less than a hundredth of its width."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationConfig:
@@ -51,10 +54,10 @@ class EvaluationConfig:
             raise UsageError(f"threshold is {self.threshold}, not within 0..1")
         if not (self.fp_per_scan > 0 and np.isfinite(self.fp_per_scan)):
             raise UsageError(f"fp_per_scan is {self.fp_per_scan}, not above 0")
-        if self.samples != 0 and self.samples < FEWEST_SAMPLES:
+        if self.samples != 0 and not FEWEST_SAMPLES <= self.samples <= MOST_SAMPLES:
             raise UsageError(
                 f"samples is {self.samples}",
-                hint=f"take {FEWEST_SAMPLES} or more, or 0 for no intervals",
+                hint=f"take {FEWEST_SAMPLES} to {MOST_SAMPLES}, or 0 for no intervals",
             )
         if self.seed < 0:
             raise UsageError(f"seed is {self.seed}, below 0")
