@@ -71,6 +71,7 @@ if __name__ == "__main__":
     # What commands import late is imported here, too.
     app.run(["diagnose", "nothing", "--weights", "nothing", "--out", "nothing"])
     app.run(["train-cls", "nothing"])
+    app.run(["evaluate", "nothing", "--weights", "nothing", "--out", "nothing"])
     torch.optim.SGD([torch.zeros(1, requires_grad=True)])
     for line in sys.stdin:
         asked = json.loads(line)

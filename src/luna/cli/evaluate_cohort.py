@@ -37,7 +37,7 @@ from luna.report.evaluation_page import PAGE
 from luna.run.config import dump_config, load_config
 from luna.run.device import choose_device
 from luna.run.errors import PartialFailure
-from luna.run.record import claim_folder, record_run, write_record
+from luna.run.record import claim_folder, record_run, sweep, write_record
 from luna.score.folds import DETECTIONS
 
 RECORD = "run.json"
@@ -79,6 +79,7 @@ def evaluate_cohort(
     # What an earlier run concluded is not what this one will: the tables go first.
     for name in (PAGE, DETECTIONS):
         (out / name).unlink(missing_ok=True)
+    sweep(out, out / RESULTS)
     write_record(
         record_run(sys.argv, dump_config(settings), str(processor), settings.seed), out / RECORD
     )
@@ -90,7 +91,8 @@ def evaluate_cohort(
     tables = read_tables(files)
     tables = replace(tables, fragments=fragments_of(run, tables.cohort))
     evaluation = score_tables(tables, scoring)
-    write_evaluation(evaluation, out, files, galleries(evaluation, scans))
+    looked_at = {uid: path for uid, path in scans.items() if uid in run.results}
+    write_evaluation(evaluation, out, files, galleries(evaluation, looked_at))
     show(evaluation, out, as_json=as_json)
     note(f"page: {out / PAGE}", quiet=quiet)
     refuse_failures(run.failures, len(scans), "they count as scans without a mark")

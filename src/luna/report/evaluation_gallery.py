@@ -61,21 +61,22 @@ class Gallery:
 def galleries(evaluation: Evaluation, files: Mapping[str, Path]) -> tuple[Gallery, ...]:
     """The largest lost nodules and the surest false marks, from scans by series UID.
 
-    Each scan is read once. Raises InputError when one cannot be read any more.
+    Each scan is read once; of those without a result there is nothing to show. Raises InputError
+    when one cannot be read any more.
     """
     titles = {
         "The largest lost nodules; the ring is the annotation": _lost_spots(evaluation),
         "The surest false marks; the ring is no measurement": _false_spots(evaluation),
     }
-    wanted = [spot for spots in titles.values() for spot in spots]
+    wanted = [spot for spots in titles.values() for spot in spots if spot.series_uid in files]
     taken: dict[int, Picture] = {}
     for uid in dict.fromkeys(spot.series_uid for spot in wanted):
         scan = read_scan(files[uid])
         taken |= {id(spot): _take(scan, spot) for spot in wanted if spot.series_uid == uid}
     return tuple(
-        Gallery(title=title, pictures=tuple(taken[id(spot)] for spot in spots))
+        Gallery(title=title, pictures=tuple(taken[id(spot)] for spot in spots if id(spot) in taken))
         for title, spots in titles.items()
-        if spots
+        if any(id(spot) in taken for spot in spots)
     )
 
 

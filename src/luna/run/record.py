@@ -21,6 +21,9 @@ from luna.run.errors import EnvironmentFault, UsageError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
+TEMPORARY = ".tmp-"
+"""How the names of files begin that are being written."""
+
 NUMERIC_PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "pydicom", "safetensors")
 """The packages whose version can change a result."""
 
@@ -35,7 +38,7 @@ def replace_file(path: Path) -> Iterator[Path]:
     choose a format by name. Raises EnvironmentFault when the disk is full or not writable.
     """
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=f"-{path.name}")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=f"-{path.name}")
     except OSError as error:
         raise write_fault(path, error) from error
     os.close(handle)
@@ -51,6 +54,13 @@ def replace_file(path: Path) -> Iterator[Path]:
         raise write_fault(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(*folders: Path) -> None:
+    """Remove the temporary files of a run that was killed; nothing else may be writing there."""
+    for folder in folders:
+        for path in folder.glob(f"{TEMPORARY}*"):
+            path.unlink(missing_ok=True)
 
 
 def claim_folder(out: Path, *, force: bool, dry_run: bool = False, option: str = "--out") -> None:

@@ -24,7 +24,7 @@ from torch import nn
 
 from luna.nets.bundle import Bundle, Card, save_bundle
 from luna.run.errors import TrustError
-from luna.run.record import replace_file
+from luna.run.record import replace_file, sweep
 from luna.train.board import Board
 from luna.train.checkpoint import (
     BEST,
@@ -148,6 +148,7 @@ class Run:
                 self.teller.warn(f"the last checkpoint is damaged: going on from {path}")
             state.unpack(checkpoint)
         if ranks.leads:
+            sweep(self.folder, self.checkpoints)
             done = state.epoch * steps + state.step
             self._truncate(done, state.epoch)
             if self.board is not None and done:

@@ -1,0 +1,176 @@
+"""`luna train-seg` and `luna train-cls` from a prepared cohort to a bundle that diagnoses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from luna.train.checkpoint import LAST, read_checkpoint
+
+Luna = Callable[..., object]
+
+CLASSIFIER = (
+    "network.widths=[2,4]", "split.stride=4", "sampling.samples_per_epoch=16", "train.epochs=1",
+    "train.batch_size=4", "train.precision=float32",
+)  # fmt: skip
+SEGMENTER = (
+    "network.depth=2", "network.width=2", "augment.crop_vox=32", "split.stride=4",
+    "sampling.samples_per_epoch=16", "train.epochs=1", "train.batch_size=8",
+)  # fmt: skip
+
+
+def sets(*settings: str) -> list[str]:
+    return [word for setting in settings for word in ("--set", setting)]
+
+
+@pytest.mark.filterwarnings("ignore:.*use_reentrant.*")
+def test_what_is_trained_diagnoses_at_once(
+    luna: Luna, small_cohort: Path, small_cache: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    seg = luna("train-seg", small_cache, "--runs", runs, "--json", *sets(*SEGMENTER))
+    assert seg.code == 0, seg.err
+    told = json.loads(seg.out)
+    assert told["best"].keys() >= {"loss/all", "recall", "f1"}
+    cls = luna("train-cls", small_cache, "--runs", runs, *sets(*CLASSIFIER), "--name", "mine")
+    assert cls.code == 0, cls.err
+    assert cls.out.splitlines()[0].startswith("best validation")
+    assert "epoch 1: train loss/all" in cls.err
+    (nodule,) = runs.glob("nodule-*-mine")
+    assert cls.out.splitlines()[-1] == f"bundle: {nodule / 'bundle'}"
+
+    tuned = luna(
+        *("train-cls", small_cache, "--runs", runs, "--task", "malignancy", "--quiet"),
+        *("--init", nodule / "bundle", "--unfreeze", 1, *sets(*CLASSIFIER)),
+    )
+    assert (tuned.code, tuned.err) == (0, "")
+    (malignancy,) = runs.glob("malignancy-*")
+    before, after = (
+        read_checkpoint(run / "checkpoints" / LAST).tensors for run in (nodule, malignancy)
+    )
+    assert before["net/blocks.0.conv1.weight"].equal(after["net/blocks.0.conv1.weight"])
+    assert not before["net/head.weight"].equal(after["net/head.weight"])
+
+    listed = luna("weights", "list", "--runs", runs).out
+    assert [row.split("\t")[1] for row in listed.splitlines()[1:]] == [
+        "malignancy", "nodule", "segmentation",
+    ]  # fmt: skip
+    bundles = [word for run in runs.iterdir() for word in ("--weights", run / "bundle")]
+    scan = small_cohort / "subset0" / "1.2.3.0.mhd"
+    found = luna("diagnose", scan, "--out", tmp_path / "report", *bundles, "--json")
+    assert found.code == 0, found.err
+    assert json.loads(found.out)["models"].keys() == {"segmentation", "nodule", "malignancy"}
+
+
+def test_a_dry_run_reads_all_and_writes_nothing(
+    luna: Luna, small_cache: Path, tmp_path: Path
+) -> None:
+    said = luna(
+        "train-cls", small_cache, "--runs", tmp_path / "runs", "--dry-run", *sets(*CLASSIFIER)
+    )
+    assert said.code == 0
+    assert "would train nodule" in said.out
+    assert "1 epochs of 4 steps of 4 samples, validated on 13" in said.out
+    assert not (tmp_path / "runs").exists()
+    refused = luna("train-cls", small_cache, "--dry-run", *sets("train.batch_size=4096"))
+    assert refused.code == 2
+
+
+def test_a_run_is_resumed_by_its_own_command_with_its_own_config(
+    luna: Luna, small_cache: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    first = luna("train-cls", small_cache, "--runs", runs, "--json", *sets(*CLASSIFIER))
+    (run,) = runs.iterdir()
+    record = json.loads((run / "record.json").read_text())
+    assert record["data"]["cache"] == str(small_cache)
+    assert record["seed"] == 0
+    assert "torch" in record["versions"]
+    other = luna("train-seg", "--resume", run)
+    assert other.code == 2
+    assert f"luna train-cls --resume {run}" in other.err
+    changed = luna("train-cls", "--resume", run, *sets("train.epochs=2"))
+    assert changed.code == 2
+    assert "its own config" in changed.err
+    # A finished run has nothing left to do, and says what it found.
+    again = luna("train-cls", "--resume", run, "--json")
+    assert json.loads(again.out) == json.loads(first.out)
+
+
+@pytest.mark.parametrize("arguments", [(), ("cache", "--resume", "run")])
+def test_a_cache_or_a_run_but_not_both(luna: Luna, arguments: tuple[str, ...]) -> None:
+    outcome = luna("train-cls", *arguments)
+    assert outcome.code == 2
+    assert "either a cache or --resume" in outcome.err
+
+
+def test_a_name_that_is_a_path(luna: Luna, small_cache: Path, tmp_path: Path) -> None:
+    outcome = luna("train-cls", small_cache, "--runs", tmp_path, "--name", "../mine")
+    assert outcome.code == 2
+    assert "plain word" in outcome.err
+
+
+def torchrun(folder: Path, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node", "2", "-m", "luna", *map(str, arguments)),
+        ],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_make_one_run(small_cache: Path, tmp_path: Path) -> None:
+    with torchrun(tmp_path, "train-cls", small_cache, "--json", *sets(*CLASSIFIER)) as both:
+        out, err = both.communicate(timeout=180)
+    assert both.returncode == 0, err
+    told = json.loads(out)
+    (run,) = (tmp_path / "runs").iterdir()
+    assert told["run"] == f"runs/{run.name}"
+    assert len((run / "losses.csv").read_text().splitlines()) == 1 + 4
+    # All samples are judged, none twice: 4 of 13 are nodules.
+    assert told["best"]["correct/all"] * 13 == pytest.approx(
+        told["best"]["correct/positive"] * 4 + told["best"]["correct/negative"] * 9
+    )
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_the_run(small_cache: Path, tmp_path: Path) -> None:
+    """Without torchrun, which would end the others itself: they notice alone."""
+    many = sets(*CLASSIFIER, "train.epochs=1000")
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+    place["MASTER_PORT"] = str(20000 + os.getpid() % 20000)
+    first, second = (
+        subprocess.Popen(
+            [sys.executable, "-m", "luna", "train-cls", str(small_cache), *many],
+            cwd=tmp_path,
+            env=os.environ | place | {"RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    )
+    try:
+        while not any(tmp_path.glob("runs/*/checkpoints/last.safetensors")):
+            assert first.poll() is None, first.stderr.read()
+            time.sleep(0.1)
+        second.send_signal(signal.SIGKILL)
+        _, err = first.communicate(timeout=60)
+    finally:
+        first.kill()
+        second.kill()
+    assert first.returncode == 1
+    assert err.count("error: ") == 1
+    assert "another process of this run" in err
