@@ -7,7 +7,6 @@ Nothing in it is trusted: a key is text, a value bytes, and whatever else a data
 from __future__ import annotations
 
 import fcntl
-import io
 import os
 import re
 import sqlite3
@@ -64,7 +63,8 @@ class FramedDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type
         # Small ones too have a file: readers open blocks by path.
         filename, path = self.filename()
         try:
-            self._write(path, io.BytesIO(value), "xb")
+            # In one piece: diskcache would write a file object line by line.
+            self._write(path, [value], "xb")
         except BaseException:
             Path(path).unlink(missing_ok=True)
             raise
