@@ -155,9 +155,7 @@ def _choose(place: Path, series: dict[str, list[Slice]], series_uid: str | None)
     what = f"{len(series)} CT series here"
     if series_uid is not None:
         what = f"no series {series_uid} among the {what}"
-    raise UsageError(
-        what, file=place, why="".join(lines) + "\n", hint="choose one with --series UID"
-    )
+    raise UsageError(what, file=place, why="".join(lines), hint="choose one with --series UID")
 
 
 def _texts(header: FileDataset, tags: tuple[str, ...]) -> dict[str, str]:

@@ -111,7 +111,7 @@ def _take(scan: Scan, spot: Spot) -> Picture:
     # An odd number of voxels puts the centre voxel in the middle of the picture.
     rows, columns = (2 * max(1, round(field_mm / 2 / mm)) + 1 for mm in (row_mm, column_mm))
     hu = scan.crop(scan.geometry.irc_from_xyz(spot.center_xyz), (1, rows, columns))[0]
-    scale = PIXELS / max(rows * row_mm, columns * column_mm)
+    scale = PIXELS / field_mm
     size = (max(1, round(columns * column_mm * scale)), max(1, round(rows * row_mm * scale)))
     frame = Image.new("L", (PIXELS, PIXELS))
     image = Image.fromarray(windowed(hu, LUNG_WINDOW)).resize(size, Image.Resampling.BICUBIC)

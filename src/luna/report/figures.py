@@ -85,13 +85,14 @@ def key_images(scan: Scan, finding: Finding) -> list[KeyImage]:
     mask = _mask_in(finding, center - half, size)
     (feet, head), (front, back), (right, left) = scan.geometry.axis_letters()
     x, y, z = finding.center_xyz
+    scale = KEY_PIXELS / field_mm
     planes = (
         ("axial", (0, 1, 2), (right, left, front, back), f"z = {z:.1f} mm"),
         ("coronal", (1, 0, 2), (right, left, head, feet), f"y = {y:.1f} mm"),
         ("sagittal", (2, 0, 1), (front, back, head, feet), f"x = {x:.1f} mm"),
     )
     return [
-        _key_image(plane, axes, letters, caption, hu, mask, half, spacing)
+        _key_image(plane, axes, letters, caption, hu, mask, half, spacing, scale)
         for plane, axes, letters, caption in planes
     ]
 
@@ -114,14 +115,17 @@ def _key_image(
     mask: NDArray[np.bool_],
     half: NDArray[np.intp],
     spacing: NDArray[np.float64],
+    scale: float,
 ) -> KeyImage:
-    """One plane: `axes` are the fixed, the vertical and the horizontal axis of the box."""
+    """One plane: `axes` are the fixed, the vertical and the horizontal axis of the box.
+
+    `scale` is pixels per mm, the same for all planes; what then lies beyond the square is cut.
+    """
     fixed, vertical, horizontal = axes
     flat_hu, flat_mask = (a.take(half[fixed], axis=fixed) for a in (hu, mask))
     if vertical == 0:  # index grows towards the head, pictures downwards
         flat_hu, flat_mask = flat_hu[::-1], flat_mask[::-1]
     mm = spacing[[vertical, horizontal]]
-    scale = KEY_PIXELS / (np.array(flat_hu.shape) * mm).max()
     height, width = np.rint(np.array(flat_hu.shape) * mm * scale).astype(int)
     offset = ((KEY_PIXELS - width) / 2, (KEY_PIXELS - height) / 2)
     step = (width / flat_hu.shape[1], height / flat_hu.shape[0])
@@ -137,12 +141,12 @@ def _key_image(
         outline=outline_path(flat_mask, offset, step),
         letters=letters,
         cross=(KEY_PIXELS / 2, KEY_PIXELS / 2),
-        scale_bar=10 * float(scale),
+        scale_bar=10 * scale,
     )
 
 
 def _framed(grey: Bytes, size: tuple[int, int]) -> str:
-    """A grey image, enlarged and centred on a black square, as a PNG data URI."""
+    """A grey image, enlarged and centred in a square, as a PNG data URI."""
     frame = Image.new("L", (KEY_PIXELS, KEY_PIXELS))
     image = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC)
     frame.paste(image, ((KEY_PIXELS - size[0]) // 2, (KEY_PIXELS - size[1]) // 2))

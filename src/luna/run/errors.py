@@ -20,8 +20,8 @@ from typing import ClassVar
 class LunaError(Exception):
     """What went wrong, in which file, why, and what to do about it.
 
-    `what` is one clause without a full stop; `why` may quote the library underneath;
-    `hint` is the next thing for the user to try.
+    `what` is one clause without a full stop; `why` may quote the library underneath, or list
+    items, each after a line break; `hint` is the next thing for the user to try.
     """
 
     exit_code: ClassVar[int] = 1
@@ -42,6 +42,8 @@ class LunaError(Exception):
 
     def __str__(self) -> str:
         head = self.what if self.file is None else f"{self.file}: {self.what}"
+        if self.why.startswith("\n"):
+            return f"{head}:{self.why}"
         return f"{head} ({self.why})" if self.why else head
 
     def __reduce__(self) -> tuple[object, ...]:
