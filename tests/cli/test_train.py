@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from luna.nets.bundle import read_card
 from luna.train.checkpoint import LAST, read_checkpoint
 
 Luna = Callable[..., object]
@@ -20,8 +21,8 @@ CLASSIFIER = (
     "train.batch_size=4", "train.precision=float32",
 )  # fmt: skip
 SEGMENTER = (
-    "network.depth=2", "network.width=2", "augment.crop_vox=32", "split.stride=4",
-    "sampling.samples_per_epoch=16", "train.epochs=1", "train.batch_size=8",
+    "network.depth=2", "network.width=2", "network.erosion=slice", "augment.crop_vox=32",
+    "split.stride=4", "sampling.samples_per_epoch=16", "train.epochs=1", "train.batch_size=8",
 )  # fmt: skip
 
 
@@ -38,6 +39,8 @@ def test_what_is_trained_diagnoses_at_once(
     assert seg.code == 0, seg.err
     told = json.loads(seg.out)
     assert told["best"].keys() >= {"loss/all", "recall", "f1"}
+    (marker,) = runs.glob("segmentation-*")
+    assert read_card(marker / "bundle").erosion == "slice"
     cls = luna("train-cls", small_cache, "--runs", runs, *sets(*CLASSIFIER), "--name", "mine")
     assert cls.code == 0, cls.err
     assert cls.out.splitlines()[0].startswith("best validation")

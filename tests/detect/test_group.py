@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from luna.detect.group import dilate, erode, group
+from luna.detect.group import AXES, dilate, erode, group
 from luna.detect.segment import Segmentation
+from luna.nets.bundle import Erosion
 
 
 def blobs(seed: int, shape: tuple[int, int, int] = (12, 20, 24)) -> np.ndarray:
@@ -15,16 +16,35 @@ def blobs(seed: int, shape: tuple[int, int, int] = (12, 20, 24)) -> np.ndarray:
     return ndimage.gaussian_filter(noise, 1.2) > 0.15
 
 
-@given(st.integers(0, 2**32 - 1), st.tuples(*[st.integers(1, 6)] * 3))
-@settings(max_examples=40)
-def test_morphology_equals_scipy(seed: int, shape) -> None:
+@given(st.integers(0, 2**32 - 1), st.tuples(*[st.integers(1, 6)] * 3), st.sampled_from(list(AXES)))
+@settings(max_examples=60)
+def test_morphology_equals_scipy(seed: int, shape, erosion: Erosion) -> None:
     mask = np.random.default_rng(seed).random(shape) < 0.8
     cross = ndimage.generate_binary_structure(3, 1)
-    np.testing.assert_array_equal(dilate(mask), ndimage.binary_dilation(mask, cross))
+    if erosion == "slice":
+        cross = cross & (np.indices((3, 3, 3))[0] == 1)
+    found = dilate(mask, AXES[erosion])
+    np.testing.assert_array_equal(found, ndimage.binary_dilation(mask, cross))
     for axis in range(3):
         if shape[axis] < 3:  # too thin to be eroded along
             cross = cross & (np.indices((3, 3, 3))[axis] == 1)
-    np.testing.assert_array_equal(erode(mask), ndimage.binary_erosion(mask, cross))
+    found = erode(mask, AXES[erosion])
+    np.testing.assert_array_equal(found, ndimage.binary_erosion(mask, cross))
+
+
+@pytest.mark.parametrize(("erosion", "candidates"), [("cross", 0), ("slice", 1)])
+def test_a_nodule_of_two_slices_is_kept_where_slices_are_eroded_alone(
+    scan_of, erosion: Erosion, candidates: int
+) -> None:
+    mask = np.zeros((9, 20, 20), dtype=bool)
+    mask[4:6, 8:12, 8:12] = True
+    mask[2:7, 3, 3:18] = True  # a sheet one voxel thick is no candidate either way
+    segmentation = Segmentation(mask.astype(np.float32), (0, 0, 0))
+    components = group(scan_of(np.full(mask.shape, 40)), segmentation, 0.5, erosion)
+    assert len(components.voxels) == candidates
+    np.testing.assert_allclose(
+        components.center_irc, np.reshape([[4.5, 9.5, 9.5]] * candidates, (-1, 3))
+    )
 
 
 def test_components_equal_the_book_s_loop(scan_of) -> None:

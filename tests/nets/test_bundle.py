@@ -61,6 +61,7 @@ def test_folder_holds_two_files_and_no_leftovers(saved: Path) -> None:
         ({"card_version": 2}, "card version 2"),
         ({"card_version": None}, "card version None"),
         ({"role": "oracle"}, "oracle"),
+        ({"erosion": "acid"}, "acid"),
         ({"architecture": "os.system"}, "unknown architecture"),
         ({"arguments": {"widths": [2, 4], "depth": 9}}, "arguments do not fit"),
         ({"arguments": {"input_size": [16, 16, 16], "widths": [2, 8]}}, "tensors do not fit"),

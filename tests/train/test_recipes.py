@@ -98,8 +98,9 @@ def test_a_malignancy_job_is_judged_on_nodules_alone(small_cache: Path) -> None:
 
 
 def test_a_segmentation_job_takes_crops_and_judges_whole_slices(small_cache: Path) -> None:
-    recipe = SegmenterRecipe(split=HALF, network=UNetConfig(depth=5, width=2))
-    job = recipe.job(small_cache)
+    network = UNetConfig(depth=5, width=2, erosion="slice")
+    job = SegmenterRecipe(split=HALF, network=network).job(small_cache)
+    assert job.erosion == "slice"
     hu, mask = job.data.train.read([0])
     assert hu.shape == (1, 7, 96, 96)
     assert mask.shape == (1, 1, 96, 96)

@@ -1,8 +1,9 @@
 """From voxel probabilities to candidates (book, chapter 14: `groupSegmentationOutput`).
 
-The mask is eroded once by the 6-neighbour cross, which parts what touches by a corner and
-drops lone voxels; each 6-connected component of what is left is a candidate. Eroded
-fragments whose regrown masks touch belong to one nodule.
+The mask is eroded once by the 6-neighbour cross, or by the cross within each slice, as the
+segmenter's card says. That parts what touches by a corner and drops lone voxels; each 6-connected
+component of what is left is a candidate. Eroded fragments whose regrown masks touch belong to one
+nodule.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ from scipy import ndimage
 
 from luna.ct.scan import AIR_HU, Scan
 from luna.detect.segment import Segmentation
+from luna.nets.bundle import Erosion
 
 HU_CEILING = 1000
 """Denser voxels (metal, thick bone) do not pull the centre of mass further, as in the book."""
+
+AXES: dict[Erosion, tuple[int, ...]] = {"cross": (0, 1, 2), "slice": (1, 2)}
+"""Along which axes the mask is eroded and regrown."""
 
 Mask = NDArray[np.bool_]
 
@@ -39,16 +44,18 @@ class Components:
     start_irc: tuple[int, int, int]
 
 
-def group(scan: Scan, segmentation: Segmentation, threshold: float) -> Components:
+def group(
+    scan: Scan, segmentation: Segmentation, threshold: float, erosion: Erosion = "cross"
+) -> Components:
     """The connected components of the segmented voxels and which of them are one nodule."""
     mask = segmentation.p_voxel > threshold
-    eroded = erode(mask)
+    eroded = erode(mask, AXES[erosion])
     # Label volumes are the largest arrays here, four bytes a voxel: one at a time.
     fragments, _ = ndimage.label(eroded)
     index = np.flatnonzero(fragments)
     label = fragments.ravel()[index]
     del fragments
-    opened, _ = ndimage.label(dilate(eroded) & mask)
+    opened, _ = ndimage.label(dilate(eroded, AXES[erosion]) & mask)
     irc = np.stack(np.unravel_index(index, mask.shape), axis=1) + segmentation.start_irc
     hu = np.clip(scan.hu[tuple(irc.T)].astype(np.float64), AIR_HU, HU_CEILING)
     voxels, center_irc = _centers_of_mass(label, irc, hu - AIR_HU + 1)
@@ -67,15 +74,15 @@ def _centers_of_mass(
     return np.bincount(label)[1:], np.stack(moments, axis=1) / mass[:, None]
 
 
-def erode(mask: Mask) -> Mask:
-    """Erosion by the 6-neighbour cross; what lies outside the array is empty.
+def erode(mask: Mask, axes: tuple[int, ...] = AXES["cross"]) -> Mask:
+    """Erosion by the nearest neighbours along some axes; what lies outside the array is empty.
 
     An axis of one or two voxels is left out: nothing has two neighbours along it, and a scan
-    of so few slices would have no candidates. Seven ANDs over whole arrays of bytes: an order
+    of so few slices would have no candidates. A few ANDs over whole arrays of bytes: an order
     faster than scipy's generic erosion.
     """
     out = np.zeros_like(mask)
-    thick = [axis for axis in range(3) if mask.shape[axis] > 2]
+    thick = [axis for axis in axes if mask.shape[axis] > 2]
     core = tuple(slice(1, -1) if axis in thick else slice(None) for axis in range(3))
     out[core] = mask[core]
     for axis in thick:
@@ -86,10 +93,10 @@ def erode(mask: Mask) -> Mask:
     return out
 
 
-def dilate(mask: Mask) -> Mask:
-    """Dilation by the 6-neighbour cross."""
+def dilate(mask: Mask, axes: tuple[int, ...] = AXES["cross"]) -> Mask:
+    """Dilation by the nearest neighbours along some axes."""
     out = mask.copy()
-    for axis in range(3):
+    for axis in axes:
         low = tuple(slice(None, -1) if a == axis else slice(None) for a in range(3))
         high = tuple(slice(1, None) if a == axis else slice(None) for a in range(3))
         out[low] |= mask[high]

@@ -86,7 +86,9 @@ def diagnose(
             scan, lungs, models.segmentation, config.segment, device, report("segment")
         )
     with _timed("group", seconds, progress):
-        components = group(scan, segmentation, config.segment.threshold)
+        components = group(
+            scan, segmentation, config.segment.threshold, models.segmentation.card.erosion
+        )
         del segmentation  # as large as the scan, and needed no more
         looked_at = _looked_at(components, lungs, config.lungs_only)
         center_irc = components.center_irc[looked_at]

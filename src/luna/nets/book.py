@@ -55,6 +55,9 @@ def import_state(path: Path, role: Role | None = None) -> Bundle:
         fit_tensors(module, {_rename(name): t for name, t in tensors.items()})
     except TrustError as error:
         raise TrustError(error.what, file=path, why=error.why, hint=error.hint) from error
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise TrustError("the tensors are of no network of the book", file=path, why=why) from error
     if role and (role == "segmentation") != (implied == "segmentation"):
         raise UsageError(f"a {architecture} cannot be a {role} model", file=path)
     card = Card(
@@ -87,6 +90,8 @@ def _read_tensors(path: Path) -> Tensors:
     state = checkpoint.get("model_state") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict) or not all(isinstance(t, torch.Tensor) for t in state.values()):
         raise TrustError("no model_state with tensors in this checkpoint", file=path)
+    if sum(t.numel() * t.element_size() for t in state.values()) > path.stat().st_size:
+        raise TrustError("the tensors are larger than their file", file=path)
     return state
 
 

@@ -39,6 +39,7 @@ WEIGHTS_NAME = "model.safetensors"
 CARD_BYTES_MAX = 1 << 20
 
 Role = Literal["segmentation", "nodule", "malignancy"]
+Erosion = Literal["cross", "slice"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,9 +48,11 @@ class Card:
 
     `arguments` are the keyword arguments of the architecture; `hu_window` the (low, high) HU
     to which input is clipped; `spacing_mm` the size of the cubic voxels of a classifier's
-    crops, None for those of the scan itself, as in the book; `threshold` the probability from
-    which `diagnose` acts on the output; `temperature` divides the logits before the
-    probability (1 when uncalibrated);
+    crops, None for those of the scan itself, as in the book; `erosion` how a segmenter's marks
+    are parted into candidates, across slices too ("cross", the book's) or within each slice,
+    which loses no nodule that shows in two slices only; `threshold` the probability from which
+    `diagnose` acts on the output; `temperature` divides the logits before the probability (1
+    when uncalibrated);
     `notice`, when not empty, is repeated in every report made with the model.
     """
 
@@ -61,6 +64,7 @@ class Card:
     licence: str
     hu_window: tuple[int, int] = (-1000, 1000)
     spacing_mm: float | None = None
+    erosion: Erosion = "cross"
     threshold: float = 0.5
     temperature: float = 1.0
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -158,6 +162,8 @@ def _card_from(values: dict[str, Any]) -> Card:
     card = Card(**(values | {"hu_window": (int(low), int(high))}))
     if card.role not in get_args(Role):
         raise ValueError(f"role {card.role!r} is none of {get_args(Role)}")
+    if card.erosion not in get_args(Erosion):
+        raise ValueError(f"erosion {card.erosion!r} is none of {get_args(Erosion)}")
     if card.spacing_mm is not None and not 0 < float(card.spacing_mm) < math.inf:
         raise ValueError(f"spacing_mm is {card.spacing_mm}")
     if not (0 < float(card.threshold) < 1 and float(card.temperature) > 0 and low < high):

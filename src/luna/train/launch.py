@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import torch
 from torch import nn
 
-from luna.nets.bundle import Card
+from luna.nets.bundle import Card, Erosion
 from luna.run.config import dump_config, flat, load_config
 from luna.run.errors import InputError, TrustError, UsageError
 from luna.run.record import claim_folder, record_run, replace_file, write_record
@@ -41,6 +41,7 @@ class Job:
     arguments: dict[str, Any]
     fingerprint: str
     spacing_mm: float | None = None
+    erosion: Erosion = "cross"
 
 
 class Recipe(Protocol):
@@ -149,6 +150,7 @@ def _go(
         architecture=job.architecture,
         arguments=job.arguments,
         spacing_mm=job.spacing_mm,
+        erosion=job.erosion,
         hu_window=recipe.train.hu_window,
         threshold=recipe.train.threshold,
         training_data=job.data.description,

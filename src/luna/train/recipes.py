@@ -17,6 +17,7 @@ from luna.data.prep_scan import CONTEXT_SLICES, CROP_RC
 from luna.data.prepared import Prepared, open_prepared
 from luna.data.sampling import SamplingConfig, crop_order, malignancy_order, nodule_order
 from luna.data.splits import Split, SplitConfig, make_split
+from luna.nets.bundle import Erosion
 from luna.nets.losses import FALSE_NEGATIVE_WEIGHT, segmentation_loss
 from luna.run.errors import InputError, UsageError
 from luna.train.config import TrainConfig
@@ -56,6 +57,8 @@ class UNetConfig:
     """Levels, from full resolution to the deepest."""
     width: int = 16
     """Channels at full resolution; they double at each level."""
+    erosion: Erosion = "cross"
+    """How `luna diagnose` parts its marks: eroded across slices too, or within each "slice"."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.depth <= MOST_LEVELS or self.width < 1:
@@ -203,6 +206,7 @@ class SegmenterRecipe:
             architecture="unet",
             arguments=arguments,
             fingerprint=prepared.fingerprint,
+            erosion=self.network.erosion,
         )
 
 
