@@ -1,12 +1,13 @@
 """Time `luna prep` against a plain loop over candidates, and reads of two layouts of a cache.
 
-    python scripts/bench_prep.py FOLDER [--scans 4] [--workers 2]
+    python scripts/bench_prep.py FOLDER [--scans 8] [--workers 2]
 
-FOLDER gets a phantom cohort at LUNA16's density (600 candidates per scan) and the caches. The
-plain loop does what the book's does: a float32 crop per candidate, pickled into a FanoutCache
-of 64 shards, each worker with a part of the scans; once with gzip (level 1), once without, as
-the book's own gzip never sees its pickles. For reads, every candidate's chunk is also stored
-alone, compressed as blocks are. All files are in the page cache.
+FOLDER gets a phantom cohort at LUNA16's density (600 candidates per scan, voxels not compressed)
+and the caches. The plain loop does what the book's does: a float32 crop per candidate, pickled
+into a FanoutCache of 64 shards, each worker with a part of the scans; once with gzip (level 1),
+once without, as the book's own gzip never sees its pickles. luna stores the slices for
+segmentation too. For reads, every candidate's chunk is also stored alone, compressed as blocks
+are. All files are in the page cache.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import argparse
 import gzip
 import io
 import pickle
+import re
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from pathlib import Path
@@ -144,10 +147,24 @@ def timed(run: Callable[[], int]) -> tuple[int, float]:
 
 
 def cohort(folder: Path, scans: int) -> Path:
-    data = folder / f"cohort-{scans}"
+    data, unfinished = folder / f"cohort-{scans}", folder / "unfinished"
     if not data.exists():
-        write_cohort(data, scans, 0, DENSITY, 2, lambda uid: print("made", uid, flush=True))
+        shutil.rmtree(unfinished, ignore_errors=True)
+        write_cohort(unfinished, scans, 0, DENSITY, 2, lambda uid: print("made", uid, flush=True))
+        for header in unfinished.glob("subset*/*.mhd"):
+            decompress(header)
+        unfinished.rename(data)
     return data
+
+
+def decompress(header: Path) -> None:
+    """The voxels of a scan as LUNA16 has them."""
+    packed = header.with_suffix(".zraw")
+    header.with_suffix(".raw").write_bytes(zlib.decompress(packed.read_bytes()))
+    packed.unlink()
+    text = re.sub("CompressedDataSize.*\n", "", header.read_text())
+    text = text.replace("CompressedData = True", "CompressedData = False")
+    header.write_text(text.replace(".zraw", ".raw"))
 
 
 def writers(data: Path, workers: int) -> Iterator[tuple[str, Callable[[Path], int]]]:
@@ -163,7 +180,7 @@ def writers(data: Path, workers: int) -> Iterator[tuple[str, Callable[[Path], in
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--scans", type=int, default=4)
+    parser.add_argument("--scans", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     data = cohort(given.folder, given.scans)

@@ -1,79 +1,117 @@
-"""Time luna's training loop against one written as the book's is, on the same crops in memory.
+"""Time training from luna's cache against a loop and a cache written as the book's are.
 
-    python scripts/bench_train.py [--steps 40] [--threads 2]
+    python scripts/bench_train.py FOLDER [--scans 8] [--steps 40] [--threads 2]
 
-The reference does what chapters 12 to 14 describe for a batch: float32 in the default layout,
-one affine grid per batch for flip, offset, scale and rotation, noise, plain SGD or Adam, and
-metrics kept per sample. Both train the same network on the same samples, and both augment:
-luna's side is given the reference's augmentation, so what differs is the loop. Reading from a
-cache and luna's own augmentation are not part of this figure.
+FOLDER is that of bench_prep.py; the cohort is made and prepared where it is not there. Both sides
+train the same network on the same samples in the same order, all files in the page cache:
+
+book  float32 crops, pickled and gzipped (level 1) in a FanoutCache, through a DataLoader of two
+      workers; one affine grid per batch for flip, offset, scale and turn, noise; default layout,
+      plain SGD or Adam; metrics kept per sample (chapters 11 to 14)
+luna  `luna.train` as configs/cls.toml and seg.toml set it but for the batch, once with every
+      sample read from the cache, once with samples in memory, as they are from the second epoch
+
+Each runs in a process of its own. The rate is that of the second half of the steps.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
 
-from luna.nets.bundle import Card, build_network
-from luna.train.config import TrainConfig
+from bench_prep import cohort, luna_prep, plain_store
+from luna.nets.bundle import Card
+from luna.run.config import load_config
+from luna.train.launch import Job
 from luna.train.loop import train
+from luna.train.recipes import ClassifierRecipe, SegmenterRecipe
 from luna.train.runs import Run
-from luna.train.tasks import NODULE, SEGMENTATION, Batch, Data, Task
+from luna.train.tasks import Batch
 
 CPU = torch.device("cpu")
+CONFIGS = Path(__file__).parent.parent / "configs"
+WORKERS = 2
 OFFSET, SCALE, NOISE_HU = 0.1, 0.2, 25.0
-ARCHITECTURE = {"nodule": "classifier", "segmentation": "unet"}
+CROP_VOX = 64
+WARM = 10
+"""Batches after which a run from memory has read all of its samples."""
 
 
 @dataclass(frozen=True)
-class Crops:
-    """Crops drawn once and kept as int16."""
+class Plan:
+    """A network to train, and on what; `batch` as in the book."""
 
-    hu: torch.Tensor
-    target: torch.Tensor
+    root: type[ClassifierRecipe] | type[SegmenterRecipe]
+    config: str
+    batch: int
+    steps: int
+    threads: int
+    cache: Path
+    copies: Path
+
+    def job(self) -> tuple[ClassifierRecipe | SegmenterRecipe, Job]:
+        recipe = load_config(self.root, CONFIGS / self.config)
+        torch.manual_seed(0)
+        torch.set_num_threads(self.threads)
+        return recipe, recipe.job(self.cache)
+
+    def order(self, job: Job) -> list[int]:
+        """The samples of all steps, gone through again where there are too few."""
+        return np.resize(job.data.order(0), self.steps * self.batch).tolist()
+
+
+class Copies(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """The same samples as the book keeps and reads them."""
+
+    def __init__(self, plan: Plan, order: Sequence[int]) -> None:
+        self.store, self.order = plain_store(plan.copies, gzipped=True), order
 
     def __len__(self) -> int:
-        return len(self.hu)
+        return len(self.order)
 
-    def read(self, indices: Sequence[int]) -> Batch:
-        return self.hu[list(indices)], self.target[list(indices)]
-
-
-def classifier_crops(count: int) -> Crops:
-    return Crops(_noise(count, 1, 32, 48, 48), torch.arange(count) % 2)
-
-
-def segmentation_crops(count: int) -> Crops:
-    """64×64 pixels, as the book cuts them from its 96×96 crops while it trains."""
-    mask = torch.zeros(count, 1, 64, 64, dtype=torch.uint8)
-    mask[..., 28:36, 28:36] = 1
-    return Crops(_noise(count, 7, 64, 64), mask)
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        hu, target = (torch.from_numpy(a) for a in self.store[self.order[number]])
+        if target.dim() == 0:
+            return hu, target
+        row, column = torch.randint(hu.shape[-1] - CROP_VOX + 1, (2,)).tolist()
+        part = (..., slice(row, row + CROP_VOX), slice(column, column + CROP_VOX))
+        return hu[part].contiguous(), target[part].contiguous()
 
 
-def _noise(*shape: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return (torch.randn(shape, generator=generator) * 300 - 500).short()
+def copy(plan: Plan) -> None:
+    """Store the samples once more, as the book does."""
+    shutil.rmtree(plan.copies, ignore_errors=True)
+    job = plan.job()[1]
+    store = plain_store(plan.copies, gzipped=True)
+    for index in set(plan.order(job)):
+        hu, target = job.data.train.read([index])
+        store.set(index, (hu[0].float().clamp(-1000, 1000).numpy(), np.array(target[0])))
+    store.close()
 
 
-def augment(hu: torch.Tensor, target: torch.Tensor, seeds: torch.Tensor) -> Batch:
-    """Flip, offset, scale, rotation in the plane and noise, one transform for the batch."""
-    generator = torch.Generator().manual_seed(int(seeds[0]))
+def augment(hu: torch.Tensor, target: torch.Tensor) -> Batch:
+    """One transform for the whole batch, and noise."""
     dims = hu.dim() - 2
     theta = torch.eye(dims + 1)
-    flips, scales, moves = (torch.rand(dims, generator=generator) for _ in range(3))
     for axis in range(dims):
-        theta[axis, axis] = (1 if flips[axis] > 0.5 else -1) * (1 + SCALE * (2 * scales[axis] - 1))
-        theta[axis, dims] = OFFSET * (2 * moves[axis] - 1)
-    angle = 2 * math.pi * float(torch.rand(1, generator=generator))
+        flip, scale, move = torch.rand(3).tolist()
+        theta[axis, axis] = (1 if flip > 0.5 else -1) * (1 + SCALE * (2 * scale - 1))
+        theta[axis, dims] = OFFSET * (2 * move - 1)
+    angle = 2 * math.pi * torch.rand(()).item()
     turn = torch.eye(dims + 1)
     turn[:2, :2] = torch.tensor(
         [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
@@ -84,88 +122,96 @@ def augment(hu: torch.Tensor, target: torch.Tensor, seeds: torch.Tensor) -> Batc
     if target.dim() > 1:
         moved = F.grid_sample(target.float(), grid, padding_mode="border", align_corners=False)
         target = moved > 0.5
-    return hu + torch.randn(hu.shape, generator=generator) * NOISE_HU, target
+    return hu + torch.randn_like(hu) * NOISE_HU, target
 
 
-class Clock:
-    """The reference's augmentation, which notes when each step calls it."""
-
-    def __init__(self) -> None:
-        self.calls: list[float] = []
-
-    def __call__(self, hu: torch.Tensor, target: torch.Tensor, seeds: torch.Tensor) -> Batch:
-        self.calls.append(time.perf_counter())
-        return augment(hu, target, seeds)
-
-    def step_s(self) -> float:
-        """The median step, which a pause of the machine does not move."""
-        return float(np.median(np.diff(self.calls)))
-
-
-def reference(task: Task, crops: Crops, batch: int, steps: int, clock: Clock) -> None:
-    """A plain loop."""
-    net = build_network(ARCHITECTURE[task.role], {})
+def book(plan: Plan) -> float:
+    """Samples/s of a plain loop."""
+    job = plan.job()[1]
+    net, task, times, tables = job.net, job.task, [], []
     optimizer: torch.optim.Optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, weight_decay=1e-4)
-    if task is SEGMENTATION:
+    if task.role == "segmentation":
         optimizer = torch.optim.Adam(net.parameters())
     net.train()
-    for step in range(steps):
-        hu, target = crops.read((np.arange(step * batch, (step + 1) * batch) % len(crops)).tolist())
+    for hu, target in DataLoader(Copies(plan, plan.order(job)), plan.batch, num_workers=WORKERS):
+        times.append(time.perf_counter())
         optimizer.zero_grad()
-        hu, target = clock(hu.float().clamp_(-1000, 1000), target, torch.tensor([step]))
-        logits = net(hu)
-        losses = task.loss(logits, target)
+        moved, truth = augment(hu, target)
+        logits = net(moved)
+        losses = task.loss(logits, truth)
         losses.mean().backward()
         optimizer.step()
-        task.rows(logits.detach(), target, losses.detach(), 0.5)
+        tables.append(task.rows(logits.detach(), truth, losses.detach(), 0.5))
+    return rate(times, plan.batch)
 
 
-def luna(task: Task, crops: Crops, batch: int, steps: int, clock: Clock) -> None:
-    """Luna's loop with its defaults, in one epoch, so that validation comes after the clock."""
+def luna(plan: Plan, *, in_memory: bool) -> float:
+    """Samples/s of luna's loop, in one epoch, so that validation comes after the clock."""
+    recipe, job = plan.job()
+    order, times = np.array(plan.order(job)), []
+    if in_memory:
+        order = np.resize(order[: WARM * plan.batch], len(order))
+
+    def clocked(*batch: torch.Tensor) -> Batch:
+        times.append(time.perf_counter())
+        return job.data.augment(*batch)
+
+    data = replace(job.data, order=lambda epoch: order, augment=clocked)
+    config = replace(
+        recipe.train, epochs=1, batch_size=plan.batch, resident_gib=64.0 if in_memory else 0.0
+    )
     card = Card(
         name="bench",
-        role=task.role,
-        architecture=ARCHITECTURE[task.role],
-        arguments={},
-        training_data="noise",
+        role=job.task.role,
+        architecture=job.architecture,
+        arguments=job.arguments,
+        training_data="phantoms",
         licence="none",
     )
-    data = Data(
-        train=crops,
-        validation=crops,
-        order=lambda epoch: np.arange(steps * batch) % len(crops),
-        augment=clock,
-        description="noise",
-    )
-    config = TrainConfig(epochs=1, batch_size=batch, save_every=steps + 1)
-    net = build_network(ARCHITECTURE[task.role], {})
     with tempfile.TemporaryDirectory() as folder:
-        train(task, data, net, config, CPU, Run(folder=Path(folder), card=card))
+        train(job.task, data, job.net, config, CPU, Run(folder=Path(folder), card=card))
+    return rate(times, plan.batch)
+
+
+def rate(times: list[float], batch: int) -> float:
+    half = len(times) // 2
+    return batch * (len(times) - 1 - half) / (times[-1] - times[half])
+
+
+def alone(work: Callable[..., Any], plan: Plan, **how: bool) -> Any:
+    """In a process of its own, so that no side finds another's memory or threads."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(work, plan, **how).result()
+
+
+def plans(given: argparse.Namespace) -> Iterator[Plan]:
+    cache = given.folder / "luna-prep"
+    if not (cache / "prepared.json").exists():
+        luna_prep(cohort(given.folder, given.scans), cache, WORKERS)
+    for root, config, batch in (
+        (ClassifierRecipe, "cls.toml", 24),
+        (SegmenterRecipe, "seg.toml", 32),
+    ):
+        copies = given.folder / f"copies-{config}"
+        yield Plan(root, config, batch, given.steps, given.threads, cache, copies)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--scans", type=int, default=8)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    plans: list[tuple[Task, Callable[[int], Crops], int]] = [
-        (NODULE, classifier_crops, 24),
-        (SEGMENTATION, segmentation_crops, 32),
-    ]
-    print("| network | batch | plain loop, samples/s | luna's loop, samples/s | ratio |")
-    print("|---|---|---|---|---|")
-    for task, make, batch in plans:
-        rates = []
-        for loop in (reference, luna):
-            torch.manual_seed(0)
-            clock = Clock()
-            loop(task, make(2 * batch), batch, arguments.steps, clock)
-            rates.append(batch / clock.step_s())
-        plain, ours = rates
+    print("| config | batch | book, samples/s | luna, from the cache | | luna, from memory | |")
+    print("|---|---|---|---|---|---|---|")
+    for plan in plans(parser.parse_args()):
+        alone(copy, plan)
+        plain = alone(book, plan)
+        cached, kept = (alone(luna, plan, in_memory=m) for m in (False, True))
         print(
-            f"| {ARCHITECTURE[task.role]} | {batch} "
-            f"| {plain:.1f} | {ours:.1f} | {ours / plain:.2f} |"
+            f"| {plan.config} | {plan.batch} | {plain:.1f} "
+            f"| {cached:.1f} | {cached / plain:.1f}× | {kept:.1f} | {kept / plain:.1f}× |",
+            flush=True,
         )
 
 
