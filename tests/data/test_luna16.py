@@ -9,7 +9,7 @@ import pytest
 from luna.data.luna16 import read_luna16
 from luna.data.phantom_cohort import write_cohort
 from luna.data.phantom_config import PhantomConfig
-from luna.run.errors import InputError
+from luna.run.errors import InputError, UsageError
 
 HEAD = "seriesuid,coordX,coordY,coordZ"
 
@@ -128,13 +128,17 @@ def test_unknown_malignancy_stays_a_nodule(tmp_path):
         ({"candidates": (",0,0,0,1",)}, "no seriesuid.*line 2"),
         ({"seriesuids": "a\nb\n"}, "1 series are not in the full list.*candidates_V2.csv, line 5"),
         ({"scans": ()}, "no scans here"),
-        ({"scans": ("subset0/a", "subset4/a")}, "two subsets"),
         ({"patients": "seriesuid\na\n"}, "no column 'patient'"),
     ],
 )
 def test_damaged_folders_are_refused_by_line(tmp_path, change, message):
     with pytest.raises(InputError, match=message):
         read_luna16(folder(tmp_path, **change))
+
+
+def test_a_series_on_both_sides_of_a_split_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="two subsets"):
+        read_luna16(folder(tmp_path, scans=("subset0/a", "subset4/a")))
 
 
 def test_a_missing_or_binary_table_is_refused(tmp_path):

@@ -30,6 +30,17 @@ class Outcome(NamedTuple):
     err: str
 
 
+class Strike(NamedTuple):
+    """A signal, sent once files that match a pattern come to an amount: lines, bytes or files."""
+
+    signal: int
+    pattern: Path
+    amount: int
+    unit: str = "lines"
+    worker: bool = False
+    """Whether a process that luna started gets it, not luna itself."""
+
+
 def assert_refused(outcome: Outcome, code: int, *words: str) -> None:
     """One message that holds all the words, that exit code, no result, no traceback."""
     assert outcome.code == code, outcome
@@ -63,19 +74,16 @@ def nursery() -> Iterator[Callable[[dict], int]]:
 def run_luna(nursery: Callable[[dict], int], tmp_path: Path) -> Callable[..., Outcome]:
     """Run the command: run_luna("diagnose", path, …, VARIABLE="x").
 
-    `strike` is a signal to send, the pattern of a file, and the lines it has by then.
+    `strike` is a signal to send, and when.
     """
 
-    def call(
-        *arguments: object, strike: tuple[int, Path, int] | None = None, **environment: str
-    ) -> Outcome:
+    def call(*arguments: object, strike: Strike | None = None, **environment: str) -> Outcome:
         streams = [tmp_path / ".stdout", tmp_path / ".stderr"]
         code = nursery(
             {
                 "arguments": [str(a) for a in arguments],
                 "environment": environment,
-                "strike": strike
-                and {"signal": strike[0], "pattern": str(strike[1]), "lines": strike[2]},
+                "strike": strike and strike._asdict() | {"pattern": str(strike.pattern)},
                 "cwd": str(tmp_path),
                 "stdout": str(streams[0]),
                 "stderr": str(streams[1]),

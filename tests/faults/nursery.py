@@ -43,24 +43,39 @@ def be_luna(asked: dict[str, Any]) -> None:
 def wait(child: int, strike: dict[str, Any] | None) -> int:
     """The exit code; minus the signal's number for a crash, -9 for a hang.
 
-    With `strike`, a `signal` is sent once the file that matches `pattern` has `lines` lines.
+    With `strike`, a `signal` is sent once the files that match `pattern` come to an `amount`
+    of a `unit`; to a worker of luna rather than to luna when `worker` is set.
     """
     end = time.monotonic() + DEADLINE_S
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
-        if strike and lines_of(strike["pattern"]) >= strike["lines"]:
-            os.kill(child, strike["signal"])
-            strike = None
+        if strike and amount_of(strike["pattern"], strike["unit"]) >= strike["amount"]:
+            struck = workers_of(child) if strike["worker"] else [child]
+            for process in struck[:1]:
+                os.kill(process, strike["signal"])
+                strike = None
         time.sleep(0.005)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return -signal.SIGKILL
 
 
-def lines_of(pattern: str) -> int:
-    return sum(path.read_bytes().count(b"\n") for path in Path("/").glob(pattern.lstrip("/")))
+def amount_of(pattern: str, unit: str) -> int:
+    """Files that match, their bytes, or their lines."""
+    paths = list(Path("/").glob(pattern.lstrip("/")))
+    if unit == "files":
+        return len(paths)
+    if unit == "bytes":
+        return sum(path.stat().st_size for path in paths)
+    return sum(path.read_bytes().count(b"\n") for path in paths)
+
+
+def workers_of(process: int) -> list[int]:
+    """The processes that multiprocessing has spawned for a process."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [int(c) for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
 
 
 if __name__ == "__main__":
@@ -70,6 +85,7 @@ if __name__ == "__main__":
 
     # What commands import late is imported here, too.
     app.run(["diagnose", "nothing", "--weights", "nothing", "--out", "nothing"])
+    app.run(["prep", "nothing", "--cache", "nothing"])
     app.run(["train-cls", "nothing"])
     app.run(["evaluate", "nothing", "--weights", "nothing", "--out", "nothing"])
     torch.optim.SGD([torch.zeros(1, requires_grad=True)])

@@ -15,7 +15,8 @@ from luna.data.phantom_cohort import write_metaimage
 from luna.nets.bundle import save_bundle
 from luna.nets.models import Models
 
-from .conftest import Outcome, assert_refused
+from .conftest import Outcome, Strike, assert_refused
+from .test_machine import mount, small_disk  # noqa: F401 - a fixture
 
 Evaluate = Callable[..., Outcome]
 HEAD = "seriesuid,coordX,coordY,coordZ,"
@@ -112,7 +113,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     lines: int,
 ) -> None:
     out = tmp_path / "out"
-    assert evaluate(strike=(signal.SIGKILL, out / pattern, lines)).code == -signal.SIGKILL
+    assert evaluate(strike=Strike(signal.SIGKILL, out / pattern, lines)).code == -signal.SIGKILL
     kept = len(list((out / "scans").glob("1*.json")))
     assert not (out / "evaluation.html").exists()
     outcome = evaluate()
@@ -134,8 +135,26 @@ def test_a_stopped_run_says_so_and_goes_on(
     word: str,
 ) -> None:
     out = tmp_path / "out"
-    assert_refused(evaluate(strike=(number, out / "scans" / "*.json", 1)), code, word)
+    assert_refused(evaluate(strike=Strike(number, out / "scans" / "*.json", 1)), code, word)
     assert evaluate().code == 0
+    assert_same(out, uninterrupted)
+
+
+@pytest.mark.parametrize("kib", [8, 64, 256])
+def test_a_full_disk_keeps_the_scans_that_are_done(
+    evaluate: Evaluate,
+    uninterrupted: dict[str, bytes],
+    small_disk: Path,  # noqa: F811
+    kib: int,
+) -> None:
+    # Full among the scans, the tables, the plots.
+    mount(small_disk, f"remount,size={kib}k")
+    out = small_disk / "out"
+    assert_refused(evaluate("--out", out), 4, "the disk is full", str(out), "free some space")
+    assert not (out / "evaluation.html").exists()
+    assert not list(out.rglob(".tmp*"))
+    mount(small_disk, "remount,size=64m")
+    assert evaluate("--out", out).code == 0
     assert_same(out, uninterrupted)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from .conftest import Outcome, assert_refused
+from .conftest import Outcome, Strike, assert_refused
 
+Run = Callable[..., Outcome]
 Diagnose = Callable[..., Outcome]
 
 
@@ -38,7 +41,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def read_only_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount(folder, "size=64k,ro")
+    mount(folder, "size=64m,ro")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 
@@ -51,22 +54,84 @@ def test_a_full_disk_leaves_no_half_report(diagnose: Diagnose, small_disk: Path)
     assert not [name for name in left if name.startswith(".tmp")]
 
 
+@pytest.fixture
+def commands(
+    good_scan: Path,
+    good_weights: Path,
+    small_cohort: Path,
+    small_cache: Path,
+    tmp_path: Path,
+) -> Callable[[str, Path], list[object]]:
+    """The words of a command that writes into a folder."""
+    tables = {
+        "marks.csv": "seriesuid,coordX,coordY,coordZ,probability\n1,1,2,3,0.9\n",
+        "nodules.csv": "seriesuid,coordX,coordY,coordZ,diameter_mm\n1,1,2,4,8\n",
+        "series.csv": "seriesuid\n1\n",
+    }
+    for name, text in tables.items():
+        (tmp_path / name).write_text(text)
+
+    def words(name: str, out: Path) -> list[object]:
+        evaluate = ["evaluate", small_cohort, "--weights", good_weights]
+        every: dict[str, list[object]] = {
+            "diagnose": ["diagnose", good_scan, "--weights", good_weights, "--out", out],
+            "prep": ["prep", small_cohort, "--workers", 1, "--cache", out],
+            "train-cls": ["train-cls", small_cache, "--set", "split.stride=4", "--runs", out],
+            "train-seg": ["train-seg", small_cache, "--set", "split.stride=4", "--runs", out],
+            "evaluate": [*evaluate, "--out", out],
+            "evaluate --calibrate": [*evaluate, "--out", tmp_path / "e", "--calibrate", out],
+            "evaluate --only": [*evaluate, "--only", "cls", "--out", out],
+            "evaluate --detections": [
+                *("evaluate", "--detections", "marks.csv", "--annotations", "nodules.csv"),
+                *("--series", "series.csv", "--out", out),
+            ],
+            "phantom": ["phantom", out, "--scans", 1],
+        }
+        return every[name]
+
+    return words
+
+
+COMPUTE = ("diagnose", "train-cls", "train-seg", "evaluate", "evaluate --only")
+WRITE = (*COMPUTE, "prep", "evaluate --calibrate", "evaluate --detections", "phantom")
+WORK = ("lungs", "scan 1/", "epoch", "step", "made ", "candidates/s")
+"""What commands say once they work."""
+
+
+@pytest.mark.parametrize("name", WRITE)
 def test_a_read_only_disk_is_found_before_computing(
-    diagnose: Diagnose, read_only_disk: Path
+    run_luna: Run, commands: Callable[..., list[object]], read_only_disk: Path, name: str
 ) -> None:
-    outcome = diagnose("--out", read_only_disk / "report")
-    assert_refused(outcome, 4, "cannot write here", "--out")
-    assert "lungs" not in outcome.err
+    outcome = run_luna(*commands(name, read_only_disk / "out"))
+    assert_refused(outcome, 4, "disk/out", "choose another")
+    assert not [word for word in WORK if word in outcome.err]
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:9"])
+@pytest.mark.parametrize("name", COMPUTE)
 def test_a_device_that_is_absent_is_no_fallback(
-    diagnose: Diagnose, tmp_path: Path, device: str
+    run_luna: Run, commands: Callable[..., list[object]], tmp_path: Path, name: str, device: str
 ) -> None:
     # Without a driver torch sees no device; with one, CUDA_VISIBLE_DEVICES hides them all.
-    outcome = diagnose("--device", device, CUDA_VISIBLE_DEVICES="")
+    words = commands(name, tmp_path / "out")
+    outcome = run_luna(*words, "--device", device, CUDA_VISIBLE_DEVICES="")
     assert_refused(outcome, 4, f"device {device} is not there", "--device cpu")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_diagnosis_that_is_stopped_leaves_no_report(
+    diagnose: Diagnose, tmp_path: Path, number: int, code: int
+) -> None:
+    out = tmp_path / "out"
+    outcome = diagnose(strike=Strike(number, out, 1, "files"))
+    assert outcome.code == code, outcome
+    assert "Traceback" not in outcome.err
+    assert not list(out.iterdir())
+    assert diagnose().code == 0
+    assert json.loads((out / "report.json").read_text())
 
 
 def test_an_earlier_report_is_not_touched(diagnose: Diagnose, tmp_path: Path) -> None:

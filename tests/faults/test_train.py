@@ -16,7 +16,7 @@ from luna.data.prep import prep
 from luna.data.prep_scan import PrepConfig
 from luna.train.checkpoint import LAST, PREVIOUS, read_newest
 
-from .conftest import Outcome, assert_refused
+from .conftest import Outcome, Strike, assert_refused
 from .test_machine import mount, small_disk  # noqa: F401 - a fixture
 
 Train = Callable[..., Outcome]
@@ -107,17 +107,27 @@ KILLED_AT = [3, pytest.param(5, marks=pytest.mark.slow), 13] + [
 def test_a_killed_run_goes_on_bitwise(
     train: Train, resume: Train, whole: Path, tmp_path: Path, lines: int
 ) -> None:
-    assert train(strike=(signal.SIGKILL, losses(tmp_path), lines)).code == -signal.SIGKILL
+    assert train(strike=Strike(signal.SIGKILL, losses(tmp_path), lines)).code == -signal.SIGKILL
     outcome = resume()
     assert outcome.code == 0, outcome.err
     assert_same(the_run(tmp_path), whole)
 
 
-def test_a_terminated_run_says_how_to_go_on(
-    train: Train, whole: Path, tmp_path: Path, run_luna: Callable[..., Outcome]
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
+)
+def test_a_stopped_run_says_how_to_go_on(
+    train: Train,
+    whole: Path,
+    tmp_path: Path,
+    run_luna: Callable[..., Outcome],
+    number: int,
+    code: int,
+    word: str,
 ) -> None:
-    outcome = train(strike=(signal.SIGTERM, losses(tmp_path), 6))
-    assert_refused(outcome, 143, "terminated")
+    outcome = train(strike=Strike(number, losses(tmp_path), 6))
+    assert_refused(outcome, code, word)
     steps = len((the_run(tmp_path) / "losses.csv").read_text().splitlines()) - 1
     assert 5 <= steps < STEPS
     # Saved at that very step, so nothing is done twice.

@@ -127,3 +127,42 @@ def test_a_card_that_is_missing(run_luna: Diagnose, good_scan: Path, bundle: Pat
     (bundle / "card.json").unlink()
     outcome = run_luna("weights", "info", bundle)
     assert_refused(outcome, 6, "no card.json")
+
+
+def test_a_card_of_one_bundle_among_others_that_is_missing(
+    diagnose: Diagnose, bundle: Path, tmp_path: Path
+) -> None:
+    (bundle / "card.json").unlink()
+    outcome = diagnose()
+    assert_refused(outcome, 2, "no nodule model")
+    assert_refused(diagnose("--weights", bundle), 2, "no weights in this folder", "card.json")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"conv.weight": torch.zeros(2, 2)}, "does not know"),
+        ({"unet.last.weight": torch.zeros(2, 2)}, "of no network"),
+        ({"block1.conv1.weight": torch.tensor(1.0)}, "of no network"),
+        ({"block1.conv1.weight": torch.zeros(8, 1, 3, 3, 3)}, "missing blocks.0"),
+        ({"block1.conv1.weight": torch.zeros(1).expand(9**9, 1)}, "larger than their file"),
+        ({7: torch.zeros(2), "block1.conv1.weight": torch.zeros(2)}, "of no network"),
+        ({"convAndPool_seq.0.weight": torch.zeros(2)}, "of no network"),
+    ],
+)
+def test_checkpoints_of_another_network(
+    diagnose: Diagnose, tmp_path: Path, state: dict[Any, torch.Tensor], words: str
+) -> None:
+    torch.save({"model_state": state}, tmp_path / "other.state")
+    assert_refused(diagnose("--weights", tmp_path / "other.state"), 6, "other.state", words)
+
+
+def test_a_bundle_to_start_training_from(
+    run_luna: Diagnose, small_cache: Path, bundle: Path, tmp_path: Path
+) -> None:
+    (bundle / "model.safetensors").write_bytes(pickle.dumps(Planted(tmp_path / "executed")))
+    arguments = ("--init", bundle, "--runs", tmp_path / "runs", "--set", "split.stride=4")
+    assert_refused(run_luna("train-cls", small_cache, *arguments), 6, "SHA-256 differs")
+    assert not (tmp_path / "executed").exists()
+    assert not list((tmp_path / "runs").glob("*/checkpoints/*"))

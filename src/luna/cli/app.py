@@ -20,6 +20,8 @@ from luna.run.errors import EnvironmentFault, LunaError, UsageError
 INTERRUPTED, READER_GONE, TERMINATED = 130, 141, 143
 """128 plus the number of SIGINT, SIGPIPE and SIGTERM, as the shell has it."""
 
+STOPPED = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
+
 MACHINE_ERRNOS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -85,9 +87,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         # What comes back is an exit code: commands return nothing, and Ctrl-C comes as 130.
         code = int(app(list(arguments), prog_name="luna", standalone_mode=False) or 0)
-        if code == INTERRUPTED:
-            print_error(LunaError("interrupted"))
-        return code
+        return _ended(code)
     except SystemExit as stop:
         return _stopped(stop)
     except typer.TyperException as error:
@@ -105,9 +105,14 @@ def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
 def _stopped(stop: SystemExit) -> int:
     if isinstance(stop.__context__, BrokenPipeError):
         return READER_GONE
-    if stop.code == TERMINATED:
-        print_error(LunaError("terminated"))
-    return stop.code if isinstance(stop.code, int) else 1
+    return _ended(stop.code if isinstance(stop.code, int) else 1)
+
+
+def _ended(code: int) -> int:
+    """The code; says so when it is that of a signal."""
+    if code in STOPPED:
+        print_error(LunaError(STOPPED[code]))
+    return code
 
 
 def _report(error: Exception, *, debug: bool) -> int:

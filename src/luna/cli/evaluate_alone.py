@@ -11,6 +11,7 @@ from luna.cli.evaluate import Only
 from luna.cli.evaluate_cohort import RECORD, listener, refuse_failures
 from luna.cli.evaluate_files import show_sections
 from luna.data.luna16 import ANNOTATIONS, CANDIDATES, MALIGNANCY, OLD_CANDIDATES, read_luna16
+from luna.data.luna16_places import refuse_strange_places
 from luna.detect.alone_cohort import (
     Alone,
     count_voxels,
@@ -28,7 +29,7 @@ from luna.report.evaluation_overlap import tell_overlap
 from luna.report.evaluation_page import PAGE
 from luna.run.config import dump_config, load_config
 from luna.run.device import choose_device
-from luna.run.record import claim_folder, record_run, write_record
+from luna.run.record import claim_folder, record_run, sweep, write_record
 from luna.score.decisions import decisions
 from luna.score.evaluation import EvaluationConfig
 from luna.score.overlap import overlap
@@ -64,6 +65,7 @@ def evaluate_alone(
         out=out,
         listener=listener(quiet=quiet),
     )
+    refuse_strange_places(cohort)
     claim_folder(out, force=force or folder_of(run).is_dir(), dry_run=dry_run)
     note("\n".join([*map(str, cohort.notices), f"computing on {run.device}"]), quiet=quiet)
     if dry_run:
@@ -74,6 +76,7 @@ def evaluate_alone(
         )
         return
     (out / PAGE).unlink(missing_ok=True)  # what an earlier run concluded is not what this one will
+    sweep(out, folder_of(run))
     write_record(
         record_run(sys.argv, dump_config(settings), str(run.device), settings.seed), out / RECORD
     )

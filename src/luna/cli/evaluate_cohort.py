@@ -10,6 +10,7 @@ from pathlib import Path
 from luna.cli.console import duration, note, print_lines, warn
 from luna.cli.evaluate_files import show
 from luna.data.luna16 import read_luna16
+from luna.data.luna16_places import refuse_strange_places
 from luna.detect.calibrate import Calibrated, write_calibrated
 from luna.detect.cohort import (
     RESULTS,
@@ -67,10 +68,11 @@ def evaluate_cohort(
     processor = choose_device(device)
     models = load_models(weights)
     cohort = read_luna16(data)
+    refuse_strange_places(cohort)
     scans = choose_scans(cohort, fold, series_list)
     claim_folder(out, force=force or (out / RESULTS).is_dir(), dry_run=dry_run)
     if calibrate is not None:  # never into a folder that holds anything, a bundle least of all
-        claim_folder(calibrate, force=False, dry_run=dry_run)
+        claim_folder(calibrate, force=False, dry_run=dry_run, option="--calibrate")
     notes = [*models.left_out, *map(str, cohort.notices), f"computing on {processor}"]
     note("\n".join(notes), quiet=quiet)
     if dry_run:

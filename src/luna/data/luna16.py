@@ -31,7 +31,7 @@ from luna.data.luna16_rows import (
     rows_of,
 )
 from luna.data.tables import Notice, Table, read_table
-from luna.run.errors import InputError
+from luna.run.errors import InputError, UsageError
 
 ANNOTATIONS = "annotations.csv"
 MALIGNANCY = "annotations_with_malignancy.csv"
@@ -72,8 +72,8 @@ class Luna16:
 def read_luna16(root: Path) -> Luna16:
     """Read the tables and find the scans of a LUNA16 folder; no scan is opened.
 
-    Raises InputError when there is no scan, a series lies in two subsets, a table is
-    missing or damaged, or a candidate's series is not in the full list.
+    Raises UsageError when a series lies in two subsets, InputError when there is no scan, a
+    table is missing or damaged, or a candidate's series is not in the full list.
     """
     files, fold_of = _find_scans(root)
     annotations = read_table(root / ANNOTATIONS, ("seriesuid", *XYZ, "diameter_mm"))
@@ -105,7 +105,7 @@ def _find_scans(root: Path) -> tuple[dict[str, Path], dict[str, int]]:
     for path in sorted(root.glob("subset[0-9]/*.mhd")):
         uid = path.stem
         if uid in files:
-            raise InputError(
+            raise UsageError(
                 "this series lies in two subsets",
                 file=path,
                 why=f"also {files[uid]}",

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from luna.ct.geometry import FloatArray
+from luna.ct.metaimage import read_header
 from luna.data.luna16 import ANNOTATIONS, CANDIDATES, OLD_CANDIDATES, Luna16
-from luna.data.tables import Notice, notice
+from luna.data.tables import Notice, name_lines, notice
+from luna.run.errors import InputError
+
+MAX_OUTSIDE = 0.1
+"""The share of annotations that may lie off their volumes: none of LUNA16's does, most of a
+table in other coordinates (RAS, voxels) or of other scans do."""
 
 
 def inside(irc: FloatArray, shape_irc: tuple[int, int, int]) -> NDArray[np.bool_]:
@@ -32,3 +39,25 @@ def outside_notices(
     if data.marks_file is not None:
         found += notice(f"marks {what}", data.marks_file, lines[marks])
     return found
+
+
+def refuse_strange_places(data: Luna16) -> None:
+    """Raise InputError when annotations and scans do not belong together, by the headers alone.
+
+    A header that cannot be read is passed over: its scan fails when its turn comes.
+    """
+    outside = np.zeros(len(data.nodules.line), dtype=np.bool_)
+    for uid, path in data.files.items():
+        rows = data.nodules_of(uid)
+        with suppress(InputError, OSError):
+            header = read_header(path)
+            irc = header.geometry.irc_from_xyz(data.nodules.center_xyz[rows])
+            outside[rows] = ~inside(irc, header.size_irc)
+    lines = np.sort(data.nodules.line[outside])
+    if len(lines) > MAX_OUTSIDE * len(outside):
+        raise InputError(
+            f"{len(lines)} of {len(outside)} annotations lie outside their volume",
+            file=data.root / ANNOTATIONS,
+            why=name_lines(lines.tolist(), len(lines)),
+            hint="coordinates are LPS mm, as in LUNA16; are these the scans' own annotations?",
+        )

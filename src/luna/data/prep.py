@@ -21,7 +21,7 @@ import numpy as np
 from luna.ct.cache import Cache
 from luna.ct.metaimage import read_header
 from luna.data.luna16 import Luna16
-from luna.data.luna16_places import outside_notices
+from luna.data.luna16_places import outside_notices, refuse_strange_places
 from luna.data.prep_pool import prepared_scans
 from luna.data.prep_scan import FORMAT, Job, Outcome, PrepConfig, needed_blocks_bytes
 from luna.data.tables import Notice
@@ -90,7 +90,8 @@ def prep(
     """Store every scan of the cohort; one that cannot be read stops no other.
 
     `on_damage` is told of entries that were damaged and are made anew. Raises
-    EnvironmentFault when the disk is too small or full.
+    EnvironmentFault when the disk is too small or full, InputError when the annotations are
+    not of these scans.
     """
     if workers < 1:
         raise UsageError("workers must be at least 1")
@@ -150,7 +151,11 @@ def jobs(cohort: Luna16) -> Iterator[Job]:
 
 
 def plan(cohort: Luna16, cache: Path, config: PrepConfig) -> Plan:
-    """What a run would do, from headers and the index; nothing is written."""
+    """What a run would do, from headers and the index; nothing is written.
+
+    Raises InputError when the annotations are not of these scans.
+    """
+    refuse_strange_places(cohort)
     try:
         store = Cache(cache)
     except TrustError:

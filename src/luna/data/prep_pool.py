@@ -16,6 +16,8 @@ from luna.ct.cache import Cache
 from luna.data.prep_scan import Job, Outcome, PrepConfig, prepare_scan
 from luna.run.errors import EnvironmentFault, InputError
 
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where the system keeps locks between processes
+
 
 def prepared_scans(
     todo: Iterator[Job], cache: Path, config: PrepConfig, workers: int
@@ -41,9 +43,17 @@ def prepared_scans(
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Spawned processes that end with this one, however it ends."""
-    pool = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_end_with_parent
-    )
+    try:
+        pool = ProcessPoolExecutor(
+            workers, mp_context=get_context("spawn"), initializer=_end_with_parent
+        )
+    except OSError as error:
+        raise EnvironmentFault(
+            "no shared memory for worker processes",
+            file=SHARED_MEMORY,
+            why=str(error),
+            hint="make room there, or run with --workers 1",
+        ) from error
     try:
         yield pool
     except BrokenProcessPool as error:
