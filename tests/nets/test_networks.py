@@ -32,6 +32,12 @@ def test_residual_classifier_gives_two_logits(input_size, widths) -> None:
     assert net(torch.randn(3, 1, *input_size)).shape == (3, 2)
 
 
+def test_residual_classifier_begins_undecided() -> None:
+    logits = ResidualClassifier((8, 8, 8), (4, 8))(torch.randn(6, 1, 8, 8, 8) * 500)
+    torch.testing.assert_close(logits, logits[:1].expand(6, 2))
+    assert logits.abs().max() < 5
+
+
 def test_residual_classifier_refuses_crops_that_do_not_halve() -> None:
     with pytest.raises(ValueError, match="multiple of 8"):
         ResidualClassifier((32, 32, 20))

@@ -58,6 +58,8 @@ class ResidualClassifier(nn.Module):
         )
         self.head = nn.Linear(widths[-1] * math.prod(n // shrink for n in input_size), 2)
         self.apply(init_weights)
+        # Of thousands of features a random head would make certain nonsense: it begins undecided.
+        nn.init.zeros_(self.head.weight)
 
     def forward(self, hu: torch.Tensor) -> torch.Tensor:
         features: torch.Tensor = self.blocks(self.input_norm(hu))
