@@ -149,8 +149,10 @@ def edit_bytes(data: bytes, how: str, where: float, byte: int) -> bytes:
     return replaced[how]
 
 
-def result_or_refusal(read: Callable[[], T], folder: Path, codes: Sequence[int]) -> T | None:
-    """What `read` gives; None when it is refused as it should be.
+def result_or_refusal(
+    read: Callable[[], T], folder: Path, codes: Sequence[int], unsaid: Sequence[str] = ()
+) -> T | None:
+    """What `read` gives; None when it is refused as it should be, without `unsaid` words.
 
     Any other exception passes, as do a MemoryError under the limit and the alarm of a hang.
     """
@@ -158,12 +160,15 @@ def result_or_refusal(read: Callable[[], T], folder: Path, codes: Sequence[int])
         try:
             return read()
         except LunaError as error:
-            assert_clear(error, folder, codes)
+            assert_clear(error, folder, codes, unsaid)
             return None
 
 
-def assert_clear(error: LunaError, folder: Path, codes: Sequence[int]) -> None:
+def assert_clear(
+    error: LunaError, folder: Path, codes: Sequence[int], unsaid: Sequence[str] = ()
+) -> None:
     """The error has one of the exit codes, says what, and names a file in the folder."""
+    assert not [word for word in unsaid if word in f"{error} {error.hint}"], repr(error)
     assert error.exit_code in codes, repr(error)
     assert error.what.strip(), repr(error)
     assert str(folder) in str(error.file), repr(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from luna.ct.scan import Scan
@@ -51,6 +52,23 @@ def test_no_report_log_or_table_tells_who_it_is(
     assert [word for word in PERSONAL if word in said] == []
     asked = run_luna(*arguments, "--force", "--include-phi")
     assert "DOE" in everything_said(asked, tmp_path / "out")
+
+
+def test_markup_in_a_name_is_shown_and_not_obeyed(
+    run_luna: Run, dicom_chest: Path, good_weights: Path, tmp_path: Path
+) -> None:
+    for path in dicom_chest.iterdir():
+        ds = pydicom.dcmread(path)
+        ds.PatientName = "<script>alert(1)</script>\x1b[2J"
+        ds.save_as(path)
+    out = tmp_path / "out"
+    given = ("--weights", good_weights, "--out", out, "--include-phi")
+    outcome = run_luna("diagnose", dicom_chest, *given)
+    assert outcome.code == 0, outcome
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "\x1b" not in outcome.out + outcome.err + page
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)" in page
 
 
 def test_no_error_tells_who_it_is(

@@ -25,6 +25,7 @@ from luna.ct.read import list_series, read_scan
 from luna.run.errors import InputError, UsageError
 
 from . import refusals
+from .conftest import Outcome, assert_refused
 
 SIZE_IRC = (5, 6, 8)
 STEP_MM = 2.5
@@ -297,6 +298,17 @@ def test_several_series_are_listed_and_chosen(tmp_path: Path) -> None:
     assert [line.slices for line in list_series(tmp_path)] == [5, 4]
     with pytest.raises(UsageError, match="no series 9"):
         read_scan(tmp_path, series_uid="9.9")
+
+
+def test_the_command_lists_several_series_and_looks_at_none(
+    run_luna: Callable[..., Outcome], good_weights: Path, tmp_path: Path
+) -> None:
+    series(tmp_path / "study" / "a")
+    series(tmp_path / "study" / "b", only(-1, SeriesInstanceUID=UID + ".2"))
+    given = ("--weights", good_weights, "--out", tmp_path / "out")
+    outcome = run_luna("diagnose", tmp_path / "study", *given)
+    assert_refused(outcome, 2, "2 CT series here", f"{UID}  5 slices", f"{UID}.2  5", "--series")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_one_file_means_its_series(tmp_path: Path) -> None:
