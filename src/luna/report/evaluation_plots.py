@@ -93,7 +93,7 @@ def _froc(evaluation: Evaluation) -> Figure:
     axes.set_ylim(0, 1)
     axes.set_xlabel("average number of false positives per scan")
     axes.set_ylabel("sensitivity")
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
     return figure
 
 
@@ -141,7 +141,7 @@ def _precision_recall(curves: Curves, nouns: Nouns) -> Figure:
     share = curves.auc.positives / (curves.auc.positives + curves.auc.negatives)
     axes.axhline(share, color=GREY, lw=1, ls="--", label=f"chance {share:.3f}")
     for point, marker, name in ((curves.best_f1, "o", "best F1"), (curves.f1, "s", "F1")):
-        text = f"{name} {point.f1:.3f} at {point.threshold:.3g}"
+        text = f"{name} {point.f1:.3f} at {point.threshold:.6g}"
         axes.plot(point.recall, point.precision, marker, color=VERMILION, ms=6, label=text)
     _unit_square(axes, "recall", "precision")
     axes.legend(loc="best")
@@ -155,7 +155,7 @@ def _calibration(calibration: Calibration, nouns: Nouns) -> Figure:
     tempered = f"temperature {calibration.temperature:.2f}: ECE {calibration.ece_tempered:.3f}"
     _reliability(axes, calibration.bins_tempered, VERMILION, tempered)
     _unit_square(axes, "mean probability of the bin", f"share of {nouns.right}")
-    axes.legend(loc="upper left")
+    axes.legend(loc="best")
     return figure
 
 
@@ -175,7 +175,7 @@ def _size_bands(groups: tuple[Group, ...]) -> Figure:
     axes.set_ylim(0, 1)
     axes.set_xlabel("diameter, and nodules in the band")
     axes.set_ylabel("sensitivity")
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
     return figure
 
 
@@ -218,7 +218,7 @@ def shares(axes: Axes, series: Mapping[str, tuple[tuple[str, Ratio], ...]]) -> N
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("diameter, and how many in the band")
     axes.set_ylabel("share")
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
 
 
 def canvas(title: str) -> tuple[Figure, Axes]:

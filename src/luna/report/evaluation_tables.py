@@ -242,7 +242,7 @@ def classifier_rows(curves: Curves | None, calibration: Calibration | None) -> t
 
 
 def _f1(name: str, found: F1) -> Row:
-    detail = f"threshold {found.threshold:.4g}: precision {found.precision:.3f}"
+    detail = f"threshold {found.threshold:.6g}: precision {found.precision:.3f}"
     return (name, f"{found.f1:.3f}", f"{detail}, recall {found.recall:.3f}")
 
 
