@@ -15,6 +15,7 @@ from pathlib import Path
 from luna.ct.cache import Cache
 from luna.data.prep_scan import Job, Outcome, PrepConfig, prepare_scan
 from luna.run.errors import EnvironmentFault, InputError
+from luna.run.memory import keep_freed_memory
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where the system keeps locks between processes
 
@@ -45,7 +46,7 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Spawned processes that end with this one, however it ends."""
     try:
         pool = ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=_end_with_parent
+            workers, mp_context=get_context("spawn"), initializer=_start_worker
         )
     except OSError as error:
         raise EnvironmentFault(
@@ -68,6 +69,12 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Volumes of one size follow each other: their pages are kept."""
+    keep_freed_memory()
+    _end_with_parent()
 
 
 def _end_with_parent() -> None:

@@ -16,7 +16,7 @@ GIB = 1 << 30
 class Resident:
     """The same samples, each read from the cache once, then from memory of the device.
 
-    Reading a sample from the cache is decompressing some 30 blocks, which on two cores costs as
+    Reading a sample from the cache is decompressing some 45 blocks, which on two cores costs as
     much as the network; on a GPU nothing else would keep it busy.
     """
 
