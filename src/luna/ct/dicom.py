@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pydicom.dataset import FileDataset
+from pydicom.multival import MultiValue
 
 from luna.ct.dicom_file import CT_IMAGE, PHI_TAGS, SAFE_TAGS, is_dicom, read_header, text_of
 from luna.ct.dicom_pixels import read_pixels
@@ -125,8 +126,8 @@ def _other_kind(header: FileDataset) -> str:
         return "enhanced multi-frame CT, which luna does not read"
     if sop_class != CT_IMAGE:
         return "no CT image"
-    image_type = header.get("ImageType") or ()
-    words = (image_type,) if isinstance(image_type, str) else tuple(image_type)
+    image_type = header.get("ImageType")
+    words = image_type if isinstance(image_type, MultiValue) else (image_type,)
     return "localizer" if {"LOCALIZER", "SCOUT"} & {str(w).upper() for w in words} else ""
 
 
