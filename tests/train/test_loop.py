@@ -6,13 +6,15 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from luna.nets.bundle import load_bundle
+from luna.nets.bundle import Bundle, Card, load_bundle, save_bundle
+from luna.nets.residual import ResidualClassifier
 from luna.run.errors import DivergedError, EnvironmentFault, UsageError
 from luna.train.checkpoint import LAST, read_checkpoint
 from luna.train.config import TrainConfig
@@ -153,6 +155,19 @@ def test_fine_tuning_starts_from_a_bundle_and_moves_only_its_last_parts(
         new_network("classifier", old.card.arguments, run.folder / "bundle", unfreeze=4)
     with pytest.raises(UsageError, match="cannot start"):
         new_network("unet", {}, run.folder / "bundle", unfreeze=1)
+
+
+def test_a_new_head_is_the_one_of_a_new_network(tmp_path: Path) -> None:
+    net = ResidualClassifier((8, 8, 8), (2, 4))
+    torch.nn.init.normal_(net.head.weight)
+    card = Card(
+        name="a", role="nodule", architecture="residual-classifier", training_data="",
+        arguments={"input_size": [8, 8, 8], "widths": [2, 4]}, licence="",
+    )  # fmt: skip
+    save_bundle(Bundle(card, net), tmp_path)
+    tuned = new_network("residual-classifier", card.arguments, tmp_path, unfreeze=1)
+    assert torch.equal(tuned.blocks[0].conv1.weight, net.blocks[0].conv1.weight)
+    assert not tuned.head.weight.any()
 
 
 def test_seeds_belong_to_samples_and_change_with_the_step(

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from luna.nets.bundle import Role, build_network, fit_tensors, load_bundle
-from luna.nets.classifier import init_weights
 from luna.nets.losses import cross_entropy, segmentation_loss
 from luna.run.errors import UsageError
 from luna.train.metrics import (
@@ -129,11 +128,12 @@ def new_network(
             file=init,
             hint="--set network.architecture=… names the kind of network",
         )
-    fit_tensors(net, bundle.module.state_dict())
     parts = parts_of(net)
+    new_head = {name: tensor.clone() for name, tensor in parts[-1].state_dict().items()}
+    fit_tensors(net, bundle.module.state_dict())
     if unfreeze > len(parts):
         raise UsageError(f"unfreeze is {unfreeze}, but the network has {len(parts)} parts")
-    parts[-1].apply(init_weights)
+    parts[-1].load_state_dict(new_head)
     for part in parts[:-unfreeze]:
         part.requires_grad_(False)
     return net
