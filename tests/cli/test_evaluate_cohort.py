@@ -213,7 +213,7 @@ def test_calibrated_bundles_are_new_ones_and_give_what_they_promise(
     assert outcome.code == 0
     assert "calibrated: temperature" in outcome.err
     assert {path: path.read_bytes() for path in before} == before
-    card = json.loads((new / "test-nodule-calibrated" / "card.json").read_text())
+    card = json.loads((new / "nodule" / "card.json").read_text())
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert card["temperature"] == metrics["calibration"]["temperature"]
     assert card["metrics"]["calibration"]["scans"] == 3

@@ -1,5 +1,7 @@
 """What is written on the card, and when nothing is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -34,9 +36,18 @@ def test_the_threshold_lies_between_two_marks(models, tmp_path):
     above, below = (temper(p, made.temperature) for p in (0.7, 0.6))
     assert below < made.threshold < above
     assert (made.point.fp_per_scan, made.point.sensitivity) == (1.0, 0.75)
-    card = load_bundle(tmp_path / "test-nodule-calibrated").card
+    card = load_bundle(tmp_path / "nodule").card
     assert (card.temperature, card.threshold) == (made.temperature, made.threshold)
     assert card.metrics["calibration"]["marks"] == 8
+
+
+def test_models_of_one_name_do_not_overwrite_each_other(models, tmp_path):
+    def named(bundle):
+        return replace(bundle, card=replace(bundle.card, name="first"))
+
+    same = replace(models, segmentation=named(models.segmentation), nodule=named(models.nodule))
+    made = write_calibrated(same, evaluation(P, ON_NODULE, fp_per_scan=1.0), tmp_path)
+    assert [load_bundle(folder).card.role for folder in made.folders] == ["segmentation", "nodule"]
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,11 @@ class Calibrated:
 
 
 def write_calibrated(models: Models, evaluation: Evaluation, out: Path) -> Calibrated:
-    """Write every bundle of `models` below `out`, the nodule model with a new card.
+    """Write every bundle of `models`, the nodule model with a new card, into `out`/role.
 
-    Its temperature is fitted to the marks of the evaluation, its threshold the one for the
-    config's false-positive rate. Raises InputError when the marks determine neither.
+    The temperature of the nodule model is fitted to the marks of the evaluation, its threshold
+    the one for the config's false-positive rate. Raises InputError when the marks determine
+    neither.
     """
     calibration, point = _determined(evaluation)
     # Half-way to the next lower mark: rounding in another batch or processor moves neither.
@@ -98,6 +99,6 @@ def _card(
 
 
 def _save(bundle: Bundle, out: Path) -> Path:
-    folder = out / bundle.card.name
+    folder = out / bundle.card.role
     save_bundle(bundle, folder)
     return folder
