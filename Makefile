@@ -2,19 +2,23 @@
 BIN := .venv/bin
 SETUP := scripts/setup.sh
 DEMO := demo
+TRAIN_DEMO := train-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench clean
+.PHONY: help demo train-demo test test-all lint bench clean
 
 help: ## print these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-demo: ## make a synthetic patient and diagnose it: make demo WEIGHTS=path/to/weights
-	@test -n "$(WEIGHTS)" || { printf 'error: luna ships no weights yet\n\nhint: make demo WEIGHTS=…, a folder of bundles or of .state files (README.md says where to get them)\n' >&2; exit 2; }
+demo: ## make a synthetic patient and diagnose it with the shipped weights
 	@$(SETUP)
-	rm -rf $(DEMO)
-	$(BIN)/luna phantom $(DEMO)/patient --scans 1 --seed 2
-	$(BIN)/luna diagnose $(DEMO)/patient/subset0/*.mhd --weights $(WEIGHTS) --out $(DEMO)/report
+	@test -f $(DEMO)/patient/seriesuids.csv || rm -rf $(DEMO)
+	test -d $(DEMO)/patient || $(BIN)/luna phantom $(DEMO)/patient --scans 1 --seed 2 --quiet
+	$(BIN)/luna diagnose $(DEMO)/patient/subset0/*.mhd --out $(DEMO)/report --force
+
+train-demo: ## train both networks on synthetic scans and judge them on others, minutes
+	@$(SETUP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/train_demo.sh $(TRAIN_DEMO)
 
 test: ## the default suite, minutes
 	@$(SETUP)
@@ -35,6 +39,6 @@ bench: ## time diagnose against the book's way: make bench SCAN=… WEIGHTS=…
 	@$(SETUP)
 	$(BIN)/python scripts/bench_diagnose.py $(SCAN) --weights $(WEIGHTS)
 
-clean: ## remove .venv, caches and the demo
-	rm -rf .venv $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+clean: ## remove .venv, caches and the demos
+	rm -rf .venv $(DEMO) $(TRAIN_DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,45 @@
+#!/bin/sh
+# Judge the shipped weights on scans of other seeds and other anatomy, beside the book's networks
+# and the book's recipe: scripts/judge_shipped.sh OUT BOOK
+#
+# OUT holds what scripts/train_shipped.sh made and gets the held-out cohort and the evaluations;
+# BOOK is the folder of the book's checkpoints. Two hours on two cores, most of them for the
+# book's recipe and the book's own way of computing; each evaluation goes on where it was stopped.
+set -eu
+out=${1:?usage: scripts/judge_shipped.sh OUT BOOK}
+book=${2:?usage: scripts/judge_shipped.sh OUT BOOK}
+configs=$(dirname "$0")/../configs
+heldout=$out/heldout
+
+test -f "$heldout/seriesuids.csv" || luna phantom "$heldout" --scans 40 --seed 9001 \
+    --processes 2 --config "$configs/heldout-cohort.toml"
+luna evaluate "$heldout" --weights shipped --out "$out/judged/shipped"
+luna evaluate "$heldout" --weights shipped --out "$out/judged/malignancy" --only malignancy
+luna evaluate "$heldout" --weights "$book" --out "$out/judged/book"
+
+# The book's recipe sees the same cohort and as many samples as the shipped networks did. Only
+# the arithmetic is luna's.
+fast='--set train.precision="auto" --set train.channels_last=true --set train.epochs=8'
+luna prep "$out/train" --cache "$out/cache-book" --set 'nodule_mask="book"'
+# shellcheck disable=SC2086  # options are words
+luna train-seg "$out/cache-book" --config "$configs/book-seg.toml" --runs "$out/runs" --name book \
+    $fast --set sampling.samples_per_epoch=16384
+# shellcheck disable=SC2086
+luna train-cls "$out/cache-book" --config "$configs/book-cls.toml" --runs "$out/runs" --name book \
+    $fast --set sampling.samples_per_epoch=11264
+luna evaluate "$heldout" --out "$out/judged/recipe" \
+    --weights "$out"/runs/segmentation-*-book/bundle --weights "$out"/runs/nodule-*-book/bundle
+
+# Whole slices in float32 take minutes a scan: the first ten.
+head -10 "$heldout/seriesuids.csv" > "$out/ten.csv"
+for weights in shipped "$book"; do
+    faithful=$([ "$weights" = shipped ] || echo --faithful)
+    luna evaluate "$heldout" --series-list "$out/ten.csv" --weights "$weights" $faithful \
+        --out "$out/judged/ten$faithful"
+done
+
+for pair in book recipe; do
+    luna evaluate --detections "$out/judged/shipped/detections.csv" \
+        --versus "$out/judged/$pair/detections.csv" --out "$out/judged/versus-$pair" \
+        --annotations "$out/judged/shipped/annotations.csv" --series "$out/judged/shipped/series.csv"
+done
