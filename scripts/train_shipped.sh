@@ -36,5 +36,5 @@ python "$here/scripts/ship_bundles.py" --validation "$out/cache2" --list "$out/v
 luna evaluate "$out/train" --series-list "$out/validation.csv" --out "$out/validation" \
     --weights "$runs"/segmentation-*-shipped/bundle --weights "$runs"/nodule-*-shipped/bundle \
     --weights "$runs"/malignancy-*-shipped/bundle \
-    --set fp_per_scan=0.5 --calibrate "$out/calibrated"
+    --set fp_per_scan=1.0 --calibrate "$out/calibrated"
 python "$here/scripts/ship_bundles.py" --bundles "$out/calibrated" --ship "$here/src/luna/weights"
