@@ -102,7 +102,7 @@ def test_a_fetched_checkpoint_becomes_a_bundle_that_is_not_fetched_again(
     info = luna("weights", "info", first.out.strip(), "--json")
     assert json.loads(info.out)["role"] == "nodule"
     listed = luna("weights", "list")
-    assert listed.out.splitlines()[1].split("\t")[:3] == ["fetched", "nodule", "cls_tiny"]
+    assert listed.out.splitlines()[-1].split("\t")[:3] == ["fetched", "nodule", "cls_tiny"]
 
 
 def test_a_damaged_bundle_is_made_anew(luna: Luna, server: Server) -> None:
@@ -122,7 +122,7 @@ def test_half_a_file_is_kept_and_gone_on_with(
     kept = part.stat().st_size
     assert 0 < kept <= server.cut_at
     assert f"{kept} bytes are kept" in broken.err
-    assert luna("weights", "list").out.startswith("no bundles")
+    assert "fetched" not in luna("weights", "list").out
     server.cut_at = None
     assert luna("weights", "fetch", "book", "--from", server.url).code == 0
     assert server.ranges == [None, f"bytes={kept}-"]
@@ -180,7 +180,7 @@ def test_trained_and_damaged_bundles_are_listed(luna: Luna, tmp_path: Path) -> N
     listed = luna("weights", "list", "--runs", tmp_path / "runs")
     assert listed.code == 0
     assert "card version None" in listed.out
-    assert json.loads(luna("weights", "list", "--json").out)[0]["origin"] == "trained"
+    assert json.loads(luna("weights", "list", "--json").out)[-1]["origin"] == "trained"
 
 
 @pytest.mark.shared_data

@@ -108,7 +108,7 @@ def list_(
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """List the bundles at hand: fetched ones, and those that runs trained.
+    """List the bundles at hand: luna's own, fetched ones, and those that runs trained.
 
     Example:
 
@@ -121,8 +121,6 @@ def list_(
     rows = on_the_shelf(runs)
     if as_json:
         print_data(json.dumps([row.facts() for row in rows], indent=2, ensure_ascii=False))
-    elif rows:
+    else:
         header = ("from", "role", "name", "figures", "folder")
         print_table(header, [row.cells() for row in rows], left=[True] * len(header))
-    else:
-        print_lines("no bundles: `luna weights fetch book`, or train some")
