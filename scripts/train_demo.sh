@@ -11,7 +11,7 @@ slabs() { luna phantom "$@" --processes 2 --quiet \
 rm -rf "$out"
 slabs "$out/cohort" --scans 24 --seed 11
 slabs "$out/held-out" --scans 8 --seed 12
-luna prep "$out/cohort" --cache "$out/cache"
+luna prep "$out/cohort" --cache "$out/cache" --set 'slices="all"'
 luna train-seg "$out/cache" --config "$here/configs/tiny-seg.toml" --runs "$out/runs" --name demo
 luna train-cls "$out/cache" --config "$here/configs/tiny-cls.toml" --runs "$out/runs" --name demo
 for only in seg cls; do
