@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from luna.run.record import replace_file, write_fault
+from luna.run.record import replace_file, sweep, write_fault
 
 EVENTS = "events"
 """Folder of the event file, below the folder of the evaluation."""
@@ -40,6 +40,7 @@ def write_events(out: Path, scalars: Mapping[str, float], images: Mapping[str, b
     folder = out / EVENTS
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
     except OSError as error:
         raise write_fault(folder, error) from error
     with replace_file(folder / FILE) as temporary, temporary.open("wb") as stream:
