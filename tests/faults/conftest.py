@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -39,6 +40,13 @@ class Strike(NamedTuple):
     unit: str = "lines"
     worker: bool = False
     """Whether a process that luna started gets it, not luna itself."""
+
+
+by_signal = pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
+)
+"""A test of each way to stop a command: the signal, its exit code and what is said."""
 
 
 def assert_refused(outcome: Outcome, code: int, *words: str) -> None:

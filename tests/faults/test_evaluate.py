@@ -15,7 +15,7 @@ from luna.data.phantom_cohort import write_metaimage
 from luna.nets.bundle import save_bundle
 from luna.nets.models import Models
 
-from .conftest import Outcome, Strike, assert_refused
+from .conftest import Outcome, Strike, assert_refused, by_signal
 from .test_machine import mount, small_disk  # noqa: F401 - a fixture
 
 Evaluate = Callable[..., Outcome]
@@ -122,10 +122,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     assert_same(out, uninterrupted)
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "word"),
-    [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
-)
+@by_signal
 def test_a_stopped_run_says_so_and_goes_on(
     evaluate: Evaluate,
     uninterrupted: dict[str, bytes],

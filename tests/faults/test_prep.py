@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .conftest import Outcome, Strike, assert_refused
+from .conftest import Outcome, Strike, assert_refused, by_signal
 from .test_machine import mount, small_disk  # noqa: F401 - a fixture
 from .test_weights import Planted
 
@@ -99,10 +99,7 @@ def test_a_killed_run_goes_on_to_the_same_cache(
     assert_whole()
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "word"),
-    [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
-)
+@by_signal
 def test_a_stopped_run_says_so_takes_its_workers_along_and_goes_on(
     prepare: Prepare,
     cache: Path,

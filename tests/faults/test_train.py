@@ -16,7 +16,7 @@ from luna.data.prep import prep
 from luna.data.prep_scan import PrepConfig
 from luna.train.checkpoint import LAST, PREVIOUS, read_newest
 
-from .conftest import Outcome, Strike, assert_refused
+from .conftest import Outcome, Strike, assert_refused, by_signal
 from .test_machine import mount, small_disk  # noqa: F401 - a fixture
 
 Train = Callable[..., Outcome]
@@ -113,10 +113,7 @@ def test_a_killed_run_goes_on_bitwise(
     assert_same(the_run(tmp_path), whole)
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "word"),
-    [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
-)
+@by_signal
 def test_a_stopped_run_says_how_to_go_on(
     train: Train,
     whole: Path,
