@@ -32,11 +32,9 @@ luna evaluate "$heldout" --out "$out/judged/recipe" \
 
 # Whole slices in float32 take minutes a scan: the first ten.
 head -10 "$heldout/seriesuids.csv" > "$out/ten.csv"
-for weights in shipped "$book"; do
-    faithful=$([ "$weights" = shipped ] || echo --faithful)
-    luna evaluate "$heldout" --series-list "$out/ten.csv" --weights "$weights" $faithful \
-        --out "$out/judged/ten$faithful"
-done
+luna evaluate "$heldout" --series-list "$out/ten.csv" --weights shipped --out "$out/judged/ten"
+luna evaluate "$heldout" --series-list "$out/ten.csv" --weights "$book" --faithful \
+    --out "$out/judged/ten-faithful"
 
 for pair in book recipe; do
     luna evaluate --detections "$out/judged/shipped/detections.csv" \

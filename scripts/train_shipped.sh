@@ -2,8 +2,8 @@
 # Train the networks that luna ships, from nothing but seeds: scripts/train_shipped.sh OUT
 #
 # 100 synthetic scans, of which every tenth chooses the best epoch and the operating threshold.
-# About two hours on two cores with little else to do. Needs luna in PATH; every step goes on where it was stopped but
-# training, which `luna train-… --resume RUN` goes on with.
+# About two hours on two cores with little else to do. Needs luna in PATH; every step goes on
+# where it was stopped but training, which `luna train-… --resume RUN` goes on with.
 set -eu
 out=${1:?usage: scripts/train_shipped.sh OUT}
 here=$(dirname "$0")/..

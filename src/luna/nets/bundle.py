@@ -52,8 +52,8 @@ class Card:
     are parted into candidates, across slices too ("cross", the book's) or within each slice,
     which loses no nodule that shows in two slices only; `threshold` the probability from which
     `diagnose` acts on the output; `temperature` divides the logits before the probability (1
-    when uncalibrated);
-    `notice`, when not empty, is repeated in every report made with the model.
+    when uncalibrated); `notice`, when not empty, is repeated in every report made with the
+    model.
     """
 
     name: str
