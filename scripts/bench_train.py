@@ -8,8 +8,9 @@ train the same network on the same samples in the same order, all files in the p
 book  float32 crops, pickled and gzipped (level 1) in a FanoutCache, through a DataLoader of two
       workers; one affine grid per batch for flip, offset, scale and turn, noise; default layout,
       plain SGD or Adam; metrics kept per sample (chapters 11 to 14)
-luna  `luna.train` as configs/cls.toml and seg.toml set it but for the batch, once with every
-      sample read from the cache, once with samples in memory, as they are from the second epoch
+luna  `luna.train` as configs/cls.toml and seg.toml set it but for the batch: with every sample
+      read from the cache, with samples in memory, as they are from the second epoch, and the
+      same compiled
 
 Each runs in a process of its own. The rate is that of the second half of the steps.
 """
@@ -145,7 +146,7 @@ def book(plan: Plan) -> float:
     return rate(times, plan.batch)
 
 
-def luna(plan: Plan, *, in_memory: bool) -> float:
+def luna(plan: Plan, *, in_memory: bool = False, compiled: bool = False) -> float:
     """Samples/s of luna's loop, in one epoch, so that validation comes after the clock."""
     recipe, job = plan.job()
     order, times = np.array(plan.order(job)), []
@@ -158,7 +159,11 @@ def luna(plan: Plan, *, in_memory: bool) -> float:
 
     data = replace(job.data, order=lambda epoch: order, augment=clocked)
     config = replace(
-        recipe.train, epochs=1, batch_size=plan.batch, resident_gib=64.0 if in_memory else 0.0
+        recipe.train,
+        epochs=1,
+        batch_size=plan.batch,
+        resident_gib=64.0 if in_memory else 0.0,
+        compile=compiled,
     )
     card = Card(
         name="bench",
@@ -202,17 +207,20 @@ def main() -> None:
     parser.add_argument("--scans", type=int, default=8)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--threads", type=int, default=2)
-    print("| config | batch | book, samples/s | luna, from the cache | | luna, from memory | |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| config | batch | book, samples/s | luna, from the cache | | from memory | | compiled | |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
     for plan in plans(parser.parse_args()):
         alone(copy, plan)
         plain = alone(book, plan)
-        cached, kept = (alone(luna, plan, in_memory=m) for m in (False, True))
-        print(
-            f"| {plan.config} | {plan.batch} | {plain:.1f} "
-            f"| {cached:.1f} | {cached / plain:.1f}× | {kept:.1f} | {kept / plain:.1f}× |",
-            flush=True,
+        rates = (
+            alone(luna, plan),
+            alone(luna, plan, in_memory=True),
+            alone(luna, plan, in_memory=True, compiled=True),
         )
+        cells = " | ".join(f"{rate:.1f} | {rate / plain:.1f}×" for rate in rates)
+        print(f"| {plan.config} | {plan.batch} | {plain:.1f} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

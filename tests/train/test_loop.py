@@ -106,6 +106,43 @@ def test_a_signal_saves_after_the_step_and_goes_on_bitwise(
     assert tail(cut) == tail(whole)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own, on import
+def test_a_compiled_run_learns_the_same_and_goes_on_bitwise(
+    make_run: MakeRun, cubes: Make, network: Network
+) -> None:
+    plain, whole, cut = (make_run(name, True) for name in ("plain", "whole", "cut"))
+    data, config = cubes(masks=True), replace(CONFIG, compile=True)
+    expected = train(SEGMENTATION, data, network(True), CONFIG, CPU, plain)
+    best = train(SEGMENTATION, data, network(True), config, CPU, whole)
+    assert best == pytest.approx(expected, abs=1e-3)
+    first, second = (float(tail(run).splitlines()[1].split(",")[-1]) for run in (plain, whole))
+    assert second == pytest.approx(first, abs=1e-5)
+
+    calls = iter(range(100))
+
+    def failing(hu: torch.Tensor, target: torch.Tensor, seeds: torch.Tensor) -> object:
+        if next(calls) == 6:
+            raise Interrupted
+        return data.augment(hu, target, seeds)
+
+    with pytest.raises(Interrupted):
+        train(SEGMENTATION, replace(data, augment=failing), network(True), config, CPU, cut)
+    torch.compiler.reset()
+    train(SEGMENTATION, data, network(True), config, CPU, cut)
+    assert tail(cut) == tail(whole)
+
+
+def test_compiling_without_a_compiler_says_what_is_missing(
+    make_run: MakeRun, cubes: Make, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    config = replace(CONFIG, compile=True)
+    with pytest.raises(EnvironmentFault, match="compiler") as error:
+        train(NODULE, cubes(), network(), config, CPU, make_run("a"))
+    assert error.value.exit_code == 4
+    assert "no-such-compiler" in error.value.why
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(
     make_run: MakeRun, cubes: Make, network: Network
 ) -> None:

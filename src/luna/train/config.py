@@ -36,6 +36,8 @@ class TrainConfig:
     """`auto` is bfloat16 where the hardware has it."""
     channels_last: bool = True
     """Memory layout with channels innermost: the faster one for convolutions."""
+    compile: bool = False
+    """Let torch.compile fuse what lies between the convolutions; needs a C++ compiler."""
     best_by: Literal["auto", "auc", "average_precision", "precision", "recall", "f1", "dice"] = (
         "auto"
     )

@@ -6,17 +6,15 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import FrameType
-from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from luna.run.device import bf16_is_native
 from luna.run.errors import DivergedError, EnvironmentFault, UsageError
@@ -24,6 +22,13 @@ from luna.run.memory import keep_freed_memory
 from luna.train.config import TrainConfig
 from luna.train.feed import feed
 from luna.train.metrics import Metrics
+from luna.train.optimize import (
+    Forward,
+    forward_pass,
+    memory_format,
+    new_optimizer,
+    set_learning_rate,
+)
 from luna.train.ranks import Ranks
 from luna.train.resident import kept_in_memory
 from luna.train.runs import Run, State
@@ -89,13 +94,13 @@ def train(
     with _explained_memory():
         kept = kept_in_memory(data.train, config.resident_gib, device)
     trainer = _Trainer(task, replace(data, train=kept), config, device, ranks, run, steps)
-    layout = _memory_format(net, config)
+    layout = memory_format(net, config)
     net = net.to(device).to(memory_format=layout)  # type: ignore[call-overload]
-    state = run.restore(State(net, _optimizer(net, config)), trainer.steps, trainer.ranks)
-    wrapped = trainer.ranks.wrap(net, device)
+    state = run.restore(State(net, new_optimizer(net, config)), trainer.steps, trainer.ranks)
+    forward = forward_pass(trainer.ranks.wrap(net, device), config)
     with _stoppable(trainer.stop), _explained_memory():
         while state.epoch < config.epochs:
-            metrics = {"train": _train_epoch(trainer, state, wrapped)}
+            metrics = {"train": _train_epoch(trainer, state, forward)}
             last = state.epoch == config.epochs - 1
             if state.epoch % config.validate_every == 0 or last:
                 metrics["validation"] = _judge(trainer, state, net)
@@ -107,15 +112,15 @@ def train(
     return dict(state.best)
 
 
-def _train_epoch(trainer: _Trainer, state: State, net: nn.Module) -> Metrics:
+def _train_epoch(trainer: _Trainer, state: State, net: Forward) -> Metrics:
     """The rest of the epoch in which the state stands."""
     task, config, run = trainer.task, trainer.config, trainer.run
-    _let_learn(net)
+    _let_learn(state.net)
     batches = _my_batches(trainer, state)
     start = time.perf_counter()
     for batch, waited_s in feed(trainer.data.train, batches, config.threads):
         step = state.epoch * trainer.steps + state.step
-        rate = _set_learning_rate(trainer, state.optimizer, step)
+        rate = set_learning_rate(state.optimizer, step, trainer.steps * config.epochs, config)
         hu, target = _ready(trainer, batch)
         hu, target = trainer.data.augment(hu, target, _seeds(trainer, step).to(trainer.device))
         hu = hu.clamp(*config.hu_window)  # noise may have left it
@@ -129,7 +134,7 @@ def _train_epoch(trainer: _Trainer, state: State, net: nn.Module) -> Metrics:
             raise _diverged(step, run)
         state.optimizer.zero_grad(set_to_none=True)
         losses.mean().backward()  # type: ignore[no-untyped-call]
-        _clip(net, config)
+        _clip(state.net, config)
         state.optimizer.step()
         state.add(task.rows(logits.detach(), target, losses.detach(), config.threshold))
         if trainer.ranks.leads:
@@ -148,8 +153,7 @@ def _train_epoch(trainer: _Trainer, state: State, net: nn.Module) -> Metrics:
 def _let_learn(net: nn.Module) -> None:
     """Training mode, but for frozen parts: their batch norm keeps its statistics too."""
     net.train()
-    bare = net.module if isinstance(net, DistributedDataParallel) else net
-    for part in parts_of(bare):
+    for part in parts_of(net):
         if not any(p.requires_grad for p in part.parameters()):
             part.eval()
 
@@ -203,29 +207,6 @@ def _picture(trainer: _Trainer, net: nn.Module, rows: torch.Tensor) -> Figure:
     return trainer.task.picture(samples)
 
 
-def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
-    """The rate of a step: up in a straight line, then level or down half a cosine.
-
-    >>> config = TrainConfig(learning_rate=0.5, warmup=0.2)
-    >>> [round(learning_rate(step, 10, config), 3) for step in (0, 1, 2, 6, 9)]
-    [0.25, 0.5, 0.5, 0.25, 0.019]
-    """
-    warm = int(config.warmup * steps)
-    if step < warm:
-        return config.learning_rate * (step + 1) / warm
-    if config.schedule == "constant":
-        return config.learning_rate
-    done = (step - warm) / (steps - warm)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def _set_learning_rate(trainer: _Trainer, optimizer: torch.optim.Optimizer, step: int) -> float:
-    rate = learning_rate(step, trainer.steps * trainer.config.epochs, trainer.config)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    return rate
-
-
 def _my_batches(trainer: _Trainer, state: State) -> Sequence[IntArray]:
     """This rank's part of each of the epoch's batches that are left."""
     size, order = trainer.config.batch_size, trainer.data.order(state.epoch)
@@ -248,28 +229,13 @@ def _ready(trainer: _Trainer, batch: Batch) -> Batch:
     return hu, target.to(trainer.device, non_blocking=True)
 
 
-def _forward(trainer: _Trainer, net: nn.Module, hu: torch.Tensor) -> torch.Tensor:
+def _forward(trainer: _Trainer, net: Forward, hu: torch.Tensor) -> torch.Tensor:
     if trainer.config.channels_last:
         layout = torch.channels_last_3d if hu.dim() == 5 else torch.channels_last
         hu = hu.contiguous(memory_format=layout)
     with torch.autocast(trainer.device.type, torch.bfloat16, enabled=trainer.bfloat16):
         logits: torch.Tensor = net(hu)
     return logits
-
-
-def _memory_format(net: nn.Module, config: TrainConfig) -> torch.memory_format:
-    if not config.channels_last:
-        return torch.contiguous_format
-    is_3d = any(isinstance(module, nn.Conv3d) for module in net.modules())
-    return torch.channels_last_3d if is_3d else torch.channels_last
-
-
-def _optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    learning = [p for p in net.parameters() if p.requires_grad]
-    common: Mapping[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(learning, **common)
-    return torch.optim.SGD(learning, momentum=config.momentum, **common)
 
 
 def _speed(config: TrainConfig, start: float, waited_s: float) -> Metrics:

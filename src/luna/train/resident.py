@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from luna.train.tasks import Batch, Samples
+from luna.train.tasks import Batch, IntArray, Samples
 
 GIB = 1 << 30
 
@@ -46,8 +46,17 @@ class Resident:
             self._target[rows] = target.to(self._device)
             with self._lock:
                 self._known[missing] = True
-        rows = torch.from_numpy(wanted).to(self._device)
-        return self._hu[rows], self._target[rows]
+        return _rows(self._hu, wanted), _rows(self._target, wanted)
+
+
+def _rows(kept: torch.Tensor, rows: IntArray) -> torch.Tensor:
+    """Some rows, copied; on a CPU by numpy, as each thread that uses torch gets helpers of its own.
+
+    Theirs would wait, spinning, on the cores that the network needs.
+    """
+    if kept.device.type == "cpu":
+        return torch.from_numpy(kept.numpy()[rows])
+    return kept[torch.from_numpy(rows).to(kept.device)]
 
 
 def kept_in_memory(samples: Samples, most_gib: float, device: torch.device) -> Samples:
