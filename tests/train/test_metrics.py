@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import sklearn.metrics as sklearn
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,3 +99,36 @@ def test_average_precision_equals_a_loop_over_thresholds(scored: list[tuple[int,
         wanted += (recall - recall_before) * tp / called.sum()
         recall_before = recall
     assert average_precision(p, truth) == pytest.approx(wanted, nan_ok=True)
+
+
+@given(scored=SCORED)
+def test_class_metrics_are_those_of_scikit_learn(scored: list[tuple[int, bool]]) -> None:
+    p = np.array([score for score, _ in scored]) / 6
+    truth = np.array([label for _, label in scored])
+    metrics = class_metrics(np.stack([np.zeros(len(p)), p, truth], axis=1))
+    called = p >= 0.5
+    assert metrics["correct/all"] == pytest.approx(sklearn.accuracy_score(truth, called))
+    if truth.any():
+        ours = metrics["average_precision"]
+        assert ours == pytest.approx(sklearn.average_precision_score(truth, p))
+        assert metrics["recall"] == pytest.approx(sklearn.recall_score(truth, called))
+        assert metrics["f1"] == pytest.approx(sklearn.f1_score(truth, called))
+    if called.any():
+        assert metrics["precision"] == pytest.approx(sklearn.precision_score(truth, called))
+    if truth.any() and not truth.all():
+        assert metrics["auc"] == pytest.approx(sklearn.roc_auc_score(truth, p))
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_mask_metrics_are_those_of_scikit_learn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits = torch.from_numpy(rng.normal(size=(3, 1, 4, 5)))
+    truth = torch.from_numpy(rng.random((3, 1, 4, 5)) < 0.5)
+    truth[:, 0, 0, 0] = True
+    metrics = mask_metrics(mask_rows(logits, truth, torch.zeros(3), 0.5).numpy())
+    called, flat = (logits > 0).flatten().numpy(), truth.flatten().numpy()
+    for name in ("precision", "recall", "f1"):
+        expected = getattr(sklearn, f"{name}_score")(flat, called, zero_division=math.nan)
+        assert metrics[name] == pytest.approx(expected, nan_ok=True)
+    dice = [sklearn.f1_score(t.ravel(), m.ravel()) for t, m in zip(truth, logits > 0, strict=True)]
+    assert metrics["dice"] == pytest.approx(np.mean(dice))
