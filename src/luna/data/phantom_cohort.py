@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ from luna.data.phantom import Nodule, Phantom, make_scan, series_uid
 from luna.data.phantom_config import PhantomConfig
 from luna.data.phantom_scanner import outside_circle
 from luna.run.errors import UsageError
+from luna.run.pool import worker_pool
 from luna.run.record import replace_file, write_fault
 
 SUBSETS = 10
@@ -95,8 +94,7 @@ def _mapped(
     if processes == 1:
         yield from map(job, numbers)
         return
-    # Spawned, not forked: the caller may have started threads.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with worker_pool(processes, "--processes") as pool:
         yield from pool.map(job, numbers)
 
 

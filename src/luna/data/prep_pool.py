@@ -1,23 +1,16 @@
-"""Scans prepared by a pool of processes, which leaves nothing behind however it ends."""
+"""Scans prepared by a pool of processes."""
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
-from multiprocessing import get_context, parent_process
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
 from pathlib import Path
 
 from luna.ct.cache import Cache
 from luna.data.prep_scan import Job, Outcome, PrepConfig, prepare_scan
-from luna.run.errors import EnvironmentFault, InputError
-from luna.run.memory import keep_freed_memory
-
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where the system keeps locks between processes
+from luna.run.errors import InputError
+from luna.run.pool import worker_pool
 
 
 def prepared_scans(
@@ -28,7 +21,7 @@ def prepared_scans(
         for job in todo:
             yield _one(job, cache, config)
         return
-    with _pool(workers) as pool:
+    with worker_pool(workers, "--workers") as pool:
         waiting: set[Future[tuple[str, Outcome | str]]] = set()
         for job in todo:
             waiting.add(pool.submit(_one, job, cache, config))
@@ -39,56 +32,6 @@ def prepared_scans(
         while waiting:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Spawned processes that end with this one, however it ends."""
-    try:
-        pool = ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=_start_worker
-        )
-    except OSError as error:
-        raise EnvironmentFault(
-            "no shared memory for worker processes",
-            file=SHARED_MEMORY,
-            why=str(error),
-            hint="make room there, or run with --workers 1",
-        ) from error
-    try:
-        yield pool
-    except BrokenProcessPool as error:
-        raise EnvironmentFault(
-            "a worker process was killed",
-            why="the system does that when memory runs out",
-            hint="run again with fewer --workers: what is done stays done",
-        ) from error
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """Volumes of one size follow each other: their pages are kept."""
-    keep_freed_memory()
-    _end_with_parent()
-
-
-def _end_with_parent() -> None:
-    """A worker leaves Ctrl-C to the parent, and goes when the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _one(job: Job, cache: Path, config: PrepConfig) -> tuple[str, Outcome | str]:
