@@ -253,12 +253,15 @@ def test_bad_tags(tmp_path: Path, change: Change, message: str) -> None:
     assert message in refused(series(tmp_path, change))
 
 
-def test_truncated_file_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["4.dcm", "IM4", "1.2.3.4"])
+def test_truncated_file_is_named(tmp_path: Path, name: str) -> None:
+    """The last slice: without it the others would still make a volume."""
     folder = series(tmp_path)
-    whole = (folder / "3.dcm").read_bytes()
-    for size in [*range(0, len(whole), 29), len(whole) - 1]:
-        (folder / "3.dcm").write_bytes(whole[:size])
-        assert "3.dcm" in refused(folder)
+    path = (folder / "4.dcm").rename(folder / name)
+    whole = path.read_bytes()
+    for size in [*range(0, len(whole), 29), 130, len(whole) - 1]:
+        path.write_bytes(whole[:size])
+        assert name in refused(folder)
 
 
 def test_localizer_is_left_out_and_said(tmp_path: Path) -> None:

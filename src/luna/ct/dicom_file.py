@@ -6,6 +6,7 @@ with it perhaps a name. Source: DICOM PS3.10.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,6 +64,9 @@ PIXEL_TAGS = (
 MAGIC_OFFSET, MAGIC = 128, b"DICM"
 META_BYTES = 4096
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+NO_SUFFIX = re.compile(r"(\.\d+)?")
+"""Files of a series often have none; of a UID for a name, the last number looks like one."""
+
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -80,8 +84,8 @@ def is_dicom(path: Path) -> bool:
         start = stream.read(META_BYTES)
     if start[MAGIC_OFFSET : MAGIC_OFFSET + len(MAGIC)] != MAGIC:
         suffix = path.suffix.lower()
-        cut_off = not start.strip(b"\0")  # the preamble is 128 zeros
-        if suffix in DICOM_SUFFIXES or (cut_off and not suffix):
+        cut_off = not start.strip(b"\0") or (bytes(MAGIC_OFFSET) + MAGIC).startswith(start)
+        if suffix in DICOM_SUFFIXES or (cut_off and NO_SUFFIX.fullmatch(suffix)):
             raise InputError(
                 "the file should be DICOM but is not",
                 file=path,
