@@ -1,6 +1,7 @@
 """A bundle comes back as it was saved, or not at all."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,14 +69,31 @@ def test_folder_holds_two_files_and_no_leftovers(saved: Path) -> None:
         ({"threshold": 1.5}, "out of range"),
         ({"hu_window": [5, 5]}, "out of range"),
         ({"hu_window": "wide"}, "cannot be read"),
+        ({"hu_window": [-1000, math.inf]}, "hu_window"),
+        ({"hu_window": ["-1000", "1000"]}, "hu_window"),
+        ({"hu_window": [-(10**30), 1000]}, "out of range"),
+        ({"threshold": "0.5"}, "threshold is str"),
+        ({"threshold": math.nan}, "out of range"),
+        ({"temperature": "1"}, "temperature is str"),
+        ({"temperature": True}, "temperature is bool"),
+        ({"temperature": math.inf}, "out of range"),
+        ({"temperature": 1e-320}, "out of range"),
+        ({"spacing_mm": "0.7"}, "spacing_mm is str"),
+        ({"spacing_mm": 1e-9}, "spacing_mm is 1e-09"),
+        ({"notice": []}, "notice is list"),
+        ({"name": None}, "name is NoneType"),
+        ({"arguments": []}, "arguments is list"),
+        ({"metrics": {"cpm": "x"}}, "metrics.cpm is no number"),
+        ({"metrics": {"cpm": 10**400}}, "metrics.cpm is no number"),
         ({"surprise": 1}, "surprise"),
         ({"weights_sha256": "0" * 64}, "not the ones on the card"),
     ],
 )
 def test_a_card_that_does_not_fit_is_refused(saved: Path, change, message: str) -> None:
     edit_card(saved, **change)
-    with pytest.raises(TrustError, match=message) as error:
+    with pytest.raises(TrustError) as error:
         load_bundle(saved)
+    assert message in str(error.value)
     assert error.value.exit_code == 6
 
 
@@ -86,7 +104,9 @@ def test_differences_of_tensors_are_named(saved: Path) -> None:
     assert "blocks.1.conv1.weight is (4, 2, 3, 3, 3), not (8, 2, 3, 3, 3)" in error.value.why
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "null", '{"card_version": 1}', "\x00\xff"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", "null", '{"card_version": 1}', "\x00\xff", "[" * 100_000]
+)
 def test_a_malformed_card_is_refused(saved: Path, text: str) -> None:
     (saved / "card.json").write_text(text, encoding="latin-1")
     with pytest.raises(TrustError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from luna.nets.bundle import Bundle, Card, save_bundle
+from luna.nets.bundle import CALIBRATION, Bundle, Card, save_bundle
 from luna.nets.models import Models
 from luna.run.errors import InputError
 from luna.score.calibration import Calibration, temper
@@ -94,7 +94,7 @@ def _card(
         # The probabilities that were fitted had the old temperature already.
         temperature=card.temperature * calibration.temperature,
         threshold=threshold,
-        metrics={**card.metrics, "calibration": said},
+        metrics={**card.metrics, CALIBRATION: said},
     )
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,6 +24,7 @@ from torch import nn
 from luna.nets.classifier import Classifier
 from luna.nets.residual import ResidualClassifier
 from luna.nets.unet import UNet
+from luna.run.config import INTEGER_MAX
 from luna.run.errors import TrustError
 from luna.run.record import replace_file
 
@@ -37,6 +38,10 @@ CARD_VERSION = 1
 CARD_NAME = "card.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_BYTES_MAX = 1 << 20
+TEMPERATURE_MAX = 1e3
+"""Beyond it, or below its inverse, every probability would be a half, or 0 or 1."""
+CALIBRATION = "calibration"
+"""The one metric that is an object: what temperature and threshold were fitted to."""
 
 Role = Literal["segmentation", "nodule", "malignancy"]
 Erosion = Literal["cross", "slice"]
@@ -72,6 +77,19 @@ class Card:
     source: str = ""
     weights_sha256: str = ""
     card_version: int = CARD_VERSION
+
+
+NUMBER = (int, float)
+KINDS: dict[str, tuple[type, ...]] = {item.name: (str,) for item in fields(Card)} | {
+    "arguments": (dict,),
+    "metrics": (dict,),
+    "hu_window": (list,),
+    "spacing_mm": (*NUMBER, type(None)),
+    "threshold": NUMBER,
+    "temperature": NUMBER,
+    "card_version": (int,),
+}
+"""What the fields of a card are in JSON, exactly: a bool would pass for an int."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,28 +167,44 @@ def read_card(folder: Path) -> Card:
                 hint="a newer luna wrote it: upgrade luna",
             )
         return _card_from(values)
-    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise TrustError("the card cannot be read", file=path, why=str(error)) from error
 
 
 def _card_from(values: dict[str, Any]) -> Card:
     """A checked Card from JSON values; raises ValueError or TypeError that says what is wrong."""
-    unknown = values.keys() - {f.name for f in fields(Card)}
+    unknown = values.keys() - KINDS.keys()
     if unknown:
         raise ValueError(f"unknown keys {sorted(unknown)}")
-    low, high = values.get("hu_window", (-1000, 1000))
-    card = Card(**(values | {"hu_window": (int(low), int(high))}))
+    for name, value in values.items():
+        if type(value) not in KINDS[name]:
+            kinds = " or ".join(kind.__name__ for kind in KINDS[name])
+            raise TypeError(f"{name} is {type(value).__name__}, not {kinds}")
+    card = Card(**values)
+    for name, figure in card.metrics.items():
+        if name != CALIBRATION and (type(figure) not in NUMBER or abs(figure) > sys.float_info.max):
+            raise TypeError(f"metrics.{name} is no number")
+    low, high = card.hu_window
+    if type(low) is not int or type(high) is not int:
+        raise TypeError("hu_window is no pair of integers")
+    _check_ranges(card)
+    return replace(card, hu_window=(low, high))
+
+
+def _check_ranges(card: Card) -> None:
+    low, high = card.hu_window
     if card.role not in get_args(Role):
         raise ValueError(f"role {card.role!r} is none of {get_args(Role)}")
     if card.erosion not in get_args(Erosion):
         raise ValueError(f"erosion {card.erosion!r} is none of {get_args(Erosion)}")
-    if card.spacing_mm is not None and not 0 < float(card.spacing_mm) < math.inf:
+    if card.spacing_mm is not None and not 0.1 <= card.spacing_mm <= 10:
         raise ValueError(f"spacing_mm is {card.spacing_mm}")
-    if not (0 < float(card.threshold) < 1 and float(card.temperature) > 0 and low < high):
+    if not (
+        0 < card.threshold < 1
+        and 1 / TEMPERATURE_MAX <= card.temperature <= TEMPERATURE_MAX
+        and -INTEGER_MAX <= low < high <= INTEGER_MAX
+    ):
         raise ValueError("threshold, temperature or hu_window out of range")
-    if not isinstance(card.arguments, dict):
-        raise TypeError("arguments is not an object")
-    return card
 
 
 def load_bundle(folder: Path) -> Bundle:
