@@ -36,8 +36,10 @@ def private_temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def packed(path: Path, files: list[Path], **extra: bytes) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+def packed(
+    path: Path, files: list[Path], method: int = zipfile.ZIP_DEFLATED, **extra: bytes
+) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
         for file in files:
             archive.write(file, f"scan/{file.name}")
         for name, data in extra.items():
@@ -147,8 +149,18 @@ def test_damaged_archives(tmp_path: Path, files: list[Path]) -> None:
     assert "damaged" in refused(path)
 
 
-def test_flipped_bits_in_an_archive(tmp_path: Path, files: list[Path]) -> None:
-    path = packed(tmp_path / "a.zip", files)
+@pytest.mark.parametrize("name", [b"\xffext", b"\0ext"], ids=["not UTF-8", "empty"])
+def test_damaged_names(tmp_path: Path, files: list[Path], name: bytes) -> None:
+    path = packed(tmp_path / "a.zip", files, **{"äxt": b"hello"})
+    path.write_bytes(path.read_bytes().replace("äxt".encode(), name))
+    assert "damaged" in refused(path)
+
+
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_flipped_bits_in_an_archive(tmp_path: Path, files: list[Path], method: int) -> None:
+    path = packed(tmp_path / "a.zip", files, method)
     good, whole = read_scan(path).fingerprint(), path.read_bytes()
     for at in range(0, len(whole), 11):
         bent = bytearray(whole)

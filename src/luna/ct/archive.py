@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
 import tempfile
@@ -24,6 +25,12 @@ ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar")
 
 CHUNK_BYTES = 1 << 20
 
+DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError),
+    *(UnicodeDecodeError, IndexError),
+)
+"""What zipfile and the decoders raise of damaged bytes; the last two are of a member's name."""
+
 
 @contextmanager
 def extracted(path: Path) -> Iterator[Path]:
@@ -39,7 +46,7 @@ def extracted(path: Path) -> Iterator[Path]:
             with zipfile.ZipFile(path) as archive:
                 for member, target in _checked(path, archive, folder):
                     _unpack(path, archive, member, target)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except DAMAGE as error:
             raise InputError("the archive is damaged", file=path, why=str(error)) from error
         except OSError as error:
             if error.errno in DISK_FULL:
