@@ -3,7 +3,7 @@
 The mask is eroded once by the 6-neighbour cross, or by the cross within each slice, as the
 segmenter's card says. That parts what touches by a corner and drops lone voxels; each 6-connected
 component of what is left is a candidate. Eroded fragments whose regrown masks touch belong to one
-nodule.
+nodule. With erosion within slices, fragments that are several things are parted first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from luna.ct.geometry import Triple
 from luna.ct.scan import AIR_HU, Scan
+from luna.detect.part import part
 from luna.detect.segment import Segmentation
 from luna.nets.bundle import Erosion
 
@@ -29,7 +31,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """The candidates of one scan, M of them, in the order of their first voxel.
+    """The candidates of one scan, M of them, in the order of their first voxel, parted ones last.
 
     `center_irc`: (M, 3) float64, centre of mass weighted by clip(HU, -1000, 1000) + 1001;
     `voxels`: (M,) int, eroded voxels; `nodule`: (M,) int, equal for fragments of one nodule;
@@ -51,18 +53,56 @@ def group(
     mask = segmentation.p_voxel > threshold
     eroded = erode(mask, AXES[erosion])
     # Label volumes are the largest arrays here, four bytes a voxel: one at a time.
-    fragments, _ = ndimage.label(eroded)
+    fragments, count = ndimage.label(eroded)
     index = np.flatnonzero(fragments)
     label = fragments.ravel()[index]
     del fragments
     opened, _ = ndimage.label(dilate(eroded, AXES[erosion]) & mask)
-    irc = np.stack(np.unravel_index(index, mask.shape), axis=1) + segmentation.start_irc
-    hu = np.clip(scan.hu[tuple(irc.T)].astype(np.float64), AIR_HU, HU_CEILING)
-    voxels, center_irc = _centers_of_mass(label, irc, hu - AIR_HU + 1)
+    irc: NDArray[np.int64] = np.stack(np.unravel_index(index, mask.shape), axis=1)
+    if erosion == "slice":
+        label = part(label, irc, np.array(scan.geometry.spacing_irc))
+        kept = np.flatnonzero(label)
+        index, irc, label = index[kept], irc[kept], label[kept]
     # One voxel of each fragment tells which opened component it lies in.
     first = np.unique(label, return_index=True)[1]
     nodule = opened.ravel()[index[first]].astype(np.int64) - 1
+    if len(first) > count:
+        _separate(opened, nodule, nodule[count:], irc, label, scan.geometry.spacing_irc)
+    irc += segmentation.start_irc
+    hu = np.clip(scan.hu[tuple(irc.T)].astype(np.float64), AIR_HU, HU_CEILING)
+    voxels, center_irc = _centers_of_mass(label, irc, hu - AIR_HU + 1)
     return Components(center_irc, voxels, nodule, opened, segmentation.start_irc)
+
+
+def _separate(
+    opened: NDArray[np.int32],
+    nodule: NDArray[np.int64],
+    joined: NDArray[np.int64],
+    irc: NDArray[np.int64],
+    label: NDArray[np.int32],
+    spacing_irc: Triple,
+) -> None:
+    """Make each fragment of joined components a nodule of its own, in place.
+
+    A voxel of the component goes to the fragment that has the nearest voxel.
+    """
+    boxes = ndimage.find_objects(opened)
+    end = len(boxes)
+    number = np.zeros(len(nodule) + 1, dtype=np.int32)
+    for component in np.unique(joined):
+        box = boxes[component]
+        whole = opened[box] == component + 1
+        mine = np.flatnonzero(nodule == component)
+        inside = np.isin(label, mine + 1)
+        seeds = np.zeros(whole.shape, dtype=np.int32)
+        seeds[tuple((irc[inside] - [s.start for s in box]).T)] = label[inside]
+        nearest = ndimage.distance_transform_edt(
+            seeds == 0, spacing_irc, return_distances=False, return_indices=True
+        )
+        number[mine + 1] = [component + 1, *range(end + 1, end + len(mine))]
+        end += len(mine) - 1
+        opened[box][whole] = number[seeds[tuple(nearest)][whole]]
+        nodule[mine] = number[mine + 1] - 1
 
 
 def _centers_of_mass(
