@@ -1,5 +1,6 @@
 """The book's checkpoints become bundles or are refused by name; nothing in them runs."""
 
+import io
 import os
 import pickle
 from pathlib import Path
@@ -91,6 +92,39 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
         torch.save(content, path)
         with pytest.raises(TrustError):
             import_state(path)
+
+
+def test_files_of_nonsense_are_refused(tmp_path: Path) -> None:
+    """Any byte may come first, where the unpickler takes it for what to do."""
+    path = tmp_path / "x.state"
+    old_format = io.BytesIO()
+    torch.save({"model_state": {}}, old_format, _use_new_zipfile_serialization=False)
+    after = (b"", b"\xff" * 9, old_format.getvalue()[1:])
+    for content in (bytes([first]) + rest for first in range(256) for rest in after):
+        path.write_bytes(content)
+        with pytest.raises(TrustError) as error:
+            import_state(path)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        torch.zeros(2).to_sparse(),
+        torch.zeros(2, device="meta"),
+        torch.zeros(2, dtype=torch.complex64),
+        torch.zeros(2).to(torch.float8_e4m3fn),
+    ],
+    ids=["sparse", "meta", "complex", "float8"],
+)
+def test_tensors_of_another_kind_are_refused(tmp_path: Path, odd: torch.Tensor) -> None:
+    path = book_state(tmp_path)
+    checkpoint = torch.load(path)
+    checkpoint["model_state"]["head_linear.bias"] = odd
+    torch.save(checkpoint, path)
+    with pytest.raises(TrustError) as error:
+        import_state(path)
+    assert "\n" not in str(error.value)
 
 
 def test_two_models_of_one_role_are_ambiguous(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ read with torch's `weights_only=True`, so nothing in it is executed.
 from __future__ import annotations
 
 import hashlib
-import pickle
 import re
 import warnings
 from collections.abc import Mapping
@@ -55,8 +54,8 @@ def import_state(path: Path, role: Role | None = None) -> Bundle:
         fit_tensors(module, {_rename(name): t for name, t in tensors.items()})
     except TrustError as error:
         raise TrustError(error.what, file=path, why=error.why, hint=error.hint) from error
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        why = f"{type(error).__name__}: {error}"
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        why = f"{type(error).__name__}: {_first_line(error)}"
         raise TrustError("the tensors are of no network of the book", file=path, why=why) from error
     if role and (role == "segmentation") != (implied == "segmentation"):
         raise UsageError(f"a {architecture} cannot be a {role} model", file=path)
@@ -79,12 +78,11 @@ def _read_tensors(path: Path) -> Tensors:
             # torch warns of foreign pickle protocols; what matters is whether it can read them.
             warnings.simplefilter("ignore", UserWarning)
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # torch's unpickler walks on over nonsense until any of them
         raise TrustError(
             "not a checkpoint that can be read safely",
             file=path,
-            why=reason,
+            why=_first_line(error) or type(error).__name__,
             hint="nothing in it was executed; get the file again from its publisher",
         ) from error
     state = checkpoint.get("model_state") if isinstance(checkpoint, dict) else None
@@ -93,6 +91,10 @@ def _read_tensors(path: Path) -> Tensors:
     if sum(t.numel() * t.element_size() for t in state.values()) > path.stat().st_size:
         raise TrustError("the tensors are larger than their file", file=path)
     return state
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _recognise(tensors: Tensors) -> tuple[str, dict[str, Any], Role]:

@@ -117,10 +117,16 @@ def fit_tensors(module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
     wanted = module.state_dict()
     differences = [f"missing {name}" for name in sorted(wanted.keys() - tensors.keys())]
     differences += [f"unexpected {name}" for name in sorted(tensors.keys() - wanted.keys())]
+    both = sorted(wanted.keys() & tensors.keys())
     differences += [
         f"{name} is {tuple(tensors[name].shape)}, not {tuple(wanted[name].shape)}"
-        for name in sorted(wanted.keys() & tensors.keys())
+        for name in both
         if tensors[name].shape != wanted[name].shape
+    ]
+    differences += [
+        f"{name} is of {tensors[name].dtype}, not {wanted[name].dtype}"
+        for name in both
+        if tensors[name].dtype != wanted[name].dtype
     ]
     if differences:
         shown = "; ".join(differences[:6]) + ("; …" if len(differences) > 6 else "")
