@@ -133,8 +133,10 @@ def test_a_card_of_one_bundle_among_others_that_is_missing(
     diagnose: Diagnose, bundle: Path, tmp_path: Path
 ) -> None:
     (bundle / "card.json").unlink()
-    outcome = diagnose()
-    assert_refused(outcome, 2, "no nodule model")
+    assert_refused(diagnose(), 6, "half-nodule", "no card.json")
+    assert_refused(diagnose("--weights", bundle), 6, "half-nodule", "no card.json")
+    (bundle / "model.safetensors").unlink()
+    assert_refused(diagnose(), 2, "no nodule model")
     assert_refused(diagnose("--weights", bundle), 2, "no weights in this folder", "card.json")
     assert not (tmp_path / "out").exists()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import luna
 from luna.nets.book import import_state
-from luna.nets.bundle import CARD_NAME, Bundle, Role, load_bundle, save_bundle
+from luna.nets.bundle import CARD_NAME, WEIGHTS_NAME, Bundle, Role, load_bundle, save_bundle
 from luna.run.errors import TrustError, UsageError
 from luna.run.record import claim_folder
 
@@ -139,10 +139,10 @@ def _members(path: Path) -> Iterator[Path]:
     path = _folder_of_name(path)
     if not path.exists():
         raise UsageError("no such weights", file=path)
-    if path.is_file() or (path / CARD_NAME).exists():
+    if path.is_file() or _is_bundle(path):
         yield path
         return
-    inside = sorted(p for p in path.iterdir() if p.suffix == ".state" or (p / CARD_NAME).is_file())
+    inside = sorted(p for p in path.iterdir() if p.suffix == ".state" or _is_bundle(p))
     if not inside:
         raise UsageError(
             "no weights in this folder",
@@ -150,6 +150,11 @@ def _members(path: Path) -> Iterator[Path]:
             hint=f"a bundle is a folder with {CARD_NAME}; the book's checkpoints end in .state",
         )
     yield from inside
+
+
+def _is_bundle(folder: Path) -> bool:
+    """Whether it is one or a part of one: weights that lost their card are not passed over."""
+    return any((folder / name).is_file() for name in (CARD_NAME, WEIGHTS_NAME))
 
 
 def _folder_of_name(path: Path) -> Path:
