@@ -1,6 +1,9 @@
 """The door: every format gives the volume that SimpleITK gives, turned to the patient's axes."""
 
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -221,3 +224,29 @@ def test_labels_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
     scan = read_scan(write_image(image_of(hu_of()), tmp_path / "a.mhd"))
     with pytest.raises(EnvironmentFault):
         write_labels(tmp_path / "none" / "labels.nii.gz", scan.hu > 0, scan)
+
+
+@contextmanager
+def files_no_longer_than(size: int) -> Iterator[None]:
+    """As on a full disk, a write that would pass this many bytes is cut short there."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("name", ["labels.nii.gz", "labels.nii"])
+@pytest.mark.parametrize("size", [0, 100, 500])
+def test_labels_that_are_cut_off_replace_nothing(tmp_path: Path, name: str, size: int) -> None:
+    scan = read_scan(write_image(image_of(hu_of()), tmp_path / "a.mhd"))
+    labels = np.arange(scan.hu.size).reshape(scan.hu.shape) * 173
+    with (
+        files_no_longer_than(size),
+        pytest.raises(EnvironmentFault, match="disk is full") as caught,
+    ):
+        write_labels(tmp_path / name, labels % 65536, scan)
+    assert "free some space" in caught.value.hint
+    assert not (tmp_path / name).exists()
+    assert not list(tmp_path.glob(".tmp-*"))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
+import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +13,15 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from luna.ct.nifti import DATA_OFFSET
 from luna.ct.orient import to_stored_axes
 from luna.ct.scan import Scan
 from luna.run.errors import EnvironmentFault
 from luna.run.record import replace_file
+
+PIECE_BYTES = 2**20
+VOXEL_BYTES = 2
+"""Labels are stored as uint16."""
 
 
 def write_labels(path: Path, labels: NDArray[np.integer] | NDArray[np.bool_], scan: Scan) -> None:
@@ -21,7 +30,7 @@ def write_labels(path: Path, labels: NDArray[np.integer] | NDArray[np.bool_], sc
     The axes are put back to the order and direction that the file stores, so both have the
     same voxels as well as the same place in the patient. Stored as uint16; the suffix of
     `path` (`.nii.gz`, `.nrrd`, `.mha`) decides the format. Raises EnvironmentFault when the
-    file cannot be written.
+    file cannot be written whole.
     """
     if labels.shape != scan.hu.shape:
         raise ValueError(f"labels of shape {labels.shape} for a scan of {scan.hu.shape}")
@@ -40,3 +49,16 @@ def write_labels(path: Path, labels: NDArray[np.integer] | NDArray[np.bool_], sc
             raise EnvironmentFault(
                 "the label volume cannot be written", file=path, why=str(error).splitlines()[-1]
             ) from error
+        if path.name.endswith((".nii", ".nii.gz")):
+            _refuse_cut_off(temporary, DATA_OFFSET + image.GetNumberOfPixels() * VOXEL_BYTES)
+
+
+def _refuse_cut_off(written: Path, wanted_bytes: int) -> None:
+    """Raise OSError unless a file is whole: ITK's NIfTI writer is silent when the disk is full."""
+    found_bytes = 0
+    opened = gzip.open if written.suffix == ".gz" else open
+    with opened(written, "rb") as stream, suppress(EOFError, gzip.BadGzipFile, zlib.error):
+        while piece := stream.read(PIECE_BYTES):
+            found_bytes += len(piece)
+    if found_bytes != wanted_bytes:
+        raise OSError(errno.ENOSPC, f"{found_bytes} of {wanted_bytes} bytes were written")
