@@ -16,7 +16,7 @@ from torch import nn
 from luna.nets.bundle import Bundle, Card, load_bundle, save_bundle
 from luna.nets.residual import ResidualClassifier
 from luna.run.errors import DivergedError, EnvironmentFault, UsageError
-from luna.train.checkpoint import LAST, read_checkpoint
+from luna.train.checkpoint import LAST, PREVIOUS, read_checkpoint
 from luna.train.config import TrainConfig
 from luna.train.loop import train
 from luna.train.runs import Run
@@ -80,6 +80,23 @@ def test_a_killed_run_goes_on_bitwise(
     assert last[0].values == last[1].values
     for name, tensor in last[0].tensors.items():
         assert torch.equal(tensor, last[1].tensors[name])
+
+
+def test_a_damaged_checkpoint_never_takes_the_good_ones_place(
+    make_run: MakeRun, cubes: Make, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run("a")
+    train(NODULE, cubes(), network(), CONFIG, CPU, run)
+    good = read_checkpoint(run.checkpoints / PREVIOUS).values
+    (run.checkpoints / LAST).write_bytes(b"half")
+
+    def interrupted(*_: object) -> None:
+        raise Interrupted
+
+    monkeypatch.setattr("luna.train.checkpoint.write_checkpoint", interrupted)
+    with pytest.raises(Interrupted):
+        train(NODULE, cubes(), network(), CONFIG, CPU, run)
+    assert read_checkpoint(run.checkpoints / PREVIOUS).values == good
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

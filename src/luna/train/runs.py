@@ -132,22 +132,27 @@ class Run:
 
     def last_checkpoint(self) -> Path | None:
         """The newest checkpoint, if there is one."""
-        path = self.checkpoints / LAST
-        return path if path.exists() else None
+        paths = (self.checkpoints / name for name in (LAST, PREVIOUS))
+        return next((path for path in paths if path.exists()), None)
 
     def restore(self, state: State, steps: int, ranks: Ranks) -> State:
         """The state, moved to where the run's newest good checkpoint stands, if there is one.
 
         `steps` is the length of an epoch. Lines of losses and metrics that came after that
-        checkpoint are dropped.
+        checkpoint are dropped, and so is a damaged one.
         """
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        if any((self.checkpoints / name).exists() for name in (LAST, PREVIOUS)):
+        path = self.last_checkpoint()
+        if path is not None:
             checkpoint, path = read_newest(self.checkpoints)
             if path.name != LAST:
                 self.teller.warn(f"the last checkpoint is damaged: going on from {path}")
             state.unpack(checkpoint)
+        ranks.wait()
         if ranks.leads:
+            if path is not None and path.name != LAST:
+                # The next save would make it the previous one, in the place of the good one.
+                (self.checkpoints / LAST).unlink(missing_ok=True)
             sweep(self.folder, self.checkpoints)
             done = state.epoch * steps + state.step
             self._truncate(done, state.epoch)
