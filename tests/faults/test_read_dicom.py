@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
     EnhancedCTImageStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -434,6 +435,16 @@ def test_syntaxes_that_are_not_read(tmp_path: Path, uid: str) -> None:
         ds.file_meta.TransferSyntaxUID = uid
         ds.save_as(folder / "0.dcm")
     assert refused(folder)
+
+
+def test_deflated_behind_a_long_header(tmp_path: Path) -> None:
+    """Inflated, it would take as much memory as its writer likes."""
+    folder = series(tmp_path)
+    ds = slice_of(0)
+    ds.file_meta.FileMetaInformationVersion = bytes(1 << 14)
+    ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    ds.save_as(folder / "0.dcm")
+    assert "deflated DICOM is not read" in refused(folder)
 
 
 @pytest.mark.parametrize("depth", [20, 3000])

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pydicom
 from pydicom.dataset import FileDataset
+from pydicom.filereader import read_file_meta_info
 
 from luna.run.errors import InputError, LunaError
 
@@ -62,12 +63,12 @@ PIXEL_TAGS = (
 )
 
 MAGIC_OFFSET, MAGIC = 128, b"DICM"
-META_BYTES = 4096
+START_BYTES = 4096
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 NO_SUFFIX = re.compile(r"(\.\d+)?")
 """Files of a series often have none; of a UID for a name, the last number looks like one."""
 
-DEFLATED = b"1.2.840.10008.1.2.1.99"
+DEFLATED = "1.2.840.10008.1.2.1.99"
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 
@@ -77,11 +78,11 @@ AGAIN = "copy or download the file again"
 def is_dicom(path: Path) -> bool:
     """Whether a file starts as PS3.10 says.
 
-    Raises InputError when only its name says DICOM, and for a deflated file, which pydicom
-    would inflate without bound.
+    Raises InputError when only its name says DICOM, when its meta information is damaged, and
+    for a deflated file, which pydicom would inflate without bound.
     """
     with path.open("rb") as stream:
-        start = stream.read(META_BYTES)
+        start = stream.read(START_BYTES)
     if start[MAGIC_OFFSET : MAGIC_OFFSET + len(MAGIC)] != MAGIC:
         suffix = path.suffix.lower()
         cut_off = not start.strip(b"\0") or (bytes(MAGIC_OFFSET) + MAGIC).startswith(start)
@@ -93,7 +94,9 @@ def is_dicom(path: Path) -> bool:
                 hint=AGAIN,
             )
         return False
-    if DEFLATED in start:
+    with pydicom_faults(path):
+        deflated = read_file_meta_info(path).get("TransferSyntaxUID") == DEFLATED
+    if deflated:
         raise InputError("deflated DICOM is not read", file=path, hint="store it uncompressed")
     return True
 
