@@ -132,6 +132,18 @@ def test_what_is_done_is_not_done_again(evaluate, cohort, tmp_path):
     assert (out / "detections.csv").read_bytes() == first["detections.csv"]
 
 
+@pytest.mark.parametrize(("only", "folder"), [((), "scans"), (("--only", "cls"), "scans-nodule")])
+def test_a_folder_that_only_looks_like_an_evaluation_is_left_alone(
+    evaluate, tmp_path, only, folder
+):
+    mine = tmp_path / "out" / folder / "detections.csv"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    outcome = evaluate(*only)
+    assert (outcome.code, "already holds files" in outcome.err) == (2, True)
+    assert list((tmp_path / "out").iterdir()) == [mine.parent]
+
+
 def test_another_config_or_card_does_all_again(evaluate, weights):
     evaluate()
     more = ("--set", "segment.threshold=0.4")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from luna.cli.console import note, print_data, print_lines, warn
 from luna.cli.evaluate import Only
-from luna.cli.evaluate_cohort import RECORD, listener, refuse_failures
+from luna.cli.evaluate_cohort import RECORD, is_own, listener, refuse_failures
 from luna.cli.evaluate_files import show_sections
 from luna.data.luna16 import ANNOTATIONS, CANDIDATES, MALIGNANCY, OLD_CANDIDATES, read_luna16
 from luna.data.luna16_places import refuse_strange_places
@@ -66,7 +66,7 @@ def evaluate_alone(
         listener=listener(quiet=quiet),
     )
     refuse_strange_places(cohort)
-    claim_folder(out, force=force or folder_of(run).is_dir(), dry_run=dry_run)
+    claim_folder(out, force=force or is_own(out, folder_of(run)), dry_run=dry_run)
     note("\n".join([*map(str, cohort.notices), f"computing on {run.device}"]), quiet=quiet)
     if dry_run:
         card = run.bundle.card

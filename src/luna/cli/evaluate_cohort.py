@@ -70,7 +70,7 @@ def evaluate_cohort(
     cohort = read_luna16(data)
     refuse_strange_places(cohort)
     scans = choose_scans(cohort, fold, series_list)
-    claim_folder(out, force=force or (out / RESULTS).is_dir(), dry_run=dry_run)
+    claim_folder(out, force=force or is_own(out, out / RESULTS), dry_run=dry_run)
     if calibrate is not None:  # never into a folder that holds anything, a bundle least of all
         claim_folder(calibrate, force=False, dry_run=dry_run, option="--calibrate")
     notes = [*models.left_out, *map(str, cohort.notices), f"computing on {processor}"]
@@ -100,6 +100,11 @@ def evaluate_cohort(
     refuse_failures(run.failures, len(scans), "they count as scans without a mark")
     if calibrate is not None:
         told(write_calibrated(models, evaluation, calibrate), quiet=quiet)
+
+
+def is_own(out: Path, results: Path) -> bool:
+    """Whether an evaluation was begun in a folder: its record is written before any result."""
+    return (out / RECORD).is_file() and results.is_dir()
 
 
 def told(made: Calibrated, *, quiet: bool) -> None:
