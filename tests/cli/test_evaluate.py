@@ -65,3 +65,16 @@ def test_a_folder_that_cannot_be_made_fails_before_reading(evaluate, tmp_path):
     outcome = evaluate("--out", tmp_path / "out" / "below")
     assert outcome.code == 4
     assert "cannot write here" in outcome.err
+
+
+def test_an_evaluation_that_is_not_finished_has_no_page_of_an_earlier_one(
+    evaluate, tmp_path, monkeypatch
+):
+    evaluate()
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("luna.report.evaluation.write_table", killed)
+    assert evaluate("--force").code == 130
+    assert not (tmp_path / "out" / "evaluation.html").exists()

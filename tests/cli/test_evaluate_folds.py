@@ -93,6 +93,17 @@ def test_a_runs_folder_may_hold_its_evaluation(pool, folds, tmp_path):
     assert metrics_of(tmp_path / "out") == first
 
 
+def test_a_score_that_is_not_finished_has_no_page_of_an_earlier_one(pool, tmp_path, monkeypatch):
+    pool()
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("luna.cli.evaluate_folds.write_table", killed)
+    assert pool("--force").code == 130
+    assert not (tmp_path / "out" / "evaluation.html").exists()
+
+
 def test_a_second_system_is_compared(pool, folds, tmp_path):
     pool()
     unsure = (tmp_path / "out" / "detections.csv").read_text().replace(",0,0,0,0.", ",0,0,0,0.0")

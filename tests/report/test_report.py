@@ -114,6 +114,20 @@ def test_writes_these_files_and_no_others(scan, findings, tmp_path: Path) -> Non
     }
 
 
+def test_a_report_that_is_not_finished_holds_nothing_of_an_earlier_one(
+    scan, findings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_report(scan, findings, tmp_path)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("luna.report.write._write_nodules", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_report(scan, nothing(findings), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["nodules.nii.gz"]
+
+
 def test_json_holds_places_in_every_convention(scan, findings, tmp_path: Path) -> None:
     write_report(scan, findings, tmp_path)
     said = json.loads((tmp_path / "report.json").read_text())

@@ -13,6 +13,7 @@ from luna.report.evaluation import (
     score_tables,
     write_evaluation,
 )
+from luna.report.evaluation_page import PAGE
 from luna.report.evaluation_tables import Section, sections
 from luna.run.config import load_config
 from luna.run.record import claim_folder
@@ -49,9 +50,10 @@ def evaluate_files(
         show_plan(tables, out)
         return
     evaluation = score_tables(tables, settings)
+    (out / PAGE).unlink(missing_ok=True)  # it would stand beside tables that are not its own
     write_evaluation(evaluation, out, files)
     show(evaluation, out, as_json=as_json)
-    note(f"page: {out / 'evaluation.html'}", quiet=quiet)
+    note(f"page: {out / PAGE}", quiet=quiet)
 
 
 def show_plan(tables: EvaluationTables, out: Path) -> None:

@@ -38,6 +38,7 @@ def evaluate_folds(
             f"would pool {len(folds)} folds of {scans} scans", f"and write an evaluation to {out}"
         )
         return
+    (out / PAGE).unlink(missing_ok=True)  # it would stand beside tables that are not its own
     for name, rows in pool(folds).items():
         write_table(out / name, rows)
     marks = [(fold.name, fold.folder / DETECTIONS) for fold in folds]

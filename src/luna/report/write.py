@@ -26,15 +26,12 @@ def write_report(
     """Write the report of one scan into a folder, which is made when it is missing.
 
     `report.html` comes last and is rendered before the first file is written, so its
-    presence means that the others are there. Raises EnvironmentFault when the disk is full
-    or the folder cannot be written.
+    presence means that the others are there. The files of an earlier report, perhaps of
+    another patient, go before the first one is written. Raises EnvironmentFault when the
+    disk is full or the folder cannot be written.
     """
     said = document(scan, findings, include_phi=include_phi)
     page = render(scan, findings, said)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_fault(out, error) from error
     writers: dict[str, Callable[[Path], object]] = {
         "nodules.nii.gz": lambda path: _write_labels(path, scan, findings),
         "nodules.csv": lambda path: _write_nodules(path, said),
@@ -44,6 +41,12 @@ def write_report(
         ),
         "report.html": lambda path: path.write_text(page, encoding="utf-8"),
     }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in reversed(writers):
+            (out / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise write_fault(out, error) from error
     for name, write in writers.items():
         with replace_file(out / name) as path:
             write(path)
