@@ -175,6 +175,16 @@ def test_one_bad_scan_stops_no_other(evaluate, cohort, tmp_path):
     assert "Scans without a result" not in (tmp_path / "out" / "evaluation.html").read_text()
 
 
+def test_a_link_to_nothing_stops_no_other_scan(evaluate, cohort):
+    link = cohort / "subset0" / "1.0.mhd"
+    link.unlink()
+    link.symlink_to("gone.mhd")
+    outcome = evaluate()
+    assert outcome.code == 5
+    assert "warning: no result for 1.0: 1.0.mhd: no such file" in outcome.err
+    assert outcomes(outcome.err)["1.2"] == "done"
+
+
 def test_a_fold_or_a_list_of_scans(evaluate, tmp_path):
     assert set(outcomes(evaluate("--fold", "2").err)) == {"1.2"}
     listed = tmp_path / "list.csv"

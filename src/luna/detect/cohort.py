@@ -27,7 +27,7 @@ from luna.detect.cohort_store import (
 from luna.detect.pipeline import DiagnoseConfig, diagnose, faithful
 from luna.detect.segment import SegmentConfig
 from luna.nets.models import Models
-from luna.run.errors import EnvironmentFault, InputError
+from luna.run.errors import EnvironmentFault, InputError, LunaError, UsageError
 from luna.run.record import write_fault
 from luna.score.evaluation import EvaluationConfig
 
@@ -196,7 +196,8 @@ def _at(
         if earlier is not None:
             return earlier, KEPT
         result = task.look(uid, scan)
-    except (InputError, EnvironmentFault, MemoryError) as error:
+    # A path that names nothing is wrong usage only where a user gave it.
+    except (UsageError, InputError, EnvironmentFault, MemoryError) as error:
         return None, _reason(error)
     # Outside the try: a full disk is no fault of the scan.
     write_stored(place, result, key)
@@ -213,7 +214,7 @@ def _earlier(place: Path, key: Key, listener: Listener) -> Json | None:
         return None
 
 
-def _reason(error: InputError | EnvironmentFault | MemoryError) -> str:
+def _reason(error: LunaError | MemoryError) -> str:
     """What is wrong with a scan, its file by name only: reports travel further than folders."""
     if isinstance(error, MemoryError):
         return "out of memory"
