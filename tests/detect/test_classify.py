@@ -74,3 +74,22 @@ def test_cubes_that_were_not_prepared_are_refused_by_name(cohort) -> None:
     with pytest.raises(UsageError, match=r"chunks of 2\.5 mm") as caught:
         CandidateChunks(data, np.arange(1), np.zeros(1, np.int64), SPACING_MM)
     assert "--set spacing_mm=2.5" in str(caught.value.hint)
+
+
+class Lopsided(nn.Module):
+    """Sure of a "yes" by the HU of the first voxel."""
+
+    def forward(self, hu: torch.Tensor) -> torch.Tensor:
+        return torch.stack([torch.zeros(len(hu)), hu[:, 0, 0, 0, 0] / 100], dim=1)
+
+
+def test_mirrored_cards_judge_by_the_mean_over_mirror_images(scan_of, models) -> None:
+    hu = np.random.default_rng(0).integers(-200, 200, (8, 8, 8))
+    card = replace(models.nodule.card, arguments={"input_size": (8, 8, 8)}, mirrored=True)
+    center = np.array([[4.0, 4.0, 4.0]])
+    p = classify(
+        scan_of(hu), center, Bundle(card, Lopsided()), ClassifyConfig(precision="float32"),
+        CPU, lambda done, total: None,
+    )  # fmt: skip
+    corners = [hu[0, 0, 0], hu[-1, 0, 0], hu[0, -1, 0], hu[0, 0, -1]]
+    assert p == pytest.approx(1 / (1 + np.exp(-np.mean(corners) / 100)))

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from luna.ct.resample import cube_crop
 from luna.ct.scan import HuArray, Scan
@@ -19,11 +20,16 @@ from luna.run.device import bf16_is_native
 from luna.run.errors import UsageError
 
 Irc = tuple[int, int, int]
+Mirrors = tuple[tuple[int, ...], ...]
 Cut = Callable[[NDArray[np.float64], Irc], HuArray]
 
 CLEAR_NEGATIVE = 0.02
 """Candidates below this in bfloat16 keep that probability: with the book's classifier the two
 precisions differ by up to 0.03, so what is below stays far below any threshold in use."""
+
+
+MIRRORS: Mirrors = ((), (2,), (3,), (4,))
+"""Axes of (N, 1, D, H, W) along which a crop is mirrored for each of its views."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,15 +59,15 @@ def classify(
     progress: Callable[[int, int], None],
 ) -> NDArray[np.float64]:
     """(M,) float64 probability of "yes" for crops around M centres (M, 3) in voxels."""
-    native = bf16_is_native(device)
-    precision = (
-        ("bfloat16" if native else "float32") if config.precision == "auto" else config.precision
-    )
-    p = _classify(scan, center_irc, bundle, config, precision, device, progress)
-    if config.precision == "auto" and native:
+    views = MIRRORS if bundle.card.mirrored else MIRRORS[:1]
+    if config.precision == "auto" and bf16_is_native(device):
+        judge = partial(_classify, scan, bundle=bundle, config=config, device=device)
+        p = judge(center_irc, precision="bfloat16", views=MIRRORS[:1], progress=progress)
         again = p >= CLEAR_NEGATIVE
-        p[again] = _classify(scan, center_irc[again], bundle, config, "float32", device, _silent)
-    return p
+        p[again] = judge(center_irc[again], precision="float32", views=views, progress=_silent)
+        return p
+    precision = "float32" if config.precision == "auto" else config.precision
+    return _classify(scan, center_irc, bundle, config, precision, views, device, progress)
 
 
 def _silent(done: int, total: int) -> None:
@@ -74,10 +80,11 @@ def _classify(
     bundle: Bundle,
     config: ClassifyConfig,
     precision: Precision,
+    views: Mirrors,
     device: torch.device,
     progress: Callable[[int, int], None],
 ) -> NDArray[np.float64]:
-    """The same at one precision."""
+    """The same at one precision, from the mean of the logits of some views."""
     size_irc = tuple(bundle.card.arguments["input_size"])
     net = bundle.module.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     cut = _cut(scan, bundle.card, config)
@@ -87,11 +94,16 @@ def _classify(
             batch = slice(start, start + config.batch_crops)
             hu = torch.from_numpy(np.stack([cut(c, size_irc) for c in center_irc[batch]]))
             x = hu.to(device).float().clamp_(*bundle.card.hu_window)[:, None]
-            logits = net(x.contiguous(memory_format=torch.channels_last_3d)).float()
+            logits = torch.stack([_logits(net, x.flip(axes)) for axes in views]).mean(dim=0)
             p_batch = torch.softmax(logits / bundle.card.temperature, dim=1)[:, 1]
             p[batch] = p_batch.double().cpu().numpy()
             progress(min(batch.stop, len(p)), len(p))
     return p
+
+
+def _logits(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    logits: torch.Tensor = net(x.contiguous(memory_format=torch.channels_last_3d))
+    return logits.float()
 
 
 def _cut(scan: Scan, card: Card, config: ClassifyConfig) -> Cut:

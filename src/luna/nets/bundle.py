@@ -53,7 +53,8 @@ class Card:
 
     `arguments` are the keyword arguments of the architecture; `hu_window` the (low, high) HU
     to which input is clipped; `spacing_mm` the size of the cubic voxels of a classifier's
-    crops, None for those of the scan itself, as in the book; `erosion` how a segmenter's marks
+    crops, None for those of the scan itself, as in the book; `mirrored` whether a classifier judges
+    a crop by the mean over its mirror images too; `erosion` how a segmenter's marks
     are parted into candidates, across slices too ("cross", the book's) or within each slice,
     which loses no nodule that shows in two slices only; `threshold` the probability from which
     `diagnose` acts on the output; `temperature` divides the logits before the probability (1
@@ -69,6 +70,7 @@ class Card:
     licence: str
     hu_window: tuple[int, int] = (-1000, 1000)
     spacing_mm: float | None = None
+    mirrored: bool = False
     erosion: Erosion = "cross"
     threshold: float = 0.5
     temperature: float = 1.0
@@ -85,6 +87,7 @@ KINDS: dict[str, tuple[type, ...]] = {item.name: (str,) for item in fields(Card)
     "metrics": (dict,),
     "hu_window": (list,),
     "spacing_mm": (*NUMBER, type(None)),
+    "mirrored": (bool,),
     "threshold": NUMBER,
     "temperature": NUMBER,
     "card_version": (int,),

@@ -43,6 +43,8 @@ class ClassifierNetConfig:
     """Channels of each block."""
     spacing_mm: float | None = None
     """Judge crops of cubic voxels of this size (mm); "none" takes the scan's own voxels."""
+    mirrored: bool = False
+    """`luna diagnose` judges what is no clear negative by the mean over its mirror images too."""
 
     def __post_init__(self) -> None:
         if not self.widths or min(self.widths) < 1 or len(self.widths) > MOST_BLOCKS:
@@ -129,6 +131,7 @@ class ClassifierRecipe:
             arguments=arguments,
             fingerprint=prepared.fingerprint,
             spacing_mm=self.network.spacing_mm,
+            mirrored=self.network.mirrored,
         )
 
     def _order(self, prepared: Prepared, rows: IntArray) -> Callable[[int], IntArray]:
