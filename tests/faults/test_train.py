@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -237,6 +238,21 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     assert path.name == LAST
     assert checkpoint.values["step"] > 0
     assert not list(folder.rglob(".tmp-*"))
+
+
+def test_a_run_does_not_go_on_where_the_disk_is_full(
+    run_luna: Callable[..., Outcome],
+    whole: Path,
+    small_disk: Path,  # noqa: F811
+) -> None:
+    mount(small_disk, "remount,size=4m")
+    folder = small_disk / whole.name
+    shutil.copytree(whole, folder)
+    with (small_disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+        while filler.write(bytes(4096)):
+            pass
+    outcome = run_luna("train-cls", "--resume", folder)
+    assert_refused(outcome, 4, "the disk is full", f"{folder.name}/events/", "free some space")
 
 
 def test_a_file_in_the_place_of_the_folder(train: Train, tmp_path: Path) -> None:

@@ -27,10 +27,8 @@ def test_a_run_can_be_watched(
 ) -> None:
     run = make_run("a")
     config = TrainConfig(epochs=2, batch_size=8, precision="float32")
-    with Board(run.folder / "events") as board:
-        best = train(
-            NODULE, cubes(), network(), config, torch.device("cpu"), replace(run, board=board)
-        )
+    run = replace(run, board=Board(run.folder / "events"))
+    best = train(NODULE, cubes(), network(), config, torch.device("cpu"), run)
     training = read(run.folder / "events" / "train")
     validation = read(run.folder / "events" / "validation")
     for name in ("loss/all", "loss/positive", "correct/all", "recall", "auc"):

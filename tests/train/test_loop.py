@@ -19,7 +19,7 @@ from luna.run.errors import DivergedError, EnvironmentFault, UsageError
 from luna.train.checkpoint import LAST, PREVIOUS, read_checkpoint
 from luna.train.config import TrainConfig
 from luna.train.loop import train
-from luna.train.runs import Run
+from luna.train.runs import Run, State
 from luna.train.tasks import NODULE, SEGMENTATION, Data, new_network, parts_of
 
 CPU = torch.device("cpu")
@@ -97,6 +97,24 @@ def test_a_damaged_checkpoint_never_takes_the_good_ones_place(
     with pytest.raises(Interrupted):
         train(NODULE, cubes(), network(), CONFIG, CPU, run)
     assert read_checkpoint(run.checkpoints / PREVIOUS).values == good
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("losses.csv", lambda run, state: run.log_step(0, 0.1, 0.5, {})),
+        ("metrics.jsonl", lambda run, state: run.keep(state, {"train": {}}, "auc")),
+    ],
+)
+def test_a_table_on_a_full_disk_is_named(
+    name: str, write: Callable[[Run, State], None], make_run: MakeRun, network: Network
+) -> None:
+    run, net = make_run("a"), network()
+    (run.folder / name).symlink_to("/dev/full")
+    with pytest.raises(EnvironmentFault, match="the disk is full") as caught:
+        write(run, State(net, torch.optim.SGD(net.parameters())))
+    assert caught.value.file == str(run.folder / name)
+    assert "free some space" in caught.value.hint
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

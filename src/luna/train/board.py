@@ -5,17 +5,17 @@ Training and validation are two folders with common names, so that their curves 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from matplotlib.figure import Figure
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard import FileWriter, RecordWriter, SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from luna.run.record import write_fault
 from luna.train.metrics import FloatArray, Metrics
 from luna.train.pictures import roc_figure
 from luna.train.tasks import Task
@@ -23,28 +23,52 @@ from luna.train.tasks import Task
 STEPS_BETWEEN_POINTS = 10
 
 
-class Board:
-    """Writers of one run's event files; a context manager that closes them.
+class _EventFile(FileWriter):
+    """A new event file in a folder; an event is on the disk when `add_event` returns.
 
-    Steps count training steps under `step/…`; everything else counts epochs.
+    torch's own leaves the writing to a thread, whose errors come late, without a file, or never.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._writers = {
-            part: SummaryWriter(str(folder / part)) for part in ("train", "validation")
-        }
+        # TensorBoard reads the files of a folder in the order of their names.
+        self._path = folder / f"events.out.tfevents.{time.time_ns()}"
+        self.add_event(Event(file_version="brain.Event:2"))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+    def add_event(
+        self, event: Event, step: int | None = None, walltime: float | None = None
     ) -> None:
-        for writer in self._writers.values():
-            writer.close()
+        """Write an event; raises EnvironmentFault when the disk is full or not writable."""
+        event.wall_time = time.time() if walltime is None else walltime
+        if step is not None:
+            event.step = int(step)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("ab") as stream:
+                RecordWriter(stream).write(event.SerializeToString())
+        except OSError as error:
+            raise write_fault(self._path, error, "--runs") from error
+
+
+class _Writer(SummaryWriter):
+    """torch's makers of summaries, with an event file of ours."""
+
+    def __init__(self, folder: Path) -> None:
+        self._events = _EventFile(folder)
+        super().__init__(str(folder))
+
+    def _get_file_writer(self) -> _EventFile:
+        return self._events
+
+
+class Board:
+    """Writers of one run's event files.
+
+    Steps count training steps under `step/…`; everything else counts epochs. Every method
+    raises EnvironmentFault when the disk is full.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._writers = {part: _Writer(folder / part) for part in ("train", "validation")}
 
     def rewind(self, step: int) -> None:
         """Let points of this step and later ones, written before, count no more: they come again.
@@ -53,8 +77,7 @@ class Board:
         """
         start = SessionLog(status=SessionLog.START)
         for writer in self._writers.values():
-            file = writer._get_file_writer()  # type: ignore[no-untyped-call]
-            file.add_event(Event(step=step, session_log=start), step)
+            writer._get_file_writer().add_event(Event(step=step, session_log=start), step)
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
         """Rate, loss, speed: a point every few steps."""
@@ -78,7 +101,7 @@ class Board:
         """The hyper-parameters beside the metrics of the best validation."""
         finite = {name: value for name, value in best.items() if np.isfinite(value)}
         # add_hparams() of the writer would open a run of its own for every call.
-        writer = self._writers["validation"]._get_file_writer()  # type: ignore[no-untyped-call]
+        writer = self._writers["validation"]._get_file_writer()
         for summary in hparams(dict(values), finite):  # type: ignore[no-untyped-call]
             writer.add_summary(summary)
 

@@ -7,7 +7,6 @@ import os
 import shlex
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -157,16 +156,16 @@ def _go(
         licence=LICENCE,
         source=f"trained by luna in {folder.name}",
     )
-    with Board(folder / "events") if ranks.leads else nullcontext() as board:
-        teller = teller if ranks.leads else Teller()
-        run = Run(folder=folder, card=card, settings=flat(recipe), board=board, teller=teller)
-        teller.note(f"run: {folder}")
-        try:
-            return train(job.task, job.data, job.net, recipe.train, device, run, ranks)
-        except SystemExit:
-            again = shlex.join(["luna", recipe.command, "--resume", str(folder)])
-            teller.note(f"saved; go on with: {again}")
-            raise
+    teller = teller if ranks.leads else Teller()
+    board = Board(folder / "events") if ranks.leads else None
+    run = Run(folder=folder, card=card, settings=flat(recipe), board=board, teller=teller)
+    teller.note(f"run: {folder}")
+    try:
+        return train(job.task, job.data, job.net, recipe.train, device, run, ranks)
+    except SystemExit:
+        again = shlex.join(["luna", recipe.command, "--resume", str(folder)])
+        teller.note(f"saved; go on with: {again}")
+        raise
 
 
 def _write_down(

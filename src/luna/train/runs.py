@@ -24,7 +24,7 @@ from torch import nn
 
 from luna.nets.bundle import Bundle, Card, save_bundle
 from luna.run.errors import TrustError
-from luna.run.record import replace_file, sweep
+from luna.run.record import replace_file, sweep, write_fault
 from luna.train.board import Board
 from luna.train.checkpoint import (
     BEST,
@@ -171,11 +171,7 @@ class Run:
 
     def log_step(self, step: int, rate: float, loss: float, speed: Metrics) -> None:
         """A line in losses.csv, in full precision, and points on the board."""
-        path = self.folder / LOSSES
-        with path.open("a", encoding="utf-8") as file:
-            if file.tell() == 0:
-                file.write(LOSSES_HEADER)
-            file.write(f"{step},{rate!r},{loss!r}\n")
+        _append(self.folder / LOSSES, f"{step},{rate!r},{loss!r}\n", head=LOSSES_HEADER)
         if self.board is not None:
             self.board.step(step, {"learning_rate": rate, "loss": loss, **speed})
 
@@ -185,9 +181,8 @@ class Run:
 
     def keep(self, state: State, metrics: Mapping[str, Metrics], best_by: str) -> None:
         """Write down a finished epoch, and its network too when it is the best so far."""
-        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
-            known = {part: _without_nan(values) for part, values in metrics.items()}
-            file.write(json.dumps({"epoch": state.epoch, **known}) + "\n")
+        known = {part: _without_nan(values) for part, values in metrics.items()}
+        _append(self.folder / METRICS, json.dumps({"epoch": state.epoch, **known}) + "\n")
         self.teller.note(_line(state.epoch, metrics))
         if self.board is not None:
             self.board.epoch(state.epoch, metrics)
@@ -202,6 +197,15 @@ class Run:
         metrics = {"epoch": state.epoch, **_without_nan(state.best)}
         card = replace(self.card, metrics={k: v for k, v in metrics.items() if v is not None})
         save_bundle(Bundle(card, state.net), self.folder / "bundle")
+
+
+def _append(path: Path, line: str, head: str = "") -> None:
+    """A line at the end of a table, after its head when it is the first."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line if file.tell() else head + line)
+    except OSError as error:
+        raise write_fault(path, error, "--runs") from error
 
 
 def _is_better(found: float, best: float) -> bool:
