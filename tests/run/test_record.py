@@ -107,6 +107,14 @@ def test_a_run_is_recorded(tmp_path: Path) -> None:
     assert read["started"].endswith("+00:00")
 
 
+def test_a_path_that_is_no_text_is_recorded_as_it_was(tmp_path: Path) -> None:
+    command = ["luna", os.fsdecode(b"r\xc3\xb6ntgen\xff")]
+    write_record(record_run(command, "", "cpu"), tmp_path / "run.json")
+    text = (tmp_path / "run.json").read_text(encoding="utf-8")
+    assert json.loads(text)["command"] == command
+    assert "röntgen" in text
+
+
 def test_the_commit_is_that_of_lunas_own_checkout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -153,7 +153,8 @@ def write_record(record: RunRecord, path: Path) -> None:
     """The record as JSON."""
     with replace_file(path) as temporary:
         text = json.dumps(asdict(record), indent=2, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        # A path may be bytes that are no text; a backslash makes them what JSON calls an escape.
+        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def versions() -> dict[str, str]:
