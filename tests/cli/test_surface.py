@@ -16,6 +16,7 @@ import typer
 
 import luna
 from luna.cli.app import app
+from luna.data.prep_scan import PrepConfig
 from luna.detect.pipeline import DiagnoseConfig
 from luna.run.config import dump_config
 from luna.train.recipes import ClassifierRecipe, SegmenterRecipe
@@ -73,7 +74,11 @@ def keys(config: Any) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("command", "config"),
-    [("luna diagnose", DiagnoseConfig()), ("luna train-cls", ClassifierRecipe())],
+    [
+        ("luna diagnose", DiagnoseConfig()),
+        ("luna train-cls", ClassifierRecipe()),
+        ("luna prep", PrepConfig()),
+    ],
 )
 def test_docs_list_exactly_the_config_keys_with_their_defaults(command: str, config: Any) -> None:
     assert documented_keys(command) == keys(config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from luna.train.pictures import FALSE_MARK, HIT, MISS, candidates_figure, slices_figure
+from luna.train.pictures import FALSE_MARK, HIT, MISS, candidates_figure, roc_figure, slices_figure
 
 
 def test_a_slice_shows_hit_miss_and_false_mark() -> None:
@@ -26,3 +26,9 @@ def test_a_candidate_shows_its_middle_slice_label_and_probability() -> None:
     assert len(figure.axes) == 5
     assert figure.axes[0].get_title() == "yes, p = 0.500"
     assert np.asarray(figure.axes[0].images[0].get_array()).tolist() == [[2.0] * 3] * 3
+
+
+def test_the_roc_curve_goes_straight_through_equal_scores() -> None:
+    p, truth = np.array([0.5, 0.5, 0.5, 0.5, 0.9]), np.array([True, True, False, False, False])
+    (line,) = roc_figure(p, truth).axes[0].lines
+    np.testing.assert_allclose(line.get_xydata(), [(0, 0), (1 / 3, 0), (1, 1)])

@@ -85,7 +85,7 @@ def read_cohort(data: Path, detections: Path | None, *, quiet: bool) -> Luna16:
         added = len(cohort.candidates.series) - before
         note(f"{detections.name}: {added} marks added to {before} candidates", quiet=quiet)
     for line in cohort.notices:
-        note(str(line), quiet=quiet)
+        warn(str(line))
     return cohort
 
 

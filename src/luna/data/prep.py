@@ -36,6 +36,9 @@ PACKED_SHARE = 0.7
 WORKER_BYTES = 2 << 30
 """Memory of one worker on a scan of 600 slices."""
 
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+"""Where Linux tells the bytes that a container may use; "max" means all."""
+
 GIB = 1 << 30
 
 
@@ -112,7 +115,7 @@ def prep(
             failed[uid] = result
         on_step(clock.step(uid, result))
     notices = cohort.notices + _outside(cohort, outcomes)
-    fingerprint = _fingerprint(outcomes, config)
+    fingerprint = _fingerprint(cohort, outcomes, config)
     _write_manifest(cache, cohort, config, outcomes, failed, notices, fingerprint)
     return PrepReport(
         scans=len(outcomes),
@@ -129,8 +132,14 @@ def prep(
 def default_workers() -> int:
     """As many processes as there are cores, and memory for."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(cores or 1, _memory_bytes() // WORKER_BYTES))
+
+
+def _memory_bytes() -> int:
+    """The machine's memory, or less where a container may not use all of it."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, min(cores or 1, memory // WORKER_BYTES))
+    limit = CONTAINER_LIMIT.read_text().strip() if CONTAINER_LIMIT.is_file() else ""
+    return min(memory, int(limit)) if limit.isdecimal() else memory
 
 
 def jobs(cohort: Luna16) -> Iterator[Job]:
@@ -206,9 +215,10 @@ def _outside(cohort: Luna16, outcomes: Mapping[str, Outcome]) -> tuple[Notice, .
     )
 
 
-def _fingerprint(outcomes: Mapping[str, Outcome], config: PrepConfig) -> str:
-    """SHA-256 over scans, marks and config: equal where samples are equal."""
-    digest = hashlib.sha256(json.dumps([FORMAT, asdict(config)], sort_keys=True).encode())
+def _fingerprint(cohort: Luna16, outcomes: Mapping[str, Outcome], config: PrepConfig) -> str:
+    """SHA-256 over scans, marks, config and what decides the split: equal where samples are."""
+    split = [list(cohort.series), cohort.fold_of, cohort.patient_of]
+    digest = hashlib.sha256(json.dumps([FORMAT, asdict(config), split], sort_keys=True).encode())
     for uid in sorted(outcomes):
         digest.update(f"{uid} {outcomes[uid].fingerprint} {outcomes[uid].marks}\n".encode())
     return digest.hexdigest()

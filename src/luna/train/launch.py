@@ -40,6 +40,7 @@ class Job:
     arguments: dict[str, Any]
     fingerprint: str
     spacing_mm: float | None = None
+    mirrored: bool = False
     erosion: Erosion = "cross"
 
 
@@ -149,6 +150,7 @@ def _go(
         architecture=job.architecture,
         arguments=job.arguments,
         spacing_mm=job.spacing_mm,
+        mirrored=job.mirrored,
         erosion=job.erosion,
         hu_window=recipe.train.hu_window,
         threshold=recipe.train.threshold,

@@ -83,7 +83,7 @@ def train(
 ) -> Metrics:
     """Train a network from where its run stands, and return the metrics of the best validation.
 
-    Randomness depends on the seed and the number of the step alone, so a run that was stopped
+    Ranks that do not lead return none. Randomness depends on the seed and the number of the step alone, so a run that was stopped
     goes on to the same numbers. Raises DivergedError when the loss is not finite,
     EnvironmentFault when the device's memory does not suffice, and SystemExit after saving
     when SIGTERM (143) or Ctrl-C (130) comes.
@@ -109,7 +109,8 @@ def train(
                 run.keep(state, metrics, trainer.best_by)
     if trainer.ranks.leads and run.board is not None:
         run.board.settings(run.settings, state.best)
-    return dict(state.best)
+    # Others know the best from a checkpoint only, and nobody should print it twice.
+    return dict(state.best) if trainer.ranks.leads else {}
 
 
 def _train_epoch(trainer: _Trainer, state: State, net: Forward) -> Metrics:
@@ -294,10 +295,11 @@ def steps_of(task: Task, data: Data, config: TrainConfig, count: int = 1) -> int
 
 
 def _diverged(step: int, run: Run) -> DivergedError:
+    last = run.last_checkpoint()
     return DivergedError(
         f"the loss of step {step} is not finite",
-        file=run.last_checkpoint(),
-        why="the file is the last checkpoint with finite numbers",
+        file=last,
+        why="the file is the last checkpoint with finite numbers" if last else "no checkpoint yet",
         hint="lower learning_rate, or raise warmup, with --set",
     )
 
@@ -332,5 +334,5 @@ def _explained_memory() -> Iterator[None]:
         raise EnvironmentFault(
             "the device's memory does not suffice",
             why=str(error).partition("\n")[0],
-            hint="lower batch_size or validation_batch_size, with --set",
+            hint="lower batch_size, validation_batch_size or resident_gib of train, with --set",
         ) from error

@@ -26,8 +26,10 @@ COLUMNS = 4
 def roc_figure(p: FloatArray, truth: NDArray[np.bool_]) -> Figure:
     """The ROC curve with equal axes."""
     order = np.argsort(-p, kind="stable")
-    hits = np.cumsum(truth[order]) / max(int(truth.sum()), 1)
-    false = np.cumsum(~truth[order]) / max(int((~truth).sum()), 1)
+    # Between equal scores no threshold can stand.
+    ends = np.append(np.flatnonzero(np.diff(p[order])), len(p) - 1)
+    hits = np.cumsum(truth[order])[ends] / max(int(truth.sum()), 1)
+    false = np.cumsum(~truth[order])[ends] / max(int((~truth).sum()), 1)
     with mpl.rc_context({"font.size": 8}):
         figure = Figure(figsize=(3, 3), layout="constrained")
         axes = figure.add_subplot(aspect="equal", xlabel="false positives", ylabel="sensitivity")
