@@ -1,6 +1,7 @@
 """`luna evaluate` as a user calls it."""
 
 import json
+import os
 
 import pytest
 
@@ -78,3 +79,10 @@ def test_an_evaluation_that_is_not_finished_has_no_page_of_an_earlier_one(
     monkeypatch.setattr("luna.report.evaluation.write_table", killed)
     assert evaluate("--force").code == 130
     assert not (tmp_path / "out" / "evaluation.html").exists()
+
+
+def test_a_table_whose_name_is_no_text(evaluate, tmp_path):
+    odd = tmp_path / os.fsdecode(b"odd\xff.csv")
+    odd.write_text("seriesuid,coordX,coordY,coordZ,diameter_mm\n1.3,9,9,9,-1\n")
+    assert evaluate("--excluded", odd).code == 0
+    assert "odd\\udcff.csv" in (tmp_path / "out" / "evaluation.html").read_text()

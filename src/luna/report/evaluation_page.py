@@ -74,7 +74,8 @@ def write_page(out: Path, page: Page, record: Json, scalars: Mapping[str, float]
     for name, png in page.images.items():
         write_bytes(out / name, png)
     write_events(out, scalars, page.images)
-    write_bytes(out / PAGE, render(page).encode())
+    # The name of a source may be bytes that are no text.
+    write_bytes(out / PAGE, render(page).encode(errors="backslashreplace"))
 
 
 def metrics_text(record: Json) -> str:
