@@ -83,10 +83,11 @@ def train(
 ) -> Metrics:
     """Train a network from where its run stands, and return the metrics of the best validation.
 
-    Ranks that do not lead return none. Randomness depends on the seed and the number of the step alone, so a run that was stopped
-    goes on to the same numbers. Raises DivergedError when the loss is not finite,
-    EnvironmentFault when the device's memory does not suffice, and SystemExit after saving
-    when SIGTERM (143) or Ctrl-C (130) comes.
+    Ranks that do not lead return none. Randomness depends on the seed and the number of the step
+    alone, so a run that was stopped goes on to the same numbers.
+
+    Raises DivergedError when the loss is not finite, EnvironmentFault when the device's memory
+    does not suffice, and SystemExit after saving when SIGTERM (143) or Ctrl-C (130) comes.
     """
     keep_freed_memory()
     ranks = ranks or Ranks()
