@@ -7,10 +7,10 @@
     seriesuids.csv                  optional: the full list of series
     patients.csv                    optional: columns seriesuid, patient
 
-A damaged table is refused, with the lines. What also happens in sound ones is skipped and
-becomes a Notice: duplicates, diameters of 0 or less, rows of scans that are not there,
-positive candidates without a nodule, negative ones inside a nodule. Places off their volume
-are found when the scans are read (`prep`).
+A damaged table is refused, with the lines, and so is one that contradicts itself. What also
+happens in sound ones is skipped and becomes a Notice: duplicates, diameters of 0 or less, rows
+of scans that are not there, positive candidates without a nodule, negative ones inside a
+nodule. Places off their volume are found when the scans are read (`prep`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from luna.data.luna16_rows import (
     read_nodules,
     rows_of,
 )
-from luna.data.tables import Notice, Table, read_table
+from luna.data.tables import Notice, Table, notice, read_table
 from luna.run.errors import InputError, UsageError
 
 ANNOTATIONS = "annotations.csv"
@@ -87,12 +87,14 @@ def read_luna16(root: Path) -> Luna16:
     nodules = replace(nodules, malignant=malignant)
     notices += seen
     marks, seen = read_candidates(candidates, number, present, nodules)
+    notices += seen
+    patient_of, seen = _patients(root / PATIENTS)
     return Luna16(
         root=root,
         series=series,
         files=files,
         fold_of=fold_of,
-        patient_of=_patients(root / PATIENTS),
+        patient_of=patient_of,
         nodules=nodules,
         candidates=marks,
         notices=notices + seen,
@@ -169,8 +171,14 @@ def _where_named(uid: str, tables: tuple[Table, ...]) -> str:
     return f"{uid} is on disk"
 
 
-def _patients(path: Path) -> dict[str, str]:
+def _patients(path: Path) -> tuple[dict[str, str], tuple[Notice, ...]]:
     if not path.exists():
-        return {}
+        return {}, ()
     table = read_table(path, ("seriesuid", "patient"))
-    return dict(zip(table.text("seriesuid"), table.text("patient"), strict=True))
+    uids, patients = table.text("seriesuid"), table.text("patient")
+    _, first = np.unique(uids, return_index=True)
+    patient_of = dict(zip(uids[first], patients[first], strict=True))
+    clash = np.array([patient_of[uid] for uid in uids], dtype=object) != patients
+    table.refuse(clash, "another patient than an earlier row of the series")
+    again = np.delete(table.line, first)
+    return patient_of, notice("rows that repeat another", path, again)

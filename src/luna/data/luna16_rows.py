@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +81,7 @@ def read_nodules(
     center = table.numbers(*XYZ)
     diameter = table.numbers("diameter_mm")[:, 0]
     table.refuse(diameter > MAX_DIAMETER_MM, "a diameter_mm larger than any lung")
+    _refuse_contradictions(table, series, center, diameter, "diameter_mm")
     here = present[series]
     sized = diameter > 0
     single = ~repeated_rows(series, center)
@@ -109,6 +111,9 @@ def read_malignancy(
     to, _ = _nearest(series[here], center[here], nodules, np.full(len(nodules.line), SAME_PLACE_MM))
     joined = to >= 0
     malignant[to[joined]] = verdict[here][joined]
+    clash = np.zeros(len(series), dtype=np.bool_)
+    clash[np.flatnonzero(here)[joined]] = verdict[here][joined] != malignant[to[joined]]
+    table.refuse(clash, "another mal_bool than a later row of the nodule")
     lost = table.line[here][~joined]
     return malignant, notice("verdicts on no annotated nodule", path, lost)
 
@@ -120,11 +125,9 @@ def read_candidates(
     series = series_numbers(table, number)
     center = table.numbers(*XYZ)
     positive = table.flags("class", {"0": False, "1": True})
+    _refuse_contradictions(table, series, center, positive, "class")
     here = present[series]
-    # Positive rows first, so that of two rows that differ in class only the positive stays.
-    first = np.argsort(~positive, kind="stable")
-    repeated = np.zeros(len(series), dtype=bool)
-    repeated[first] = repeated_rows(series[first], center[first])
+    repeated = repeated_rows(series, center)
     nodule, _ = _nearest(series, center, nodules, nodules.diameter_mm / 2)
     orphan = here & ~repeated & positive & (nodule < 0)
     inner = here & ~repeated & ~positive & (nodule >= 0)
@@ -138,6 +141,15 @@ def read_candidates(
         series, center, np.where(positive, nodule, -1), table.line, np.zeros_like(positive)
     )
     return pick_candidates(every, order[keep[order]]), notices
+
+
+def _refuse_contradictions(
+    table: Table, series: NDArray[np.int64], center: FloatArray, said: NDArray[Any], name: str
+) -> None:
+    """Raise InputError, naming the lines, where one place has two values in column `name`."""
+    first_of_value = ~repeated_rows(series, np.column_stack([center, said]))
+    clash = repeated_rows(series, center) & first_of_value
+    table.refuse(clash, f"another {name} than an earlier row of the same place")
 
 
 def repeated_rows(series: NDArray[np.int64], center: FloatArray) -> NDArray[np.bool_]:
