@@ -89,6 +89,16 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
 
 
+def test_a_lock_that_is_a_link_is_not_followed(folder, tmp_path):
+    other = tmp_path / "other"
+    other.write_text("precious")
+    (folder / LOCK).unlink()
+    (folder / LOCK).symlink_to(other)
+    with pytest.raises(EnvironmentFault, match="cannot be used"):
+        Cache(folder, create=True)
+    assert other.read_text() == "precious"
+
+
 def test_a_path_that_diskcache_would_rewrite_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"\$"):
         Cache(tmp_path / "$HOME", create=True)

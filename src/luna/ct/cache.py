@@ -123,7 +123,9 @@ class Cache:
 
     def _opened(self, on_damage: Callable[[str], None]) -> diskcache.Cache:
         # One process at a time: the second must see the first one's new index, not put it aside.
-        with (self.folder / LOCK).open("w") as lock:
+        # A planted link is not followed, and what is there is not emptied.
+        flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(self.folder / LOCK, flags, 0o600)) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:
                 return _open(self.folder)
