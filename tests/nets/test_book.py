@@ -10,7 +10,7 @@ import torch
 
 from luna.nets.book import import_state
 from luna.nets.bundle import load_bundle, save_bundle
-from luna.nets.models import load_models
+from luna.nets.models import import_states, load_models
 from luna.run.errors import TrustError, UsageError
 
 
@@ -39,6 +39,13 @@ def test_imports_a_classifier(tmp_path: Path) -> None:
     assert bundle.card.role == "nodule"
     assert bundle.card.arguments == {"input_size": (32, 48, 48), "widths": (2,)}
     assert bundle.module(torch.zeros(1, 1, 32, 48, 48)).shape == (1, 2)
+
+
+@pytest.mark.parametrize("name", ["..state", "...state", "..best.state"])
+def test_a_bundle_stays_in_its_folder(tmp_path: Path, name: str) -> None:
+    path, out = book_state(tmp_path, name), tmp_path / "deep" / "out"
+    (folder,) = import_states([path], out, None, force=True).folders
+    assert folder.resolve().parent == out.resolve()
 
 
 def test_role_can_be_named(tmp_path: Path) -> None:

@@ -157,4 +157,6 @@ def _rename(name: str) -> str:
 
 
 def _card_name(path: Path) -> str:
-    return re.sub(r"[^\w.-]+", "-", path.name.removesuffix(".state").removesuffix(".best"))
+    """What a bundle's folder may be called: a name of dots would be a folder above it."""
+    stem = path.name.removesuffix(".state").removesuffix(".best")
+    return re.sub(r"[^\w.-]+", "-", stem).strip(".") or "unnamed"
