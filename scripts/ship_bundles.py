@@ -21,7 +21,7 @@ NOTICE = (
     "trying luna, never for patients."
 )
 TRAINING_DATA = (
-    "100 synthetic scans of `luna phantom --seed 2001` with configs/shipped-cohort.toml; "
+    "120 synthetic scans of `luna phantom --seed 2001` with configs/shipped-cohort.toml; "
     "no patient. Every tenth scan chose the epoch, the temperature and the threshold."
 )
 LICENCE = "Apache-2.0"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Train the networks that luna ships, from nothing but seeds: scripts/train_shipped.sh OUT
 #
-# 100 synthetic scans, of which every tenth chooses the best epoch and the operating threshold.
+# 120 synthetic scans, of which every tenth chooses the best epoch and the operating threshold.
 # About two hours on two cores with little else to do. Needs luna in PATH; every step goes on
 # where it was stopped but training, which `luna train-… --resume RUN` goes on with.
 set -eu
@@ -10,7 +10,7 @@ here=$(dirname "$0")/..
 configs=$here/configs
 runs=$out/runs
 
-luna phantom "$out/train" --scans 100 --seed 2001 --processes 2 \
+luna phantom "$out/train" --scans 120 --seed 2001 --processes 2 \
     --config "$configs/shipped-cohort.toml"
 luna prep "$out/train" --cache "$out/cache1" --set 'slices="all"' --set spacing_mm=1.25
 luna train-seg "$out/cache1" --config "$configs/shipped-seg.toml" --runs "$runs" --name shipped

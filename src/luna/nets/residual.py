@@ -56,12 +56,14 @@ class ResidualClassifier(nn.Module):
                 for k, (a, b) in enumerate(pairwise((1, *widths)))
             )
         )
+        # Sums over four blocks are large: without this a step of the head would overshoot.
+        self.feature_norm = nn.BatchNorm3d(widths[-1], affine=False)
         self.head = nn.Linear(widths[-1] * math.prod(n // shrink for n in input_size), 2)
         self.apply(init_weights)
         # Of thousands of features a random head would make certain nonsense: it begins undecided.
         nn.init.zeros_(self.head.weight)
 
     def forward(self, hu: torch.Tensor) -> torch.Tensor:
-        features: torch.Tensor = self.blocks(self.input_norm(hu))
+        features: torch.Tensor = self.feature_norm(self.blocks(self.input_norm(hu)))
         logits: torch.Tensor = self.head(features.flatten(1))
         return logits
