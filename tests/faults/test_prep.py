@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from luna.ct.blocks import frame_arrays
+
 from .conftest import Outcome, Strike, assert_refused, by_signal
 from .test_machine import mount, small_disk  # noqa: F401 - a fixture
 from .test_weights import Planted
@@ -241,6 +243,40 @@ def test_a_flipped_bit_is_found_and_the_entry_made_anew(
     runs = prepared.parent / "runs"
     trained = run_luna("train-cls", prepared, "--runs", runs, "--set", "split.stride=4")
     assert_refused(trained, 6, "damaged", "luna prep")
+    outcome = prepare()
+    assert outcome.code == 0
+    assert outcome.err.count("was damaged in the cache") == SCANS
+    assert_whole()
+
+
+@pytest.mark.parametrize("kind", ["record", "hu", "mask"])
+def test_entries_in_each_others_place_are_found_and_made_anew(
+    run_luna: Callable[..., Outcome],
+    prepare: Prepare,
+    prepared: Path,
+    assert_whole: Callable[[], None],
+    kind: str,
+) -> None:
+    """Each is whole by itself, but of another scan."""
+    one, other = entries(prepared, kind)[:2]
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second)
+    other.write_bytes(first)
+    runs = prepared.parent / "runs"
+    task = "train-seg" if kind == "mask" else "train-cls"
+    trained = run_luna(task, prepared, "--runs", runs, "--set", "split.stride=4")
+    assert_refused(trained, 6, "another entry's", "luna prep")
+    outcome = prepare()
+    assert outcome.code == 0
+    assert outcome.err.count("was damaged in the cache") == 2
+    assert_whole()
+
+
+def test_a_record_of_something_else_is_made_anew(
+    prepare: Prepare, prepared: Path, assert_whole: Callable[[], None]
+) -> None:
+    for path in entries(prepared, "record"):
+        path.write_bytes(frame_arrays({}, {}))
     outcome = prepare()
     assert outcome.code == 0
     assert outcome.err.count("was damaged in the cache") == SCANS

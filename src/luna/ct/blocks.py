@@ -112,12 +112,19 @@ def grid_of(shape_irc: Irc, block_irc: Irc = BLOCK_IRC) -> Irc:
 
 
 def pack_blocks(
-    volume: AnyArray, wanted: NDArray[np.bool_], fill: int, *, sparse: bool, block_irc: Irc
+    volume: AnyArray,
+    wanted: NDArray[np.bool_],
+    fill: int,
+    *,
+    sparse: bool,
+    block_irc: Irc,
+    key: str | None = None,
 ) -> bytes:
     """The wanted blocks of a volume as a frame.
 
     `volume`: (index, row, column) int16 or uint8; `wanted`: bool of `grid_of` its shape.
     `fill` is what lies outside the volume; with `sparse` also what a missing block holds.
+    `key` is what `BlockFile` will be asked to find in it.
     """
     dtype = volume.dtype.newbyteorder("<")
     index, parts, offset = [], [], 0
@@ -130,6 +137,7 @@ def pack_blocks(
         offset += len(part)
     table = np.array(index, dtype=INDEX).tobytes()
     head = {
+        "key": key,
         "dtype": dtype.str,
         "shape": volume.shape,
         "block": block_irc,
@@ -173,15 +181,18 @@ class _Layout:
 class BlockFile:
     """A volume's blocks in a file that stays open; several threads may read at once.
 
-    Raises DamagedError when the file is not a whole frame of blocks.
+    Raises DamagedError when the file is not a whole frame of blocks, or was packed for another
+    `key` than the one given; frames of older versions of luna have none.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, key: str | None = None) -> None:
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         # Closed when the last reader lets go, even if a cache dropped it meanwhile.
         weakref.finalize(self, os.close, self._file)
         size = os.fstat(self._file).st_size
         head, start = _head(os.pread(self._file, PREFIX.size + HEAD_BYTES_MAX, 0), size)
+        if key is not None and head.get("key") not in (None, key):
+            raise DamagedError("it is another entry's")
         try:
             self._layout = _layout(head)
             length, crc = int(head["count"]) * INDEX.itemsize, int(head["crc"])

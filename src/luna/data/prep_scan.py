@@ -56,6 +56,13 @@ CROP_RC = (96, 96)
 OUTSIDE = "_outside"
 """Ends the names of a record's arrays that no sample depends on."""
 
+RECORD_HEAD = ("uid", "fingerprint", "shape", "geometry", "hu", "mask")
+RECORD_ARRAYS = (
+    *("candidate_irc", "candidate_nodule", f"candidate{OUTSIDE}"),
+    *("nodule_irc", "nodule_diameter_mm", "nodule_malignant", f"nodule{OUTSIDE}"),
+    "nodule_slice",
+)
+
 Arrays = dict[str, NDArray[Any]]
 Voxels = tuple[tuple[slice, slice, slice], NDArray[np.bool_]]
 """A box of a volume and what of it a nodule holds."""
@@ -155,16 +162,16 @@ def prepare_scan(job: Job, cache: Cache, config: PrepConfig) -> Outcome:
     Raises InputError when the scan cannot be read, EnvironmentFault when it cannot be stored.
     """
     key = job.record_key(config)
-    earlier, damage = _earlier(cache, key)
+    earlier, damage = _earlier(cache, job.uid, key)
     if earlier is not None:
         return _told(job, key, *earlier, kept=True, damage="")
     scan = _read(job.path)
     head, arrays, voxels = _record(scan, job, config)
     wanted = wanted_blocks(scan.shape_irc, scan.geometry, arrays, config)
-    stored = _store_blocks(cache, head["hu"], lambda: _pack_hu(scan, wanted))
-    stored += _store_blocks(cache, head["mask"], lambda: _pack_mask(scan, voxels))
+    stored = _store_blocks(cache, head["hu"], lambda: _pack_hu(scan, wanted, head["hu"]))
+    stored += _store_blocks(cache, head["mask"], lambda: _pack_mask(scan, voxels, head["mask"]))
     # Last, so that a record never stands without its blocks.
-    cache.put(key, frame_arrays(head, arrays))
+    cache.put(key, frame_arrays({**head, "key": key}, arrays))
     return _told(job, key, head, arrays, stored, kept=False, damage=damage)
 
 
@@ -176,7 +183,20 @@ def _read(path: Path) -> Scan:
         raise InputError(error.what, file=error.file, why=error.why) from error
 
 
-def _earlier(cache: Cache, key: str) -> tuple[tuple[dict[str, Any], Arrays, int] | None, str]:
+def unframe_record(data: bytes, uid: str, key: str) -> tuple[dict[str, Any], Arrays]:
+    """Head and arrays of the record of a scan. Raises DamagedError, also for another's record."""
+    head, arrays = unframe_arrays(data)
+    if not head.keys() >= {*RECORD_HEAD} or arrays.keys() != {*RECORD_ARRAYS}:
+        raise DamagedError("it is no record of a scan")
+    # Records of older versions of luna have no key.
+    if head["uid"] != uid or head.get("key", key) != key:
+        raise DamagedError("it is another entry's")
+    return head, arrays
+
+
+def _earlier(
+    cache: Cache, uid: str, key: str
+) -> tuple[tuple[dict[str, Any], Arrays, int] | None, str]:
     """A record whose blocks are all there and whole, and their bytes; else None and what is
     damaged, if anything is."""
     data = cache.get(key)
@@ -184,7 +204,7 @@ def _earlier(cache: Cache, key: str) -> tuple[tuple[dict[str, Any], Arrays, int]
         return None, ""
     stored = 0
     try:
-        head, arrays = unframe_arrays(data)
+        head, arrays = unframe_record(data, uid, key)
         for name in ("hu", "mask"):
             size = _whole_bytes(cache, head[name])
             if size is None:
@@ -199,7 +219,7 @@ def _whole_bytes(cache: Cache, key: str) -> int | None:
     """Bytes of an entry of blocks, or None when it is missing or damaged."""
     path = cache.path(key)
     try:
-        return None if path is None else BlockFile(path).check()
+        return None if path is None else BlockFile(path, key).check()
     except (DamagedError, OSError):
         return None
 
@@ -298,18 +318,18 @@ def _mark(wanted: NDArray[np.bool_], start: NDArray[Any], size: NDArray[Any]) ->
     wanted[tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))] = True
 
 
-def _pack_hu(scan: Scan, wanted: NDArray[np.bool_]) -> bytes:
-    return pack_blocks(scan.hu, wanted, AIR_HU, sparse=False, block_irc=BLOCK_IRC)
+def _pack_hu(scan: Scan, wanted: NDArray[np.bool_], key: str) -> bytes:
+    return pack_blocks(scan.hu, wanted, AIR_HU, sparse=False, block_irc=BLOCK_IRC, key=key)
 
 
-def _pack_mask(scan: Scan, voxels: list[Voxels]) -> bytes:
+def _pack_mask(scan: Scan, voxels: list[Voxels], key: str) -> bytes:
     mask = np.zeros(scan.shape_irc, dtype=np.uint8)
     wanted = np.zeros(grid_of(scan.shape_irc), dtype=np.bool_)
     for place, held in voxels:
         mask[place] |= held
         start = np.array([s.start for s in place])
         _mark(wanted, start, np.array(held.shape))
-    return pack_blocks(mask, wanted, 0, sparse=True, block_irc=BLOCK_IRC)
+    return pack_blocks(mask, wanted, 0, sparse=True, block_irc=BLOCK_IRC, key=key)
 
 
 def _told(

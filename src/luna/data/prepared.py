@@ -13,11 +13,11 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from luna.ct.blocks import BlockFile, DamagedError, Irc, unframe_arrays
+from luna.ct.blocks import BlockFile, DamagedError, Irc
 from luna.ct.cache import AGAIN, Cache
 from luna.ct.geometry import FloatArray, Geometry, Triple
 from luna.data.prep import MANIFEST
-from luna.data.prep_scan import FORMAT, PrepConfig
+from luna.data.prep_scan import FORMAT, PrepConfig, unframe_record
 from luna.run.errors import TrustError, UsageError
 
 T = TypeVar("T")
@@ -133,7 +133,7 @@ class Volumes:
             path = self.cache.path(key)
             if path is None:
                 raise self._fault("an entry is missing")
-            self._files[key] = file = BlockFile(path)
+            self._files[key] = file = BlockFile(path, key)
             if len(self._files) > OPEN_FILES:
                 self._files.popitem(last=False)
             return file
@@ -177,7 +177,7 @@ def _record(cache: Cache, uid: str, key: str) -> tuple[dict[str, Any], dict[str,
     data = cache.get(key)
     if data is None:
         raise ValueError(f"the record of {uid} is missing")
-    return unframe_arrays(data)
+    return unframe_record(data, uid, key)
 
 
 def _gathered(
