@@ -328,6 +328,23 @@ def test_there_is_at_least_one_worker_and_no_more_than_cores():
     assert 1 <= default_workers() <= (os.cpu_count() or 1)
 
 
+@pytest.mark.parametrize(("limit", "workers"), [(str(1 << 30), 1), ("max", None), ("", None)])
+def test_workers_fit_the_memory_of_a_container(tmp_path, monkeypatch, limit, workers):
+    usual = default_workers()
+    (tmp_path / "memory.max").write_text(f"{limit}\n")
+    monkeypatch.setattr(module, "CONTAINER_LIMIT", tmp_path / "memory.max")
+    assert default_workers() == (workers or usual)
+
+
+def test_what_decides_the_split_is_in_the_fingerprint(prepare, cohort, cache):
+    before, _ = prepare()
+    uids = sorted(read_luna16(cohort).files)
+    rows = "".join(f"{uid},one\n" for uid in uids[:2])
+    (cohort / "patients.csv").write_text(f"seriesuid,patient\n{rows}")
+    after, _ = prepare()
+    assert after.fingerprint != before.fingerprint
+
+
 def test_steps_tell_number_failure_and_rate(cohort, tmp_path):
     a_page(cohort)
     steps: list[Step] = []

@@ -125,9 +125,12 @@ def read_candidates(
     series = series_numbers(table, number)
     center = table.numbers(*XYZ)
     positive = table.flags("class", {"0": False, "1": True})
-    _refuse_contradictions(table, series, center, positive, "class")
     here = present[series]
-    repeated = repeated_rows(series, center)
+    # Positive rows first, so that of two that differ in class the positive stays: lists of
+    # several detectors joined into one, as LUNA16's are, may well hold both.
+    first = np.argsort(~positive, kind="stable")
+    repeated = np.zeros(len(series), dtype=bool)
+    repeated[first] = repeated_rows(series[first], center[first])
     nodule, _ = _nearest(series, center, nodules, nodules.diameter_mm / 2)
     orphan = here & ~repeated & positive & (nodule < 0)
     inner = here & ~repeated & ~positive & (nodule >= 0)

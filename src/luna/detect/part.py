@@ -24,6 +24,10 @@ ROUND = 1.2
 """A ball's part of the piece, in radii: nodules are no perfect balls."""
 
 
+MOST = 200
+"""Balls of one piece, the largest; a network that marks half a lung would have thousands."""
+
+
 def part(
     label: NDArray[np.int32], irc: NDArray[np.int64], spacing_irc: NDArray[np.float64]
 ) -> NDArray[np.int32]:
@@ -71,7 +75,7 @@ def _balls(irc: NDArray[np.int64], spacing_irc: NDArray[np.float64]) -> list[NDA
     radius_mm = ndimage.distance_transform_edt(box, sampling=spacing_irc)[inner]
     place_mm = irc * spacing_irc
     balls = []
-    while radius_mm.max() >= RADIUS_MM:
+    while radius_mm.max() >= RADIUS_MM and len(balls) < MOST:
         center = radius_mm.argmax()
         far_mm = np.linalg.norm(place_mm - place_mm[center], axis=1)
         balls.append(far_mm < ROUND * radius_mm[center])
