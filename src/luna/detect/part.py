@@ -74,7 +74,7 @@ def _balls(irc: NDArray[np.int64], spacing_irc: NDArray[np.float64]) -> list[NDA
     box[inner] = True
     radius_mm = ndimage.distance_transform_edt(box, sampling=spacing_irc)[inner]
     place_mm = irc * spacing_irc
-    balls = []
+    balls: list[NDArray[np.bool_]] = []
     while radius_mm.max() >= RADIUS_MM and len(balls) < MOST:
         center = radius_mm.argmax()
         far_mm = np.linalg.norm(place_mm - place_mm[center], axis=1)
