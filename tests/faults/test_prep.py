@@ -228,6 +228,13 @@ def entries(cache: Path, kind: str) -> list[Path]:
         return [cache / name for (name,) in rows]
 
 
+def assert_made_anew(prepare: Prepare, damaged: int) -> None:
+    """Another run says how many entries were damaged, and ends well."""
+    outcome = prepare()
+    assert outcome.code == 0
+    assert outcome.err.count("was damaged in the cache") == damaged
+
+
 @pytest.mark.parametrize("kind", ["record", "hu"])
 def test_a_flipped_bit_is_found_and_the_entry_made_anew(
     run_luna: Callable[..., Outcome],
@@ -243,9 +250,7 @@ def test_a_flipped_bit_is_found_and_the_entry_made_anew(
     runs = prepared.parent / "runs"
     trained = run_luna("train-cls", prepared, "--runs", runs, "--set", "split.stride=4")
     assert_refused(trained, 6, "damaged", "luna prep")
-    outcome = prepare()
-    assert outcome.code == 0
-    assert outcome.err.count("was damaged in the cache") == SCANS
+    assert_made_anew(prepare, SCANS)
     assert_whole()
 
 
@@ -266,9 +271,7 @@ def test_entries_in_each_others_place_are_found_and_made_anew(
     task = "train-seg" if kind == "mask" else "train-cls"
     trained = run_luna(task, prepared, "--runs", runs, "--set", "split.stride=4")
     assert_refused(trained, 6, "another entry's", "luna prep")
-    outcome = prepare()
-    assert outcome.code == 0
-    assert outcome.err.count("was damaged in the cache") == 2
+    assert_made_anew(prepare, 2)
     assert_whole()
 
 
@@ -277,9 +280,7 @@ def test_a_record_of_something_else_is_made_anew(
 ) -> None:
     for path in entries(prepared, "record"):
         path.write_bytes(frame_arrays({}, {}))
-    outcome = prepare()
-    assert outcome.code == 0
-    assert outcome.err.count("was damaged in the cache") == SCANS
+    assert_made_anew(prepare, SCANS)
     assert_whole()
 
 

@@ -60,14 +60,14 @@ def classify(
 ) -> NDArray[np.float64]:
     """(M,) float64 probability of "yes" for crops around M centres (M, 3) in voxels."""
     views = MIRRORS if bundle.card.mirrored else MIRRORS[:1]
+    judge = partial(_classify, scan, bundle=bundle, config=config, device=device)
     if config.precision == "auto" and bf16_is_native(device):
-        judge = partial(_classify, scan, bundle=bundle, config=config, device=device)
         p = judge(center_irc, precision="bfloat16", views=MIRRORS[:1], progress=progress)
         again = p >= CLEAR_NEGATIVE
         p[again] = judge(center_irc[again], precision="float32", views=views, progress=_silent)
         return p
     precision = "float32" if config.precision == "auto" else config.precision
-    return _classify(scan, center_irc, bundle, config, precision, views, device, progress)
+    return judge(center_irc, precision=precision, views=views, progress=progress)
 
 
 def _silent(done: int, total: int) -> None:

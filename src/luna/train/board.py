@@ -98,7 +98,7 @@ class Board:
             self._curves(epoch, rows)
 
     def settings(self, values: Mapping[str, bool | int | float | str], best: Metrics) -> None:
-        """The hyper-parameters beside the metrics of the best validation."""
+        """The hyper-parameters and the metrics of the best validation, which name the columns."""
         finite = {name: value for name, value in best.items() if np.isfinite(value)}
         # add_hparams() of the writer would open a run of its own for every call.
         writer = self._writers["validation"]._get_file_writer()
