@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from luna.data.phantom_config import PhantomConfig
 from luna.data.phantom_scanner import outside_circle
 from luna.run.errors import UsageError
 from luna.run.pool import worker_pool
-from luna.run.record import replace_file, write_fault
+from luna.run.record import replace_file, sweep, write_fault
 
 SUBSETS = 10
 """LUNA16's folds; scan k lies in subset k modulo 10."""
@@ -66,20 +67,21 @@ def write_cohort(
         raise UsageError(
             f"{out} already holds {existing[0]}", hint="choose a new folder for the cohort"
         )
-    try:
-        for subset in range(min(SUBSETS, scans)):
-            (out / f"subset{subset}").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_fault(out, error) from error
+    subsets = _subset_folders(out, scans)
     job = partial(_write_scan, out, seed, config)
     tables: Tables = {name: [] for name in TABLES}
     uids = []
-    for uid, rows in _mapped(job, range(scans), processes):
-        uids.append(uid)
-        for name, found in rows.items():
-            tables[name] += found
-        if on_scan is not None:
-            on_scan(uid)
+    try:
+        with closing(_mapped(job, range(scans), processes)) as results:
+            for uid, rows in results:
+                uids.append(uid)
+                for name, found in rows.items():
+                    tables[name] += found
+                if on_scan is not None:
+                    on_scan(uid)
+    finally:
+        # A worker that is terminated leaves what it was writing.
+        sweep(*subsets)
     for name, columns in TABLES.items():
         _write_table(out / name, columns, tables[name])
     with replace_file(out / "seriesuids.csv") as path:
@@ -87,9 +89,19 @@ def write_cohort(
     return uids
 
 
+def _subset_folders(out: Path, scans: int) -> list[Path]:
+    subsets = [out / f"subset{subset}" for subset in range(min(SUBSETS, scans))]
+    try:
+        for subset in subsets:
+            subset.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_fault(out, error) from error
+    return subsets
+
+
 def _mapped(
     job: Callable[[int], tuple[str, Tables]], numbers: Sequence[int], processes: int
-) -> Iterable[tuple[str, Tables]]:
+) -> Generator[tuple[str, Tables], None, None]:
     """Results of the job in order, from this process or from a pool."""
     if processes == 1:
         yield from map(job, numbers)
