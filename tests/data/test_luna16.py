@@ -111,6 +111,25 @@ def test_odd_rows_are_skipped_and_named(tmp_path):
     assert data.candidates.nodule.tolist() == [-1, 0, 0, 1]  # two marks joined to one nodule
 
 
+def test_a_candidate_is_of_the_nodule_whose_border_is_nearest(tmp_path):
+    data = read_luna16(
+        folder(
+            tmp_path,
+            annotations=("a,0,0,0,30", "a,20,0,0,6"),
+            candidates=(
+                "a,14,0,0,1",  # in the large one, nearer to the centre of the small one
+                "a,13.5,0,0,0",  # there too, said to be none
+                "a,16,0,0,1",  # between the two
+                "a,18,0,0,1",  # in the small one
+            ),
+        )
+    )
+    assert data.candidates.nodule.tolist() == [0, 1]
+    assert [s for s in said(data) if "annotat" not in s.split(":")[1]] == [
+        "candidates_V2.csv: 1 negative candidates inside a nodule (line 3)",
+    ]
+
+
 def test_unknown_malignancy_stays_a_nodule(tmp_path):
     verdicts = f"{HEAD},diameter_mm,mal_bool\na,0.0000001,0,0,10,True\nz,1,1,1,5,False\n"
     data = read_luna16(folder(tmp_path, annotations_with_malignancy=verdicts))

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from luna.ct.geometry import FloatArray
 from luna.data.luna16 import Luna16
 from luna.data.luna16_rows import (
-    UNKNOWN,
     XYZ,
     CandidateTable,
+    nearest_nodule,
     pick_candidates,
     repeated_rows,
-    rows_of,
     series_numbers,
 )
 from luna.data.tables import notice, read_table
@@ -72,19 +71,8 @@ def _nodule_at(
     cohort: Luna16, series: NDArray[np.int64], center_xyz: FloatArray
 ) -> NDArray[np.int64]:
     """The nodule that each mark lies in; NEGATIVE far from all, UNSURE between."""
-    found = np.full(len(series), NEGATIVE, dtype=np.int64)
     nodules = cohort.nodules
-    for number in np.unique(series[series != UNKNOWN]):
-        those = rows_of(nodules.series, int(number))
-        if those.start == those.stop:
-            continue
-        rows = np.flatnonzero(series == number)
-        apart = center_xyz[rows, None] - nodules.center_xyz[None, those]
-        # Distance to each nodule's border (marks, nodules): below 0 inside.
-        gap_mm = np.linalg.norm(apart, axis=2) - nodules.diameter_mm[those] / 2
-        nearest = gap_mm.argmin(axis=1)
-        gap_mm = gap_mm.min(axis=1)
-        found[rows[gap_mm <= MARGIN_MM]] = UNSURE
-        inside = gap_mm <= 0
-        found[rows[inside]] = those.start + nearest[inside]
-    return found
+    nodule, beyond_mm = nearest_nodule(series, center_xyz, nodules, nodules.diameter_mm / 2)
+    nodule[beyond_mm > 0] = UNSURE
+    nodule[beyond_mm > MARGIN_MM] = NEGATIVE
+    return nodule

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from luna.ct.geometry import FloatArray
 from luna.data.tables import Notice, Table, notice, read_table
@@ -18,9 +17,6 @@ XYZ = ("coordX", "coordY", "coordZ")
 
 SAME_PLACE_MM = 0.5
 """Two tables print one nodule's centre with different rounding, far below this."""
-
-SERIES_APART_MM = 1e6
-"""Series are laid out this far apart to search all of them in one tree."""
 
 MAX_DIAMETER_MM = 300.0
 """Lungs are about as long; a nodule is 3 to 30 mm."""
@@ -108,8 +104,9 @@ def read_malignancy(
     center = table.numbers(*XYZ)
     # A row of a scan that is not on disk has no nodule to be joined to, and says nothing.
     here = (series >= 0) & present[series]
-    to, _ = _nearest(series[here], center[here], nodules, np.full(len(nodules.line), SAME_PLACE_MM))
-    joined = to >= 0
+    same_place_mm = np.full(len(nodules.line), SAME_PLACE_MM)
+    to, beyond_mm = nearest_nodule(series[here], center[here], nodules, same_place_mm)
+    joined = beyond_mm <= 0
     malignant[to[joined]] = verdict[here][joined]
     clash = np.zeros(len(series), dtype=np.bool_)
     clash[np.flatnonzero(here)[joined]] = verdict[here][joined] != malignant[to[joined]]
@@ -131,9 +128,10 @@ def read_candidates(
     first = np.argsort(~positive, kind="stable")
     repeated = np.zeros(len(series), dtype=bool)
     repeated[first] = repeated_rows(series[first], center[first])
-    nodule, _ = _nearest(series, center, nodules, nodules.diameter_mm / 2)
-    orphan = here & ~repeated & positive & (nodule < 0)
-    inner = here & ~repeated & ~positive & (nodule >= 0)
+    nodule, beyond_mm = nearest_nodule(series, center, nodules, nodules.diameter_mm / 2)
+    inside = beyond_mm <= 0
+    orphan = here & ~repeated & positive & ~inside
+    inner = here & ~repeated & ~positive & inside
     notices = notice("candidates of scans that are not on disk", table.path, table.line[~here])
     notices += notice("candidates that repeat another", table.path, table.line[here & repeated])
     notices += notice("positive candidates in no annotated nodule", table.path, table.line[orphan])
@@ -165,24 +163,26 @@ def repeated_rows(series: NDArray[np.int64], center: FloatArray) -> NDArray[np.b
     return same
 
 
-def _nearest(
-    series: NDArray[np.int64], center: FloatArray, nodules: Nodules, within_mm: FloatArray
+def nearest_nodule(
+    series: NDArray[np.int64], center_xyz: FloatArray, nodules: Nodules, reach_mm: FloatArray
 ) -> tuple[NDArray[np.int64], FloatArray]:
-    """Index of the nearest nodule of the same series, -1 where none is near, and its distance.
+    """The nodule of the same series whose border is nearest to each of M places, and how far it is.
 
-    `within_mm` (N,) is how near each nodule wants it.
+    `reach_mm` (N,) is from a nodule's centre to its border. The distance (M,) in mm is below 0
+    inside; where the series has no nodule it is infinite, and the index (M,) -1.
     """
-    if not len(nodules.series) or not len(series):
-        return np.full(len(series), -1, dtype=np.int64), np.full(len(series), np.inf)
-    apart = np.array([SERIES_APART_MM])
-    tree = cKDTree(np.column_stack([nodules.center_xyz, nodules.series[:, None] * apart]))
-    reach = float(within_mm.max())
-    gap, to = tree.query(
-        np.column_stack([center, series[:, None] * apart]), distance_upper_bound=reach + 1e-9
-    )
-    to = np.where(np.isfinite(gap), to, 0)
-    near = gap <= within_mm[to]
-    return np.where(near, to, -1).astype(np.int64), np.asarray(gap, dtype=np.float64)
+    nodule = np.full(len(series), -1, dtype=np.int64)
+    beyond_mm = np.full(len(series), np.inf)
+    order = np.argsort(series, kind="stable")
+    ordered = series[order]
+    for number in np.unique(nodules.series):
+        rows = order[rows_of(ordered, number)]
+        those = rows_of(nodules.series, number)
+        apart = center_xyz[rows, None] - nodules.center_xyz[None, those]
+        gap_mm = np.linalg.norm(apart, axis=2) - reach_mm[those]  # (places, nodules)
+        nodule[rows] = those.start + gap_mm.argmin(axis=1)
+        beyond_mm[rows] = gap_mm.min(axis=1)
+    return nodule, beyond_mm
 
 
 def rows_of(series: NDArray[np.int64], number: int) -> slice:
