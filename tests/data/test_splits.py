@@ -50,13 +50,41 @@ def test_parts_are_disjoint_by_series_and_patient_and_complete(series, config, d
     assert not people[1] & people[2]
 
 
+def test_a_patient_who_may_be_of_the_test_waits():
+    """The subset of c, which is not on disk, is not known."""
+    config = SplitConfig(method="folds", stride=2, test_fold=2)
+    split = make_split("abcd", config, {"a": 0, "b": 1, "d": 2}, {"b": "p", "c": "p"})
+    assert (split.test, split.left_out) == (("d",), ("b",))
+    assert (split.train, split.validation) == ((), ("a",))
+
+
+PARTS = ("train", "validation", "test")
+
+
 @given(SERIES, CONFIGS, st.data())
-def test_what_is_on_disk_changes_no_part(series, config, data):
+def test_what_is_on_disk_moves_no_series(series, config, data):
+    folds = {uid: data.draw(st.integers(0, 9)) for uid in sorted(series)}
+    there = {uid: fold for uid, fold in folds.items() if data.draw(st.booleans())}
+    patients = {uid: data.draw(st.sampled_from("vwxyz")) for uid in sorted(series)}
+    whole = make_split(series, config, folds, patients)
+    part = make_split(series, config, there, patients)
+    for name in PARTS:
+        now = set(getattr(part, name)) & there.keys()
+        later = set(getattr(whole, name)) & there.keys()
+        assert now <= later
+        waiting = later - now
+        assert waiting <= set(part.left_out)
+        elsewhere = {patients[uid] for uid in series - there.keys()}
+        assert {patients[uid] for uid in waiting} <= elsewhere
+
+
+@given(SERIES, CONFIGS, st.data())
+def test_without_patients_what_is_on_disk_changes_no_part(series, config, data):
     folds = {uid: data.draw(st.integers(0, 9)) for uid in sorted(series)}
     there = {uid: fold for uid, fold in folds.items() if data.draw(st.booleans())}
     whole = make_split(series, config, folds)
     part = make_split(series, config, there)
-    for name in ("train", "validation", "test"):
+    for name in PARTS:
         now = [uid for uid in getattr(part, name) if uid in there]
         assert now == [uid for uid in getattr(whole, name) if uid in there]
 

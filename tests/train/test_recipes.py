@@ -1,5 +1,7 @@
 """Recipes: what the configs say, and what a job takes from a prepared cohort."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 
 from luna.data.augment import AugmentConfig
 from luna.data.phantom_config import PhantomConfig
+from luna.data.prep import MANIFEST
 from luna.data.sampling import SamplingConfig
 from luna.data.splits import SplitConfig
 from luna.run.config import load_config
@@ -86,6 +89,17 @@ def test_a_nodule_job_trains_and_validates_on_different_series(small_cache: Path
     assert labels.sum() == len(order) / 3
     assert "3 series to train, 1 to validate" in job.data.description
     assert (job.architecture, job.task.role) == ("classifier", "nodule")
+
+
+def test_series_that_wait_for_their_patients_are_counted(small_cache: Path, tmp_path: Path) -> None:
+    cache = Path(shutil.copytree(small_cache, tmp_path / "cache"))
+    manifest = json.loads((cache / MANIFEST).read_text())
+    manifest["series"].append("1.2.3.9")  # not on disk
+    manifest["patient_of"] = {"1.2.3.1": "p", "1.2.3.9": "p"}
+    (cache / MANIFEST).write_text(json.dumps(manifest))
+    folds = SplitConfig(method="folds", stride=4, test_fold=3)
+    told = ClassifierRecipe(split=folds).job(cache).data.description
+    assert "1 series to train, 1 left out for their patients, 1 to validate" in told
 
 
 def test_a_malignancy_job_is_judged_on_nodules_alone(small_cache: Path) -> None:

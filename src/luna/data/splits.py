@@ -1,7 +1,8 @@
 """Which series train, which choose the best epoch, which are kept for the test.
 
-A split depends on the full list of series alone, never on which of them are on disk, so it
-stays the same while a download grows.
+A split depends on the full list of series, not on which of them are on disk: while a download
+grows, no series moves from one part to another. Only a scan's folder tells its subset, so one
+whose patient has a series elsewhere may wait, left out, until that one is there.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class SplitConfig:
 class Split:
     """Series UIDs, sorted; no series and no known patient is in two of the parts.
 
-    `left_out` are series that would train but share a patient with the test.
+    `left_out` are series that would train but share a patient with the test, or with a series
+    whose subset is not known and may be the test's.
     """
 
     train: tuple[str, ...]
@@ -75,14 +77,16 @@ def make_split(
     folds = fold_of or {}
     known = [uid for uid in ordered if uid in folds]
     test = [uid for uid in known if folds[uid] == config.test_fold]
-    tested = {patients.get(uid, uid) for uid in test}
+    # What is not on disk yet may turn out to be of the test.
+    perhaps = [uid for uid in ordered if folds.get(uid, config.test_fold) == config.test_fold]
+    barred = {patients.get(uid, uid) for uid in perhaps}
     rest = [uid for uid in known if folds[uid] != config.test_fold]
-    clear = [uid for uid in rest if patients.get(uid, uid) not in tested]
+    clear = [uid for uid in rest if patients.get(uid, uid) not in barred]
     return Split(
         train=tuple(uid for uid in clear if uid not in validating),
         validation=tuple(uid for uid in clear if uid in validating),
         test=tuple(test),
-        left_out=tuple(uid for uid in rest if patients.get(uid, uid) in tested),
+        left_out=tuple(uid for uid in rest if patients.get(uid, uid) in barred),
     )
 
 

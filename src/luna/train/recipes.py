@@ -230,7 +230,8 @@ def _refuse_one_sided(labels: NDArray[np.bool_], task: str, cache: Path) -> None
 
 
 def _description(prepared: Prepared, split: Split) -> str:
+    left_out = f"{len(split.left_out)} left out for their patients, " if split.left_out else ""
     return (
-        f"{prepared.folder.name}: {len(split.train)} series to train, "
+        f"{prepared.folder.name}: {len(split.train)} series to train, {left_out}"
         f"{len(split.validation)} to validate (fingerprint {prepared.fingerprint[:12]})"
     )
