@@ -136,6 +136,23 @@ def test_a_stopped_run_says_how_to_go_on(
     assert_same(the_run(tmp_path), whole)
 
 
+def test_a_fine_tuned_run_goes_on_without_what_it_began_with(
+    train: Train, resume: Train, whole: Path, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(whole / "bundle", bundle)
+    (tmp_path / "tuned.toml").write_text('init = "bundle"\n')
+    strike = Strike(signal.SIGKILL, losses(tmp_path), 5)
+    assert train("--config", "tuned.toml", strike=strike).code == -signal.SIGKILL
+    assert f'init = "{bundle}"' in (the_run(tmp_path) / "config.toml").read_text()
+    shutil.rmtree(bundle)
+    outcome = resume()
+    assert outcome.code == 0, outcome.err
+    first = "blocks.0.conv1.weight"
+    tuned = load_file(the_run(tmp_path) / "bundle" / "model.safetensors")
+    assert tuned[first].equal(load_file(whole / "bundle" / "model.safetensors")[first])
+
+
 def test_a_diverged_run_names_the_last_finite_checkpoint(train: Train, tmp_path: Path) -> None:
     outcome = train(
         *("--set", "train.learning_rate=1e30", "--set", "train.clip_norm=none"),

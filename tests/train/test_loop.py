@@ -20,7 +20,7 @@ from luna.train.checkpoint import LAST, PREVIOUS, read_checkpoint
 from luna.train.config import TrainConfig
 from luna.train.loop import train
 from luna.train.runs import Run, State
-from luna.train.tasks import NODULE, SEGMENTATION, Data, new_network, parts_of
+from luna.train.tasks import NODULE, SEGMENTATION, Data, new_network, parts_of, start_from
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(epochs=3, batch_size=8, precision="float32", learning_rate=0.01, save_every=3)
@@ -217,16 +217,17 @@ def test_fine_tuning_starts_from_a_bundle_and_moves_only_its_last_parts(
     run = make_run("a")
     train(NODULE, cubes(), network(), CONFIG, CPU, run)
     old = load_bundle(run.folder / "bundle")
-    net = new_network("classifier", old.card.arguments, run.folder / "bundle", unfreeze=1)
+    net = new_network("classifier", old.card.arguments, unfreeze=1)
+    start_from(run.folder / "bundle", net, "classifier")
     train(NODULE, cubes(), net, CONFIG, CPU, make_run("b"))
     first, *_, head = parts_of(old.module)
     tuned_first, *_, tuned_head = parts_of(net)
     assert torch.equal(first.weight, tuned_first.weight)
     assert not torch.equal(head.weight, tuned_head.weight)
     with pytest.raises(UsageError, match="3 parts"):
-        new_network("classifier", old.card.arguments, run.folder / "bundle", unfreeze=4)
+        new_network("classifier", old.card.arguments, unfreeze=4)
     with pytest.raises(UsageError, match="cannot start"):
-        new_network("unet", {}, run.folder / "bundle", unfreeze=1)
+        start_from(run.folder / "bundle", net, "unet")
 
 
 def test_a_new_head_is_the_one_of_a_new_network(tmp_path: Path) -> None:
@@ -237,7 +238,8 @@ def test_a_new_head_is_the_one_of_a_new_network(tmp_path: Path) -> None:
         arguments={"input_size": [8, 8, 8], "widths": [2, 4]}, licence="",
     )  # fmt: skip
     save_bundle(Bundle(card, net), tmp_path)
-    tuned = new_network("residual-classifier", card.arguments, tmp_path, unfreeze=1)
+    tuned = new_network("residual-classifier", card.arguments, unfreeze=1)
+    start_from(tmp_path, tuned, "residual-classifier")
     assert torch.equal(tuned.blocks[0].conv1.weight, net.blocks[0].conv1.weight)
     assert not tuned.head.weight.any()
 

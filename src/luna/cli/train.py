@@ -85,8 +85,7 @@ def train_cls(
     """
     from luna.train.recipes import ClassifierRecipe
 
-    # A run may be resumed from another folder.
-    chosen = {"task": task, "init": init and init.absolute(), "unfreeze": unfreeze}
+    chosen = {"task": task, "init": init, "unfreeze": unfreeze}
     said = [f"{key}={value}" for key, value in chosen.items() if value is not None]
     place = Place(cache=cache, resume=resume, runs=runs, name=name)
     settings = Settings(ClassifierRecipe, config, [*(overrides or ()), *said])

@@ -23,15 +23,18 @@ from luna.train.config import TrainConfig
 from luna.train.loop import steps_of, train
 from luna.train.metrics import Metrics
 from luna.train.ranks import Ranks, device_of_rank, joined_ranks
-from luna.train.runs import CONFIG, RECORD, Run, Teller
-from luna.train.tasks import Data, Task
+from luna.train.runs import CONFIG, RECORD, Run, Teller, last_checkpoint
+from luna.train.tasks import Data, Task, start_from
 
 LICENCE = "not stated; the trainer decides"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """What a recipe makes of prepared data: a task, its samples, and a network to start from."""
+    """What a recipe makes of prepared data: a task, its samples, and a new network.
+
+    `init` is the bundle whose tensors the network starts from.
+    """
 
     task: Task
     data: Data
@@ -39,9 +42,15 @@ class Job:
     architecture: str
     arguments: dict[str, Any]
     fingerprint: str
+    init: Path | None = None
     spacing_mm: float | None = None
     mirrored: bool = False
     erosion: Erosion = "cross"
+
+    def initialise(self) -> None:
+        """Fill the network from `init`, if any. Raises what `start_from` raises."""
+        if self.init is not None:
+            start_from(self.init, self.net, self.architecture)
 
 
 class Recipe(Protocol):
@@ -79,6 +88,7 @@ def start(
     with joined_ranks(device) as ranks:
         torch.manual_seed(recipe.train.seed)
         job = recipe.job(cache)
+        job.initialise()
         began = time.strftime("%Y%m%d-%H%M%S", time.gmtime(ranks.of_first(int(time.time()))))
         folder = runs / f"{job.task.role}-{began}-{name}"
         if ranks.leads:
@@ -91,6 +101,7 @@ def start(
 def plan(recipe: Recipe, cache: Path, runs: Path) -> list[str]:
     """What `start` would do, in lines; the data is read, nothing is written."""
     job = recipe.job(cache)
+    job.initialise()
     steps = steps_of(job.task, job.data, recipe.train)
     claim_folder(runs, force=True, dry_run=True, option="--runs")
     parameters = sum(p.numel() for p in job.net.parameters() if p.requires_grad)
@@ -108,6 +119,7 @@ def resume(
 ) -> Metrics:
     """Go on with a run where its newest good checkpoint stands; the best metrics.
 
+    The checkpoint holds every tensor: a bundle that the run started from may have gone.
     Raises InputError when the folder holds no run, TrustError when its data has changed.
     """
     if not (folder / CONFIG).is_file() or not (folder / RECORD).is_file():
@@ -131,6 +143,8 @@ def resume(
                 why=f"fingerprint {job.fingerprint[:12]}, not {data['fingerprint'][:12]}",
                 hint="prepare the same cohort again, or start a new run",
             )
+        if last_checkpoint(folder) is None:
+            job.initialise()
         name = folder.name.split("-", 3)[-1]
         return _go(recipe, job, folder, name, device, ranks, teller or Teller())
 

@@ -31,7 +31,7 @@ from luna.train.optimize import (
 )
 from luna.train.ranks import Ranks
 from luna.train.resident import kept_in_memory
-from luna.train.runs import Run, State
+from luna.train.runs import Run, State, last_checkpoint
 from luna.train.tasks import Batch, Data, IntArray, Task, parts_of
 
 PICTURED = 4
@@ -296,7 +296,7 @@ def steps_of(task: Task, data: Data, config: TrainConfig, count: int = 1) -> int
 
 
 def _diverged(step: int, run: Run) -> DivergedError:
-    last = run.last_checkpoint()
+    last = last_checkpoint(run.folder)
     return DivergedError(
         f"the loss of step {step} is not finite",
         file=last,

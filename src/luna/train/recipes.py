@@ -81,7 +81,7 @@ class ClassifierRecipe:
     task: Literal["nodule", "malignancy"] = "nodule"
     """Nodule or not; or malignant or not, best started from a nodule classifier."""
     init: Path | None = None
-    """Bundle to start from; its head starts anew."""
+    """Bundle to start from, with a new head; a relative path is made absolute."""
     unfreeze: int = 1
     """With `init`: how many of the last parts learn, the head counted."""
     split: SplitConfig = field(default_factory=SplitConfig)
@@ -98,6 +98,9 @@ class ClassifierRecipe:
     def __post_init__(self) -> None:
         if self.unfreeze < 1:
             raise UsageError(f"unfreeze is {self.unfreeze}, must be at least 1")
+        if self.init is not None:
+            # A run may be resumed from another folder.
+            object.__setattr__(self, "init", self.init.absolute())
 
     def job(self, cache: Path) -> Job:
         """The candidates in a cache, and a network to tell them apart."""
@@ -126,7 +129,8 @@ class ClassifierRecipe:
                 augment=Augment(self.augment),
                 description=_description(prepared, split),
             ),
-            net=new_network(architecture, arguments, self.init, self.unfreeze),
+            net=new_network(architecture, arguments, self.unfreeze if self.init else None),
+            init=self.init,
             architecture=architecture,
             arguments=arguments,
             fingerprint=prepared.fingerprint,
@@ -205,7 +209,7 @@ class SegmenterRecipe:
                 augment=Augment(self.augment),
                 description=_description(prepared, split),
             ),
-            net=new_network("unet", arguments, None, 1),
+            net=new_network("unet", arguments),
             architecture="unet",
             arguments=arguments,
             fingerprint=prepared.fingerprint,

@@ -43,6 +43,7 @@ from luna.train.metrics import FloatArray, Metrics
 from luna.train.ranks import Ranks
 
 CONFIG, RECORD = "config.toml", "record.json"
+CHECKPOINTS = "checkpoints"
 LOSSES, METRICS = "losses.csv", "metrics.jsonl"
 SAID = ("loss/all", "auc", "precision", "recall", "f1", "dice")
 LOSSES_HEADER = "step,learning_rate,loss\n"
@@ -128,12 +129,7 @@ class Run:
     @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
-        return self.folder / "checkpoints"
-
-    def last_checkpoint(self) -> Path | None:
-        """The newest checkpoint, if there is one."""
-        paths = (self.checkpoints / name for name in (LAST, PREVIOUS))
-        return next((path for path in paths if path.exists()), None)
+        return self.folder / CHECKPOINTS
 
     def restore(self, state: State, steps: int, ranks: Ranks) -> State:
         """The state, moved to where the run's newest good checkpoint stands, if there is one.
@@ -142,7 +138,7 @@ class Run:
         checkpoint are dropped, and so is a damaged one.
         """
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        path = self.last_checkpoint()
+        path = last_checkpoint(self.folder)
         if path is not None:
             checkpoint, path = read_newest(self.checkpoints)
             if path.name != LAST:
@@ -197,6 +193,12 @@ class Run:
         metrics = {"epoch": state.epoch, **_without_nan(state.best)}
         card = replace(self.card, metrics={k: v for k, v in metrics.items() if v is not None})
         save_bundle(Bundle(card, state.net), self.folder / "bundle")
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint in a run's folder, if there is one."""
+    paths = (folder / CHECKPOINTS / name for name in (LAST, PREVIOUS))
+    return next((path for path in paths if path.exists()), None)
 
 
 def _append(path: Path, line: str, head: str = "") -> None:

@@ -111,16 +111,28 @@ def parts_of(net: nn.Module) -> list[nn.Module]:
 
 
 def new_network(
-    architecture: str, arguments: Mapping[str, Any], init: Path | None, unfreeze: int
+    architecture: str, arguments: Mapping[str, Any], unfreeze: int | None = None
 ) -> nn.Module:
-    """The network a run starts from.
+    """A network with random weights, of which only the last `unfreeze` parts learn, if given.
 
-    With `init`, the bundle's tensors but for the head, which starts anew, and only the last
-    `unfreeze` parts, the head counted, learn. Source: book, chapter 14.
+    The head counts as one. Raises UsageError for more parts than there are.
     """
     net = build_network(architecture, arguments)
-    if init is None:
+    if unfreeze is None:
         return net
+    parts = parts_of(net)
+    if unfreeze > len(parts):
+        raise UsageError(f"unfreeze is {unfreeze}, but the network has {len(parts)} parts")
+    for part in parts[:-unfreeze]:
+        part.requires_grad_(False)
+    return net
+
+
+def start_from(init: Path, net: nn.Module, architecture: str) -> None:
+    """Give a new network a bundle's tensors but for the head. Source: book, chapter 14.
+
+    Raises UsageError for a bundle of another architecture, TrustError for one of another size.
+    """
     bundle = load_bundle(init)
     if bundle.card.architecture != architecture:
         raise UsageError(
@@ -128,12 +140,7 @@ def new_network(
             file=init,
             hint="--set network.architecture=… names the kind of network",
         )
-    parts = parts_of(net)
-    new_head = {name: tensor.clone() for name, tensor in parts[-1].state_dict().items()}
+    head = parts_of(net)[-1]
+    new_head = {name: tensor.clone() for name, tensor in head.state_dict().items()}
     fit_tensors(net, bundle.module.state_dict())
-    if unfreeze > len(parts):
-        raise UsageError(f"unfreeze is {unfreeze}, but the network has {len(parts)} parts")
-    parts[-1].load_state_dict(new_head)
-    for part in parts[:-unfreeze]:
-        part.requires_grad_(False)
-    return net
+    head.load_state_dict(new_head)
