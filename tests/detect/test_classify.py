@@ -27,6 +27,8 @@ SPACING_MM = 2.5
 class Recorder(nn.Module):
     """Keeps what it is shown."""
 
+    input_size = CUBE_IRC
+
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[torch.Tensor] = []
@@ -55,7 +57,7 @@ def test_training_and_diagnosis_show_the_same_cubes(cohort, models) -> None:
     hu, _ = CandidateChunks(data, rows, np.zeros(len(rows), np.int64), SPACING_MM).read(rows)
     (path,) = read_luna16(cohort / "data").files.values()
     recorder = Recorder()
-    card = replace(models.nodule.card, arguments={"input_size": CUBE_IRC}, spacing_mm=SPACING_MM)
+    card = replace(models.nodule.card, spacing_mm=SPACING_MM)
     classify(
         read_scan(path),
         data.candidates.center_irc,
@@ -79,13 +81,15 @@ def test_cubes_that_were_not_prepared_are_refused_by_name(cohort) -> None:
 class Lopsided(nn.Module):
     """Sure of a "yes" by the HU of the first voxel."""
 
+    input_size = (8, 8, 8)
+
     def forward(self, hu: torch.Tensor) -> torch.Tensor:
         return torch.stack([torch.zeros(len(hu)), hu[:, 0, 0, 0, 0] / 100], dim=1)
 
 
 def test_mirrored_cards_judge_by_the_mean_over_mirror_images(scan_of, models) -> None:
     hu = np.random.default_rng(0).integers(-200, 200, (8, 8, 8))
-    card = replace(models.nodule.card, arguments={"input_size": (8, 8, 8)}, mirrored=True)
+    card = replace(models.nodule.card, mirrored=True)
     center = np.array([[4.0, 4.0, 4.0]])
     p = classify(
         scan_of(hu), center, Bundle(card, Lopsided()), ClassifyConfig(precision="float32"),

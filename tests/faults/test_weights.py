@@ -12,10 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from .conftest import Outcome, assert_refused
+from luna.nets.bundle import save_bundle
+
+from .conftest import Outcome, assert_refused, half_sure
 
 Diagnose = Callable[..., Outcome]
-UNTOUCHED = "{}"
+RESIDUAL = {"architecture": "residual-classifier"}
+SEGMENTER = {"role": "segmentation", "architecture": "unet"}
 
 
 class Planted:
@@ -107,7 +110,20 @@ def test_tensors_that_are_not_finite(diagnose: Diagnose, bundle: Path) -> None:
         ({"surprise": 1}, "surprise"),
         ({"hu_window": [1000, -1000]}, "out of range"),
         ({"threshold": 1.5}, "out of range"),
-        ({"arguments": {"widths": [10**9]}}, "arguments do not fit"),
+        ({"architecture": "unet"}, "a unet cannot be a nodule model"),
+        ({"arguments": {"widths": [2] * 6}}, "arguments do not fit"),
+        (
+            {"arguments": {"widths": [10**9]}},
+            "card.json: the card cannot be read (arguments.widths",
+        ),
+        ({"arguments": {"input_size": [16, 16, 10**6]}}, "arguments.input_size holds 1000000"),
+        ({"arguments": {"input_size": [16, 256]}}, "arguments do not fit"),
+        ({"arguments": {"widths": [2, 4.0]}}, "arguments.widths holds 4.0"),
+        (SEGMENTER | {"arguments": {"depth": 10**9}}, "no integer from 1 to 16"),
+        (SEGMENTER | {"arguments": {"depth": 16, "width": 4096}}, "tensors do not fit"),
+        (SEGMENTER | {"arguments": {"context_slices": 10**9}}, "context_slices"),
+        (RESIDUAL | {"arguments": {"widths": [4096] * 6}}, "tensors do not fit"),
+        (RESIDUAL | {"arguments": {"input_size": [16, 16]}}, "not three multiples of 8"),
     ],
 )
 def test_cards_that_do_not_fit(
@@ -115,6 +131,13 @@ def test_cards_that_do_not_fit(
 ) -> None:
     change_card(bundle, **values)
     assert_refused(diagnose(), 6, words)
+
+
+def test_a_card_may_leave_the_size_of_crops_to_the_architecture(
+    diagnose: Diagnose, bundle: Path
+) -> None:
+    save_bundle(half_sure("nodule", "classifier", {"widths": [2]}), bundle)
+    assert diagnose().code == 0
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"card_version": 1}', "\0" * 100])

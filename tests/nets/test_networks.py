@@ -39,7 +39,7 @@ def test_residual_classifier_begins_undecided() -> None:
 
 
 def test_residual_classifier_refuses_crops_that_do_not_halve() -> None:
-    with pytest.raises(ValueError, match="multiple of 8"):
+    with pytest.raises(ValueError, match="multiples of 8"):
         ResidualClassifier((32, 32, 20))
 
 

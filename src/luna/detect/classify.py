@@ -85,8 +85,8 @@ def _classify(
     progress: Callable[[int, int], None],
 ) -> NDArray[np.float64]:
     """The same at one precision, from the mean of the logits of some views."""
-    size_irc = tuple(bundle.card.arguments["input_size"])
     net = bundle.module.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    size_irc = net.input_size
     cut = _cut(scan, bundle.card, config)
     p = np.empty(len(center_irc))
     with torch.inference_mode(), autocast(device, precision):

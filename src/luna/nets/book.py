@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from luna.nets.bundle import Bundle, Card, Role, build_network, fit_tensors
+from luna.nets.bundle import Bundle, Card, Role, check_arguments, rebuild_network
 from luna.run.errors import TrustError, UsageError
 
 Tensors = Mapping[str, torch.Tensor]
@@ -50,8 +50,9 @@ def import_state(path: Path, role: Role | None = None) -> Bundle:
     tensors = _read_tensors(path)
     try:
         architecture, arguments, implied = _recognise(tensors)
-        module = build_network(architecture, arguments)
-        fit_tensors(module, {_rename(name): t for name, t in tensors.items()})
+        check_arguments(arguments)
+        renamed = {_rename(name): tensor for name, tensor in tensors.items()}
+        module = rebuild_network(architecture, arguments, renamed)
     except TrustError as error:
         raise TrustError(error.what, file=path, why=error.why, hint=error.hint) from error
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -69,7 +70,7 @@ def import_state(path: Path, role: Role | None = None) -> Bundle:
         source=f"imported from {path.name}",
         weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
     )
-    return Bundle(card, module.eval())
+    return Bundle(card, module)
 
 
 def _read_tensors(path: Path) -> Tensors:

@@ -38,6 +38,14 @@ CARD_VERSION = 1
 CARD_NAME = "card.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_BYTES_MAX = 1 << 20
+ARGUMENT_MAX = {
+    "context_slices": 255,
+    "depth": 16,
+    "width": 4096,
+    "widths": 4096,
+    "input_size": 256,
+}
+"""The largest number that an argument of an architecture may hold, far beyond any use."""
 TEMPERATURE_MAX = 1e3
 """Beyond it, or below its inverse, every probability would be a half, or 0 or 1."""
 CALIBRATION = "calibration"
@@ -115,8 +123,39 @@ def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
         raise TrustError(f"the arguments do not fit {architecture!r}", why=str(error)) from error
 
 
+def rebuild_network(
+    architecture: str, arguments: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
+) -> nn.Module:
+    """The network that tensors were taken from, in evaluation mode.
+
+    No memory is taken before the tensors are known to fit. Raises TrustError when they do not,
+    or when there is no such network.
+    """
+    with torch.device("meta"):
+        module = build_network(architecture, arguments)
+    refuse_differences(module, tensors)
+    module.to_empty(device="cpu").load_state_dict(dict(tensors))
+    return module.eval()
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Raise ValueError, naming the argument and its bound, for a size that no network has."""
+    for name in arguments.keys() & ARGUMENT_MAX.keys():
+        value, most = arguments[name], ARGUMENT_MAX[name]
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if type(number) is not int or not 1 <= number <= most:
+                shown = f"{number!r:.20}"
+                raise ValueError(f"arguments.{name} holds {shown}, no integer from 1 to {most}")
+
+
 def fit_tensors(module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
     """Load tensors into a network, or raise TrustError naming every one that differs."""
+    refuse_differences(module, tensors)
+    module.load_state_dict(dict(tensors))
+
+
+def refuse_differences(module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raise TrustError, naming those that differ, unless tensors fit a network and are finite."""
     wanted = module.state_dict()
     differences = [f"missing {name}" for name in sorted(wanted.keys() - tensors.keys())]
     differences += [f"unexpected {name}" for name in sorted(tensors.keys() - wanted.keys())]
@@ -136,7 +175,6 @@ def fit_tensors(module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
         raise TrustError("the tensors do not fit the architecture", why=shown)
     if not all(bool(t.isfinite().all()) for t in tensors.values()):
         raise TrustError("the tensors hold NaN or infinity")
-    module.load_state_dict(dict(tensors))
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> Card:
@@ -196,6 +234,7 @@ def _card_from(values: dict[str, Any]) -> Card:
     low, high = card.hu_window
     if type(low) is not int or type(high) is not int:
         raise TypeError("hu_window is no pair of integers")
+    check_arguments(card.arguments)
     _check_ranges(card)
     return replace(card, hu_window=(low, high))
 
@@ -206,6 +245,8 @@ def _check_ranges(card: Card) -> None:
         raise ValueError(f"role {card.role!r} is none of {get_args(Role)}")
     if card.erosion not in get_args(Erosion):
         raise ValueError(f"erosion {card.erosion!r} is none of {get_args(Erosion)}")
+    if (card.role == "segmentation") != (card.architecture == "unet"):
+        raise ValueError(f"a {card.architecture} cannot be a {card.role} model")
     if card.spacing_mm is not None and not 0.1 <= card.spacing_mm <= 10:
         raise ValueError(f"spacing_mm is {card.spacing_mm}")
     if not (
@@ -239,10 +280,9 @@ def load_bundle(folder: Path) -> Bundle:
         )
     try:
         tensors = safetensors.torch.load(payload)
-        module = build_network(card.architecture, card.arguments)
-        fit_tensors(module, tensors)
+        module = rebuild_network(card.architecture, card.arguments, tensors)
     except SafetensorError as error:
         raise TrustError("the weights are damaged", file=path, why=str(error)) from error
     except TrustError as error:
         raise TrustError(error.what, file=path, why=error.why, hint=error.hint) from error
-    return Bundle(card, module.eval())
+    return Bundle(card, module)

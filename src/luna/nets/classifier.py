@@ -42,8 +42,9 @@ class Classifier(nn.Module):
         widths: tuple[int, ...] = (8, 16, 32, 64),
     ) -> None:
         super().__init__()
+        self.input_size = input_size
         shrink = POOLING ** len(widths)
-        if not widths or min(widths) < 1 or min(input_size) < shrink:
+        if not widths or min(widths) < 1 or len(input_size) != 3 or min(input_size) < shrink:
             raise ValueError(f"input {input_size} does not survive {len(widths)} poolings")
         self.input_norm = nn.BatchNorm3d(1)
         self.blocks = nn.Sequential(*(ConvBlock(a, b) for a, b in pairwise((1, *widths))))
@@ -61,6 +62,8 @@ class Classifier(nn.Module):
 def init_weights(module: nn.Module) -> None:
     """Kaiming-normal weights by fan-out and small biases, as both of the book's networks start."""
     if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.Linear):
+        if module.weight.is_meta:
+            return  # nothing to draw, and torch takes a second to find that out
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         if module.bias is not None:
             _, fan_out = nn.init._calculate_fan_in_and_fan_out(module.weight)

@@ -46,9 +46,11 @@ class ResidualClassifier(nn.Module):
         widths: tuple[int, ...] = (16, 32, 64, 64),
     ) -> None:
         super().__init__()
+        self.input_size = input_size
         shrink = 2 ** (len(widths) - 1)
-        if not widths or min(widths) < 1 or any(n % shrink for n in input_size):
-            raise ValueError(f"input {input_size} is no multiple of {shrink}")
+        fits = len(input_size) == 3 and not any(n % shrink for n in input_size)
+        if not widths or min(widths) < 1 or not fits:
+            raise ValueError(f"input {input_size} is not three multiples of {shrink}")
         self.input_norm = nn.BatchNorm3d(1)
         self.blocks = nn.Sequential(
             *(
