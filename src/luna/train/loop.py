@@ -206,7 +206,7 @@ def _picture(trainer: _Trainer, net: nn.Module, rows: torch.Tensor) -> Figure:
         hu, target = _ready(trainer, trainer.data.validation.read([index]))
         logits = _forward(trainer, net, hu)
         samples.append((hu[0].cpu(), target[0].cpu(), logits[0].float().cpu()))
-    return trainer.task.picture(samples)
+    return trainer.task.picture(samples, trainer.config.threshold)
 
 
 def _my_batches(trainer: _Trainer, state: State) -> Sequence[IntArray]:

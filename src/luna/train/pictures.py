@@ -19,6 +19,8 @@ Sample = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 LUNG_WINDOW_HU = (-1000, 400)
 HIT, MISS, FALSE_MARK = (0.0, 0.62, 0.45), (0.8, 0.1, 0.6), (0.9, 0.6, 0.0)
 """Told apart by the colour-blind too (Okabe and Ito 2008, and a magenta)."""
+OUTCOMES = {(True, True): HIT, (True, False): MISS, (False, True): FALSE_MARK}
+"""Colours by truth and call."""
 OPACITY = 0.55
 COLUMNS = 4
 
@@ -37,21 +39,28 @@ def roc_figure(p: FloatArray, truth: NDArray[np.bool_]) -> Figure:
     return figure
 
 
-def candidates_figure(samples: Sequence[Sample]) -> Figure:
-    """The middle slice of each candidate, with its label and probability."""
+def candidates_figure(samples: Sequence[Sample], threshold: float) -> Figure:
+    """The middle slice of each candidate, with its label and probability.
+
+    What is called yes from the threshold is coloured as in `slices_figure`.
+    """
     figure, panels = _panels(len(samples))
     for axes, (hu, label, logits) in zip(panels, samples, strict=True):
         _show(axes, hu[0, hu.shape[1] // 2])
         p = float(logits.softmax(0)[1])
-        axes.set_title(f"{'yes' if int(label) else 'no'}, p = {p:.3f}", fontsize=8)
+        colour = OUTCOMES.get((bool(label), p >= threshold), "black")
+        axes.set_title(f"{'yes' if int(label) else 'no'}, p = {p:.3f}", fontsize=8, color=colour)
     return figure
 
 
-def slices_figure(samples: Sequence[Sample]) -> Figure:
-    """Each slice with hits in green, misses in magenta and false marks in orange."""
+def slices_figure(samples: Sequence[Sample], threshold: float) -> Figure:
+    """Each slice with hits in green, misses in magenta and false marks in orange.
+
+    Pixels above the threshold are marked, as in the metrics.
+    """
     figure, panels = _panels(len(samples))
     for axes, (hu, mask, logits) in zip(panels, samples, strict=True):
-        truth, marked = mask[0].numpy() > 0, logits[0].numpy() > 0
+        truth, marked = mask[0].numpy() > 0, logits[0].sigmoid().numpy() > threshold
         _show(axes, hu[hu.shape[0] // 2])
         axes.imshow(_overlay(truth, marked), interpolation="nearest")
         counts = ((truth & marked).sum(), (truth & ~marked).sum(), (~truth & marked).sum())
@@ -67,12 +76,8 @@ def _show(axes: Axes, hu: torch.Tensor) -> None:
 def _overlay(truth: NDArray[np.bool_], marked: NDArray[np.bool_]) -> FloatArray:
     """(H, W, 4) colours, clear where there is neither truth nor mark."""
     rgba = np.zeros((*truth.shape, 4))
-    for pixels, colour in (
-        (truth & marked, HIT),
-        (truth & ~marked, MISS),
-        (~truth & marked, FALSE_MARK),
-    ):
-        rgba[pixels] = (*colour, OPACITY)
+    for (is_true, is_marked), colour in OUTCOMES.items():
+        rgba[(truth == is_true) & (marked == is_marked)] = (*colour, OPACITY)
     return rgba
 
 

@@ -43,7 +43,7 @@ class Task:
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     rows: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
     metrics: Callable[[FloatArray, float], Metrics]
-    picture: Callable[[Sequence[Sample]], Figure]
+    picture: Callable[[Sequence[Sample], float], Figure]
     best_by: str
 
 
