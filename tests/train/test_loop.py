@@ -54,6 +54,15 @@ def test_both_tasks_learn_and_export_their_best(
         assert torch.equal(tensor, state[f"net/{name}"])
 
 
+def test_the_epochs_that_validate_are_those_of_the_book_and_the_last(
+    make_run: MakeRun, cubes: Make, network: Network
+) -> None:
+    run = make_run("a")
+    config = replace(CONFIG, epochs=7, validate_every=3)
+    train(NODULE, cubes(samples=8), network(), config, CPU, run)
+    assert [line["epoch"] for line in lines(run) if "validation" in line] == [1, 3, 6, 7]
+
+
 class Interrupted(Exception):
     """Stands for a kill -9: nothing is saved on its way."""
 

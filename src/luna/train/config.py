@@ -43,7 +43,7 @@ class TrainConfig:
     )
     """The metric whose highest validation is kept; `auto` is AUC for classes, recall for masks."""
     validate_every: int = 1
-    """Epochs from one validation to the next; the first and the last are always validated."""
+    """Validate the epochs, counted from 1, that it divides, and always the first and the last."""
     save_every: int = 200
     """Steps from one checkpoint to the next; each epoch ends with one too."""
     resident_gib: float = 4.0
@@ -70,3 +70,11 @@ class TrainConfig:
             raise UsageError(f"resident_gib is {self.resident_gib}, must be at least 0")
         if not (0 < self.threshold < 1 and self.hu_window[0] < self.hu_window[1]):
             raise UsageError("threshold must lie between 0 and 1, hu_window must rise")
+
+    def validates(self, number: int) -> bool:
+        """Whether an epoch, counted from 1, ends with a validation. Source: book, chapter 12.
+
+        >>> [n for n in range(1, 13) if TrainConfig(epochs=12, validate_every=5).validates(n)]
+        [1, 5, 10, 12]
+        """
+        return number in (1, self.epochs) or number % self.validate_every == 0

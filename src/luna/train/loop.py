@@ -102,8 +102,7 @@ def train(
     with _stoppable(trainer.stop), _explained_memory():
         while state.epoch < config.epochs:
             metrics = {"train": _train_epoch(trainer, state, forward)}
-            last = state.epoch == config.epochs - 1
-            if state.epoch % config.validate_every == 0 or last:
+            if config.validates(state.epoch + 1):
                 metrics["validation"] = _judge(trainer, state, net)
             state.finish_epoch()
             if trainer.ranks.leads:
