@@ -295,7 +295,9 @@ def test_a_device_that_is_absent(train: Train, tmp_path: Path) -> None:
         ("network.widths=[1,2,3,4,5,6]", 2, ("widths",)),
         ("augment.crop_vox=64", 2, ("crop_vox is 64", "48")),
         ("split.stride=1", 2, ("stride is 1",)),
+        ("network.widths=[1000000000]", 2, ("widths", "4096")),
         ("network.spacing_mm=0.7", 2, ("luna prep", "spacing_mm=0.7")),
+        ("network.spacing_mm=0.01", 2, ("spacing_mm is 0.01, not between 0.1 and 10",)),
     ],
 )
 def test_a_config_that_cannot_be_obeyed(
@@ -309,6 +311,7 @@ def test_a_config_that_cannot_be_obeyed(
     ("setting", "words"),
     [
         ("network.depth=0", ("depth",)),
+        ("network.width=1000000000", ("width 1 to 4096",)),
         ("background=[0,1]", ("background",)),
         ("background=[1,1]", ("luna prep", 'slices="all"')),
         ("network.depth=6", ("crop_vox is 48", "32")),

@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from luna.ct.scan import HuArray
 
+SPACING_MM_MIN, SPACING_MM_MAX = 0.1, 10.0
+"""Finer voxels would hold nothing that a scan tells, coarser ones no nodule."""
+
 Irc = tuple[int, int, int]
 Crop = Callable[[ArrayLike, Irc], NDArray[np.int16]]
 """`Scan.crop`, or the same of a scan in the cache."""
@@ -37,6 +40,13 @@ def cube_crop(
     for axis, (place, first) in enumerate(zip(places, start, strict=True)):
         box = _between(box, place, first, axis)
     return np.rint(box).astype(np.int16)
+
+
+def wrong_spacing(spacing_mm: float | None) -> str:
+    """What is wrong with a size of cubic voxels; nothing when it may be used, or is None."""
+    if spacing_mm is None or SPACING_MM_MIN <= spacing_mm <= SPACING_MM_MAX:
+        return ""
+    return f"spacing_mm is {spacing_mm}, not between {SPACING_MM_MIN:g} and {SPACING_MM_MAX:g}"
 
 
 def reach_irc(spacing_irc: tuple[float, float, float], size_irc: Irc, spacing_mm: float) -> Irc:

@@ -32,7 +32,7 @@ from luna.ct.geometry import FloatArray, Geometry
 from luna.ct.metaimage import LOCAL, read_header
 from luna.ct.payload import sibling
 from luna.ct.read import read_scan
-from luna.ct.resample import reach_irc
+from luna.ct.resample import reach_irc, wrong_spacing
 from luna.ct.scan import AIR_HU, Scan
 from luna.data.luna16_places import inside
 from luna.data.nodule_mask import MaskMethod, nodule_voxels
@@ -81,8 +81,8 @@ class PrepConfig:
     scan's own voxels only."""
 
     def __post_init__(self) -> None:
-        if self.spacing_mm is not None and not 0.1 <= self.spacing_mm <= 10:
-            raise UsageError(f"spacing_mm is {self.spacing_mm}, not between 0.1 and 10")
+        if wrong := wrong_spacing(self.spacing_mm):
+            raise UsageError(wrong)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -21,6 +21,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from luna.ct.resample import wrong_spacing
 from luna.nets.classifier import Classifier
 from luna.nets.residual import ResidualClassifier
 from luna.nets.unet import UNet
@@ -119,7 +120,7 @@ def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
     try:
         return ARCHITECTURES[architecture](**tuples)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError) as error:
         raise TrustError(f"the arguments do not fit {architecture!r}", why=str(error)) from error
 
 
@@ -247,8 +248,8 @@ def _check_ranges(card: Card) -> None:
         raise ValueError(f"erosion {card.erosion!r} is none of {get_args(Erosion)}")
     if (card.role == "segmentation") != (card.architecture == "unet"):
         raise ValueError(f"a {card.architecture} cannot be a {card.role} model")
-    if card.spacing_mm is not None and not 0.1 <= card.spacing_mm <= 10:
-        raise ValueError(f"spacing_mm is {card.spacing_mm}")
+    if wrong := wrong_spacing(card.spacing_mm):
+        raise ValueError(wrong)
     if not (
         0 < card.threshold < 1
         and 1 / TEMPERATURE_MAX <= card.temperature <= TEMPERATURE_MAX

@@ -11,13 +11,14 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from luna.ct.resample import wrong_spacing
 from luna.data.augment import Augment, AugmentConfig
 from luna.data.chunks import CandidateChunks, MaskedSlices, masked_crops
 from luna.data.prep_scan import CONTEXT_SLICES, CROP_RC
 from luna.data.prepared import Prepared, open_prepared
 from luna.data.sampling import SamplingConfig, crop_order, malignancy_order, nodule_order
 from luna.data.splits import Split, SplitConfig, make_split
-from luna.nets.bundle import Erosion
+from luna.nets.bundle import ARGUMENT_MAX, Erosion
 from luna.nets.losses import FALSE_NEGATIVE_WEIGHT, segmentation_loss
 from luna.run.errors import InputError, UsageError
 from luna.train.config import TrainConfig
@@ -47,8 +48,14 @@ class ClassifierNetConfig:
     """`luna diagnose` judges what is no clear negative by the mean over its mirror images too."""
 
     def __post_init__(self) -> None:
-        if not self.widths or min(self.widths) < 1 or len(self.widths) > MOST_BLOCKS:
-            raise UsageError(f"widths is {self.widths}, must be 1 to {MOST_BLOCKS} counts")
+        most = ARGUMENT_MAX["widths"]
+        fit = all(1 <= width <= most for width in self.widths)
+        if not fit or not 1 <= len(self.widths) <= MOST_BLOCKS:
+            raise UsageError(
+                f"widths is {self.widths}, must be 1 to {MOST_BLOCKS} counts of at most {most}"
+            )
+        if wrong := wrong_spacing(self.spacing_mm):
+            raise UsageError(wrong)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,8 +70,9 @@ class UNetConfig:
     """How `luna diagnose` parts its marks: eroded across slices too, or within each "slice"."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.depth <= MOST_LEVELS or self.width < 1:
-            raise UsageError(f"depth must be 1 to {MOST_LEVELS} and width at least 1")
+        most = ARGUMENT_MAX["width"]
+        if not (1 <= self.depth <= MOST_LEVELS and 1 <= self.width <= most):
+            raise UsageError(f"depth must be 1 to {MOST_LEVELS} and width 1 to {most}")
 
     @property
     def alignment(self) -> int:
