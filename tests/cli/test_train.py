@@ -16,6 +16,7 @@ from luna.train.checkpoint import LAST, read_checkpoint
 
 Luna = Callable[..., object]
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 CLASSIFIER = (
     "network.widths=[2,4]", "split.stride=4", "sampling.samples_per_epoch=16", "train.epochs=1",
     "train.batch_size=4", "train.precision=float32",
@@ -68,6 +69,24 @@ def test_what_is_trained_diagnoses_at_once(
     found = luna("diagnose", scan, "--out", tmp_path / "report", *bundles, "--json")
     assert found.code == 0, found.err
     assert json.loads(found.out)["models"].keys() == {"segmentation", "nodule", "malignancy"}
+
+
+def test_the_small_configs_train(luna: Luna, small_cohort: Path, tmp_path: Path) -> None:
+    """Those of `make train-demo`, but for one step."""
+    cache, runs = tmp_path / "cache", tmp_path / "runs"
+    prepared = luna("prep", small_cohort, "--cache", cache, "--set", 'slices="all"', "--quiet")
+    assert prepared.code == 0, prepared.err
+    fewer = sets("train.epochs=1", "sampling.samples_per_epoch=32")
+    for command, name, role in (
+        ("train-seg", "tiny-seg", "segmentation"),
+        ("train-cls", "tiny-cls", "nodule"),
+    ):
+        config = CONFIGS / f"{name}.toml"
+        done = luna(command, cache, "--config", config, "--runs", runs, "--quiet", *fewer)
+        assert done.code == 0, done.err
+        (run,) = runs.glob(f"{role}-*")
+        assert len((run / "metrics.jsonl").read_text().splitlines()) == 1
+        assert read_card(run / "bundle").role == role
 
 
 def test_a_dry_run_reads_all_and_writes_nothing(
