@@ -226,8 +226,8 @@ def _seeds(trainer: _Trainer, step: int) -> torch.Tensor:
 def _ready(trainer: _Trainer, batch: Batch) -> Batch:
     """Moved to the device as int16, half the bytes, and made float and clipped there."""
     hu, target = batch
-    hu = hu.to(trainer.device, non_blocking=True).float().clamp_(*trainer.config.hu_window)
-    return hu, target.to(trainer.device, non_blocking=True)
+    hu = hu.to(trainer.device).float().clamp_(*trainer.config.hu_window)
+    return hu, target.to(trainer.device)
 
 
 def _forward(trainer: _Trainer, net: Forward, hu: torch.Tensor) -> torch.Tensor:
