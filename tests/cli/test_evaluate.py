@@ -59,6 +59,26 @@ def test_an_earlier_evaluation_is_kept_unless_forced(evaluate, tmp_path):
     assert page.read_text() != "earlier"
 
 
+def test_nothing_of_an_earlier_evaluation_stands_beside_new_numbers(evaluate, tmp_path):
+    (tmp_path / "out").mkdir()
+    old, foreign = tmp_path / "out" / "dice_by_threshold.png", tmp_path / "out" / "my.png"
+    old.write_bytes(b"earlier")
+    foreign.write_bytes(b"mine")
+    assert evaluate("--force").code == 0
+    assert not old.exists()
+    assert foreign.exists()
+
+
+def test_an_evaluation_is_not_written_over_its_input(evaluate, tmp_path):
+    (tmp_path / "nodules.csv").rename(tmp_path / "truth.csv")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "nodules.csv").write_bytes((tmp_path / "truth.csv").read_bytes())
+    outcome = evaluate("--force", "--annotations", tmp_path / "out" / "nodules.csv")
+    assert outcome.code == 2
+    assert "out/nodules.csv: the evaluation would be written over what it" in outcome.err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["nodules.csv"]
+
+
 def test_a_folder_that_cannot_be_made_fails_before_reading(evaluate, tmp_path):
     (tmp_path / "out").write_text("a file")
     (tmp_path / "marks.csv").write_text("not a table")

@@ -144,6 +144,15 @@ def test_a_folder_that_only_looks_like_an_evaluation_is_left_alone(
     assert list((tmp_path / "out").iterdir()) == [mine.parent]
 
 
+def test_the_data_is_not_written_over(evaluate, cohort):
+    before = (cohort / "annotations.csv").read_bytes()
+    for more in ([], ["--only", "cls"]):
+        outcome = evaluate("--force", "--out", cohort, *more)
+        assert outcome.code == 2
+        assert "over what it evaluates" in outcome.err
+    assert (cohort / "annotations.csv").read_bytes() == before
+
+
 def test_another_config_or_card_does_all_again(evaluate, weights):
     evaluate()
     more = ("--set", "segment.threshold=0.4")

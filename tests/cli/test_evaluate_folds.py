@@ -104,6 +104,24 @@ def test_a_score_that_is_not_finished_has_no_page_of_an_earlier_one(pool, tmp_pa
     assert not (tmp_path / "out" / "evaluation.html").exists()
 
 
+def test_a_list_that_an_earlier_score_left_is_not_believed(pool, folds, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "annotations_excluded.csv").write_text(f"{EXCLUDED}\n1.0.1,50,0,0,9\n")
+    for folder in folds:
+        (folder / "annotations_excluded.csv").unlink()
+    assert pool("--force").code == 0
+    assert not (tmp_path / "out" / "annotations_excluded.csv").exists()
+    assert "excluded" not in {source["role"] for source in metrics_of(tmp_path / "out")["inputs"]}
+
+
+def test_folds_are_not_pooled_into_one_of_them(pool, folds):
+    before = (folds[0] / "detections.csv").read_bytes()
+    outcome = pool("--force", "--out", folds[0])
+    assert outcome.code == 2
+    assert "over what it evaluates" in outcome.err
+    assert (folds[0] / "detections.csv").read_bytes() == before
+
+
 def test_a_second_system_is_compared(pool, folds, tmp_path):
     pool()
     unsure = (tmp_path / "out" / "detections.csv").read_text().replace(",0,0,0,0.", ",0,0,0,0.0")

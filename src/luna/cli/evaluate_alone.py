@@ -25,6 +25,7 @@ from luna.nets.bundle import Role
 from luna.nets.models import load_role
 from luna.report.evaluation_alone import Subject, Told, warnings_of, write_alone
 from luna.report.evaluation_decisions import tell_decisions
+from luna.report.evaluation_folder import CONCLUSIONS, keep_inputs, remove_earlier
 from luna.report.evaluation_overlap import tell_overlap
 from luna.report.evaluation_page import PAGE
 from luna.run.config import dump_config, load_config
@@ -66,6 +67,7 @@ def evaluate_alone(
         listener=listener(quiet=quiet),
     )
     refuse_strange_places(cohort)
+    keep_inputs(out, [data, *filter(None, [series_list])], CONCLUSIONS)
     claim_folder(out, force=force or is_own(out, folder_of(run)), dry_run=dry_run)
     note("\n".join([*map(str, cohort.notices), f"computing on {run.device}"]), quiet=quiet)
     if dry_run:
@@ -75,7 +77,7 @@ def evaluate_alone(
             f"and write an evaluation to {out}",
         )
         return
-    (out / PAGE).unlink(missing_ok=True)  # what an earlier run concluded is not what this one will
+    remove_earlier(out, CONCLUSIONS)
     sweep(out, folder_of(run))
     write_record(
         record_run(sys.argv, dump_config(settings), str(run.device), settings.seed), out / RECORD

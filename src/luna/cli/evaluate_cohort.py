@@ -33,13 +33,13 @@ from luna.report.evaluation import (
     score_tables,
     write_evaluation,
 )
+from luna.report.evaluation_folder import ALL, keep_inputs, remove_earlier
 from luna.report.evaluation_gallery import galleries
 from luna.report.evaluation_page import PAGE
 from luna.run.config import dump_config, load_config
 from luna.run.device import choose_device
 from luna.run.errors import PartialFailure
 from luna.run.record import claim_folder, record_run, sweep, write_record
-from luna.score.folds import DETECTIONS
 
 RECORD = "run.json"
 
@@ -70,6 +70,7 @@ def evaluate_cohort(
     cohort = read_luna16(data)
     refuse_strange_places(cohort)
     scans = choose_scans(cohort, fold, series_list)
+    keep_inputs(out, [data, *filter(None, [series_list]), *(versus or ())], ALL)
     claim_folder(out, force=force or is_own(out, out / RESULTS), dry_run=dry_run)
     if calibrate is not None:  # never into a folder that holds anything, a bundle least of all
         claim_folder(calibrate, force=False, dry_run=dry_run, option="--calibrate")
@@ -78,9 +79,7 @@ def evaluate_cohort(
     if dry_run:
         show_plan(scans, models, out)
         return
-    # What an earlier run concluded is not what this one will: the tables go first.
-    for name in (PAGE, DETECTIONS):
-        (out / name).unlink(missing_ok=True)
+    remove_earlier(out, ALL)
     sweep(out, out / RESULTS)
     write_record(
         record_run(sys.argv, dump_config(settings), str(processor), settings.seed), out / RECORD

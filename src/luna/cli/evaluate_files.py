@@ -13,6 +13,7 @@ from luna.report.evaluation import (
     score_tables,
     write_evaluation,
 )
+from luna.report.evaluation_folder import CONCLUSIONS, keep_inputs, remove_earlier
 from luna.report.evaluation_page import PAGE
 from luna.report.evaluation_tables import Section, sections
 from luna.run.config import load_config
@@ -44,13 +45,14 @@ def evaluate_files(
         excluded=excluded,
         versus=tuple(versus or ()),
     )
+    keep_inputs(out, (path for _, path in files), CONCLUSIONS)
     claim_folder(out, force=force, dry_run=dry_run)
     tables = read_tables(files)
     if dry_run:
         show_plan(tables, out)
         return
     evaluation = score_tables(tables, settings)
-    (out / PAGE).unlink(missing_ok=True)  # it would stand beside tables that are not its own
+    remove_earlier(out, CONCLUSIONS)
     write_evaluation(evaluation, out, files)
     show(evaluation, out, as_json=as_json)
     note(f"page: {out / PAGE}", quiet=quiet)

@@ -8,6 +8,7 @@ from pathlib import Path
 from luna.cli.console import note, print_lines
 from luna.cli.evaluate_files import show
 from luna.report.evaluation import files_in, read_tables, score_tables, write_evaluation
+from luna.report.evaluation_folder import ALL, keep_inputs, remove_earlier
 from luna.report.evaluation_page import PAGE
 from luna.run.config import load_config
 from luna.run.record import claim_folder
@@ -31,6 +32,7 @@ def evaluate_folds(
     """Pool the folds' tables into `out`, then score them as one."""
     settings = load_config(EvaluationConfig, config, overrides or ())
     folds = find_folds(data)
+    keep_inputs(out, [*(fold.folder for fold in folds), *(versus or ())], ALL)
     claim_folder(out, force=force, dry_run=dry_run)
     if dry_run:
         scans = sum(len(fold.cohort) for fold in folds)
@@ -38,7 +40,7 @@ def evaluate_folds(
             f"would pool {len(folds)} folds of {scans} scans", f"and write an evaluation to {out}"
         )
         return
-    (out / PAGE).unlink(missing_ok=True)  # it would stand beside tables that are not its own
+    remove_earlier(out, ALL)
     for name, rows in pool(folds).items():
         write_table(out / name, rows)
     marks = [(fold.name, fold.folder / DETECTIONS) for fold in folds]
