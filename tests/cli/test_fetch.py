@@ -150,6 +150,19 @@ def test_no_server(luna: Luna, payload: bytes) -> None:
     assert "--from" in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("address", "proxy"), [("http://", ""), ("http://[::1", ""), ("http://127.0.0.1:9", "http://")]
+)
+def test_an_address_or_proxy_that_is_none_is_not_taken_for_a_wrong_file(
+    luna: Luna, payload: bytes, monkeypatch: pytest.MonkeyPatch, address: str, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    monkeypatch.setenv("NO_PROXY", "")
+    outcome = luna("weights", "fetch", "book", "--from", address)
+    assert outcome.code == 4
+    assert "the download failed" in outcome.err
+
+
 def test_from_a_folder(luna: Luna, payload: bytes, tmp_path: Path) -> None:
     stick = tmp_path / "stick"
     stick.mkdir()

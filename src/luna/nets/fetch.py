@@ -99,10 +99,10 @@ def _obtain(source: str, name: str, sha256: str, downloads: Path) -> Path:
             path=downloads,
             downloader=_resuming(part),
         )
+    except OSError as error:  # so are requests' exceptions, of which some are ValueErrors, too
+        raise _unreachable(source, name, part, error) from error
     except ValueError as error:
         raise _not_the_published(f"{source}/{name}") from error
-    except OSError as error:  # requests' exceptions are OSErrors, too
-        raise _unreachable(source, name, part, error) from error
     return Path(path)
 
 
