@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import threading
@@ -44,7 +45,8 @@ def payload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
 
 
 class Server(HTTPServer):
-    """Serves `content` under any name ending in NAME; remembers what was asked."""
+    """Serves `content` under any name ending in NAME, packed for who can unpack; remembers what
+    was asked."""
 
     content = b""
     cut_at: int | None = None
@@ -69,8 +71,14 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(404)
             return
         begin = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
-        body = self.server.content[begin:]
+        packed = "gzip" in self.headers.get("Accept-Encoding", "")
+        body = (gzip.compress(self.server.content) if packed else self.server.content)[begin:]
+        if not body:
+            self.send_error(416)
+            return
         self.send_response(206 if asked else 200)
+        if packed:
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: self.server.cut_at])
@@ -126,6 +134,16 @@ def test_half_a_file_is_kept_and_gone_on_with(
     server.cut_at = None
     assert luna("weights", "fetch", "book", "--from", server.url).code == 0
     assert server.ranges == [None, f"bytes={kept}-"]
+
+
+def test_a_whole_file_that_a_kill_left_is_taken(
+    luna: Luna, server: Server, payload: bytes, tmp_path: Path
+) -> None:
+    part = tmp_path / "cache" / "luna" / "downloads" / f"{NAME}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(payload)
+    assert luna("weights", "fetch", "book", "--from", server.url).code == 0
+    assert not part.exists()
 
 
 def test_another_file_is_refused_and_not_kept(luna: Luna, server: Server, tmp_path: Path) -> None:

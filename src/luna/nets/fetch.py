@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pooch
@@ -117,24 +117,34 @@ def _copy(folder: Path, name: str, sha256: str, downloads: Path) -> Path:
 
 
 def _resuming(part: Path) -> Downloader:
-    """A downloader for pooch that keeps what came before a break, and asks only for the rest."""
+    """A downloader for pooch that keeps what came before a break, and asks only for the rest.
+
+    Where the server knows of no rest (416), what is kept is taken for the whole; its hash tells.
+    """
 
     def download(url: str, output_file: str, pooch_: object) -> None:
         import requests
 
         begun = part.stat().st_size if part.exists() else 0
-        headers = {"Range": f"bytes={begun}-"} if begun else {}
+        headers = {"Accept-Encoding": "identity"}  # ranges of a compressed file would be others
+        if begun:
+            headers["Range"] = f"bytes={begun}-"
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
-            response.raise_for_status()
-            goes_on = response.status_code == requests.codes.partial_content
-            with part.open("ab" if goes_on else "wb") as file:
-                for chunk in response.iter_content(CHUNK_BYTES):
-                    file.write(chunk)
-                    if file.tell() > BYTES_MAX:
-                        break  # its hash will not fit
+            if response.status_code != requests.codes.requested_range_not_satisfiable:
+                response.raise_for_status()
+                goes_on = response.status_code == requests.codes.partial_content
+                _write(response.iter_content(CHUNK_BYTES), part, "ab" if goes_on else "wb")
         shutil.move(part, output_file)
 
     return download
+
+
+def _write(chunks: Iterable[bytes], part: Path, mode: str) -> None:
+    with part.open(mode) as file:
+        for chunk in chunks:
+            file.write(chunk)
+            if file.tell() > BYTES_MAX:
+                return  # its hash will not fit
 
 
 def _unreachable(source: str, name: str, part: Path, error: OSError) -> EnvironmentFault:
@@ -143,8 +153,6 @@ def _unreachable(source: str, name: str, part: Path, error: OSError) -> Environm
     if not isinstance(error, requests.RequestException):
         return write_fault(part, error)
     status = getattr(error.response, "status_code", None)
-    if status == requests.codes.requested_range_not_satisfiable:
-        part.unlink(missing_ok=True)
     kept = part.stat().st_size if part.exists() else 0
     return EnvironmentFault(
         f"the server answers {status}" if status else "the download failed",
@@ -159,5 +167,5 @@ def _not_the_published(file: Path | str) -> TrustError:
         "not the published checkpoint",
         file=file,
         why="SHA-256 differs",
-        hint="nothing was kept of it; use another source with --from",
+        hint="nothing was kept of it; run it again, or use another source with --from",
     )
