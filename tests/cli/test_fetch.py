@@ -181,6 +181,16 @@ def test_an_address_or_proxy_that_is_none_is_not_taken_for_a_wrong_file(
     assert "the download failed" in outcome.err
 
 
+@pytest.mark.parametrize("name", ["downloads", "book"])
+def test_a_cache_that_cannot_be_made(luna: Luna, payload: bytes, tmp_path: Path, name: str) -> None:
+    (tmp_path / "cache" / "luna").mkdir(parents=True)
+    (tmp_path / "cache" / "luna" / name).write_bytes(b"")
+    (tmp_path / NAME).write_bytes(payload)
+    outcome = luna("weights", "fetch", "book", "--from", tmp_path)
+    assert outcome.code == 4
+    assert "choose another XDG_CACHE_HOME folder" in outcome.err
+
+
 def test_from_a_folder(luna: Luna, payload: bytes, tmp_path: Path) -> None:
     stick = tmp_path / "stick"
     stick.mkdir()
@@ -198,6 +208,8 @@ def test_book_is_a_name_for_diagnose(luna: Luna, payload: bytes, tmp_path: Path)
     unfetched = luna(*arguments)
     assert unfetched.code == 2
     assert "luna weights fetch book" in unfetched.err
+    (tmp_path / "cache" / "luna" / "book" / "another").mkdir(parents=True)
+    assert luna(*arguments).err == unfetched.err
     (tmp_path / "book").mkdir()
     ambiguous = luna(*arguments)
     assert ambiguous.code == 2

@@ -46,13 +46,16 @@ def cache_folder() -> Path:
 
 
 def book_folder() -> Path:
-    """The folder of fetched bundles. Raises UsageError when nothing was fetched."""
-    folder = cache_folder() / "book"
-    if not folder.is_dir() or not any(folder.iterdir()):
+    """The folder of fetched bundles. Raises UsageError unless all of them were fetched."""
+    if not all((_bundle_folder(name) / CARD_NAME).is_file() for name in PUBLISHED):
         raise UsageError(
             "the book's weights have not been fetched", hint="run `luna weights fetch book`"
         )
-    return folder
+    return cache_folder() / "book"
+
+
+def _bundle_folder(name: str) -> Path:
+    return cache_folder() / "book" / name.removesuffix(".state")
 
 
 def fetch_book(source: str = SOURCE) -> list[Path]:
@@ -64,17 +67,21 @@ def fetch_book(source: str = SOURCE) -> list[Path]:
     """
     bundles = []
     for name, sha256 in PUBLISHED.items():
-        folder = cache_folder() / "book" / name.removesuffix(".state")
+        folder = _bundle_folder(name)
         if not _is_good(folder):
-            downloads = cache_folder() / "downloads"
-            try:
-                downloads.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise write_fault(downloads, error) from error
-            state = _obtain(source, name, sha256, downloads)
+            state = _obtain(source, name, sha256, _made(cache_folder() / "downloads"))
+            _made(folder.parent)
             save_bundle(import_state(state), folder)
         bundles.append(folder)
     return bundles
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_fault(folder, error, "XDG_CACHE_HOME") from error
+    return folder
 
 
 def _is_good(folder: Path) -> bool:
@@ -151,7 +158,7 @@ def _unreachable(source: str, name: str, part: Path, error: OSError) -> Environm
     import requests
 
     if not isinstance(error, requests.RequestException):
-        return write_fault(part, error)
+        return write_fault(part, error, "XDG_CACHE_HOME")
     status = getattr(error.response, "status_code", None)
     kept = part.stat().st_size if part.exists() else 0
     return EnvironmentFault(
