@@ -37,10 +37,15 @@ def test_every_card_says_that_they_are_for_trying_only() -> None:
     assert sum(p.stat().st_size for p in SHIPPED_FOLDER.rglob("*") if p.is_file()) <= MOST_BYTES
 
 
-def test_they_are_listed_first(luna: Luna, tmp_path: Path) -> None:
+def test_they_are_listed_first_with_their_main_figures(luna: Luna, tmp_path: Path) -> None:
     rows = luna("weights", "list", "--runs", tmp_path).out.splitlines()
-    assert [row.split("\t")[:2] for row in rows[1:4]] == [
+    cells = [row.split("\t") for row in rows[1:4]]
+    assert [row[:2] for row in cells] == [
         ["shipped", "malignancy"], ["shipped", "nodule"], ["shipped", "segmentation"],
+    ]  # fmt: skip
+    assert [row[3].split()[::2] for row in cells] == [
+        ["auc", "recall", "precision"], ["auc", "recall", "precision"],
+        ["dice", "recall", "precision"],
     ]  # fmt: skip
 
 

@@ -12,9 +12,8 @@ from luna.nets.fetch import cache_folder
 from luna.nets.models import SHIPPED_FOLDER
 from luna.run.errors import TrustError
 
-FIGURES = ("cpm", "auc", "recall", "precision", "f1", "dice")
-"""Metrics that a line of the list has room for, most telling first."""
-FIGURES_SHOWN = 3
+FIGURES = ("auc", "dice", "recall", "precision")
+"""Metrics that a line of the list has room for; a classifier has the first, a segmenter the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +29,8 @@ class Item:
         """Origin, role, name, main figures, folder."""
         if self.card is None:
             return self.origin, "?", "", self.fault, str(self.folder)
-        known = [(name, self.card.metrics[name]) for name in FIGURES if name in self.card.metrics]
-        figures = "  ".join(f"{name} {value:.3f}" for name, value in known[:FIGURES_SHOWN])
+        metrics = self.card.metrics
+        figures = "  ".join(f"{name} {metrics[name]:.3f}" for name in FIGURES if name in metrics)
         return self.origin, self.card.role, self.card.name, figures or "–", str(self.folder)
 
     def facts(self) -> dict[str, Any]:
