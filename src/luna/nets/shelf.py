@@ -13,7 +13,7 @@ from luna.nets.models import SHIPPED_FOLDER
 from luna.run.errors import TrustError
 
 FIGURES = ("auc", "dice", "recall", "precision")
-"""Metrics that a line of the list has room for; a classifier has the first, a segmenter the next."""
+"""Metrics that a line of the list has room for. Classifiers have an AUC, segmenters a Dice."""
 
 
 @dataclass(frozen=True, slots=True)
