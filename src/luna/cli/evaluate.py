@@ -38,7 +38,9 @@ def evaluate(
     ] = None,
     weights: Annotated[
         list[Path] | None,
-        typer.Option(help="For DATA: bundle, .state file, or a folder of them; repeatable."),
+        typer.Option(
+            help="For DATA: bundle, .state file, a folder of them, `book` or `shipped`; repeatable."
+        ),
     ] = None,
     only: Annotated[
         Only | None,
