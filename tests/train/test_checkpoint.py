@@ -1,5 +1,6 @@
 """Checkpoints come back as they were, or are refused."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,16 @@ def test_an_optimizer_goes_on_where_it_stood(name: str, tmp_path: Path) -> None:
     step(net, optimizer, 2)
     step(other, fresh, 2)
     assert torch.equal(net.weight, other.weight)
+
+
+def test_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"r\xff")
+    folder.mkdir()
+    written = Checkpoint({"a": torch.arange(3)}, {"step": 7})
+    keep_last(written, folder)
+    read, path = read_newest(folder)
+    assert (path, read.values) == (folder / LAST, written.values)
+    assert torch.equal(read.tensors["a"], written.tensors["a"])
 
 
 def test_a_state_of_other_parameters_is_refused() -> None:

@@ -64,6 +64,7 @@ def diagnose(
       luna diagnose a.mhd --weights models/ --out report/ --set threshold=0.3
     """
     from luna.ct.read import read_scan
+    from luna.ct.write import refuse_odd_name
     from luna.detect import pipeline
     from luna.nets.models import SHIPPED, load_models
     from luna.report.write import write_report
@@ -75,6 +76,7 @@ def diagnose(
     settings = pipeline.faithful(settings) if faithful else settings
     processor = choose_device(device)
     models = load_models(weights or [Path(SHIPPED)])
+    refuse_odd_name(out)
     claim_folder(out, force=force, dry_run=dry_run)
     note("\n".join([f"computing on {processor}", *models.left_out]), quiet=quiet)
     with progress(quiet=quiet) as advance, stage(advance, "read"):

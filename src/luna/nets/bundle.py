@@ -192,7 +192,9 @@ def save_bundle(bundle: Bundle, folder: Path) -> Card:
     with replace_file(folder / WEIGHTS_NAME) as path:
         path.write_bytes(payload)
     with replace_file(folder / CARD_NAME) as path:
-        path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+        # A name may be bytes that are no text; a backslash makes them what JSON calls an escape.
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
     return Card(**values)
 
 

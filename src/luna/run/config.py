@@ -270,10 +270,25 @@ def _emit(config: Any, place: tuple[str, ...]) -> Iterator[str]:
             nested.append((name, value))
         elif value == NONE_WORD and type(None) in get_args(hint):
             raise UsageError(f"{_dotted((*place, name))} cannot be the word {NONE_WORD}")
+        elif not _is_text(str(value)):
+            raise UsageError(
+                f"{_dotted((*place, name))} is no text in UTF-8",
+                why=repr(str(value)),
+                hint="rename the file or folder: TOML cannot hold its name",
+            )
         else:
             yield f"{name} = {_toml(value)}"
     for name, value in nested:
         yield from _emit(value, (*place, name))
+
+
+def _is_text(value: str) -> bool:
+    """Whether UTF-8 can say it; a path may be bytes that it cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _toml(value: Any) -> str:

@@ -84,6 +84,7 @@ def start(
     """
     if not name or Path(name).name != name or name.startswith("."):
         raise UsageError(f"{name!r} cannot be part of a folder's name", hint="choose a plain word")
+    config = dump_config(recipe)
     device = device_of_rank(device)
     with joined_ranks(device) as ranks:
         torch.manual_seed(recipe.train.seed)
@@ -93,7 +94,7 @@ def start(
         folder = runs / f"{job.task.role}-{began}-{name}"
         if ranks.leads:
             claim_folder(folder, force=False, option="--runs")
-            _write_down(recipe, job, cache, folder, device, command)
+            _write_down(recipe, config, job, cache, folder, device, command)
         ranks.wait()
         return folder, _go(recipe, job, folder, name, device, ranks, teller or Teller())
 
@@ -186,13 +187,13 @@ def _go(
 
 def _write_down(
     recipe: Recipe,
+    config: str,
     job: Job,
     cache: Path,
     folder: Path,
     device: torch.device,
     command: Sequence[str],
 ) -> None:
-    config = dump_config(recipe)
     with replace_file(folder / CONFIG) as temporary:
         temporary.write_text(config, encoding="utf-8")
     data = {
