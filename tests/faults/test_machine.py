@@ -48,7 +48,7 @@ def read_only_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_leaves_no_half_report(diagnose: Diagnose, small_disk: Path) -> None:
     outcome = diagnose("--out", small_disk / "report")
-    assert_refused(outcome, 4, "the disk is full", "report", "free some space")
+    assert_refused(outcome, 4, "the disk is full", "report", "free some space (0.0 MiB are left)")
     left = [p.name for p in small_disk.rglob("*") if p.is_file()]
     assert "report.html" not in left
     assert not [name for name in left if name.startswith(".tmp")]

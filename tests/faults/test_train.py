@@ -249,7 +249,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     mount(small_disk, "remount,size=320k")
     runs = small_disk / "runs"
     outcome = run_luna("train-cls", small_cache, "--runs", runs, *with_settings())
-    assert_refused(outcome, 4, "the disk is full", "free some space")
+    assert_refused(outcome, 4, "the disk is full", "free some space (0.", "MiB are left")
     (folder,) = runs.iterdir()
     checkpoint, path = read_newest(folder / "checkpoints")
     assert path.name == LAST

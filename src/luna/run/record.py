@@ -19,6 +19,8 @@ from pathlib import Path
 from luna import __version__
 from luna.run.errors import EnvironmentFault, UsageError
 
+MIB = 1 << 20
+
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 TEMPORARY = ".tmp-"
@@ -91,16 +93,25 @@ def claim_folder(out: Path, *, force: bool, dry_run: bool = False, option: str =
 
 
 def _look_whether_writable(out: Path) -> None:
-    nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    nearest = _nearest(out)
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(nearest))
+
+
+def _nearest(path: Path) -> Path:
+    """The path itself, or the first above it that exists."""
+    return next(place for place in (path, *path.absolute().parents) if place.exists())
 
 
 def write_fault(path: Path, error: OSError, option: str = "--out") -> EnvironmentFault:
     """The EnvironmentFault that tells a user why `path` could not be written."""
     if error.errno in DISK_FULL:
+        left_mib = shutil.disk_usage(_nearest(path)).free / MIB
         return EnvironmentFault(
-            "the disk is full", file=path, why=str(error), hint="free some space, then run again"
+            "the disk is full",
+            file=path,
+            why=str(error),
+            hint=f"free some space ({left_mib:.1f} MiB are left), then run again",
         )
     return EnvironmentFault(
         "cannot write here", file=path, why=str(error), hint=f"choose another {option} folder"
