@@ -11,7 +11,7 @@ import SimpleITK
 from luna.ct.geometry import Geometry
 from luna.ct.read import read_scan
 from luna.ct.scan import Provenance, Scan
-from luna.data.phantom import make_scan
+from luna.data.phantom import make_scan, series_uid
 from luna.data.phantom_cohort import TABLES, stored, write_cohort, write_metaimage
 from luna.data.phantom_config import PhantomConfig
 from luna.run.errors import UsageError
@@ -105,6 +105,16 @@ def test_a_flip_moves_no_voxel(letters, tmp_path):
         SimpleITK.ReadImage(str(tmp_path / "b.mhd")).GetDirection()
     )
     assert code == letters
+
+
+def test_scans_that_an_interrupted_cohort_left_join_no_other(tmp_path):
+    (tmp_path / "subset0").mkdir()
+    left = tmp_path / "subset0" / f"{series_uid(7, 3)}.mhd"
+    left.write_bytes(b"")
+    with pytest.raises(UsageError, match="a scan of another cohort") as caught:
+        write_cohort(tmp_path, 3, 7, PhantomConfig())
+    assert caught.value.file == str(left)
+    assert [path.name for path in tmp_path.iterdir()] == ["subset0"]
 
 
 def test_an_existing_cohort_is_not_overwritten(cohort):

@@ -67,6 +67,7 @@ def write_cohort(
         raise UsageError(
             f"{out} already holds {existing[0]}", hint="choose a new folder for the cohort"
         )
+    _refuse_other_scans(out, {series_uid(seed, number) for number in range(scans)})
     subsets = _subset_folders(out, scans)
     job = partial(_write_scan, out, seed, config)
     tables: Tables = {name: [] for name in TABLES}
@@ -87,6 +88,17 @@ def write_cohort(
     with replace_file(out / "seriesuids.csv") as path:
         path.write_text("".join(f"{uid}\n" for uid in uids))
     return uids
+
+
+def _refuse_other_scans(out: Path, uids: set[str]) -> None:
+    """Raise UsageError for a scan of no table: it would pass for one without a nodule."""
+    for path in sorted(out.glob("subset*/*.mhd")):
+        if path.stem not in uids:
+            raise UsageError(
+                "a scan of another cohort",
+                file=path,
+                hint="choose a new folder, or go on with the --scans and --seed it began with",
+            )
 
 
 def _subset_folders(out: Path, scans: int) -> list[Path]:
