@@ -2,39 +2,52 @@
 # Train the networks that luna ships, from nothing but seeds: scripts/train_shipped.sh OUT
 #
 # 120 synthetic scans, of which every tenth chooses the best epoch and the operating threshold.
-# About two hours on two cores with little else to do. Needs luna in PATH; every step goes on
-# where it was stopped but training, which `luna train-… --resume RUN` goes on with.
+# About two hours on two cores with little else to do. Needs luna in PATH. Run again, it leaves out
+# what is there; a training that was stopped has to be ended with `luna train-… --resume RUN` first.
 set -eu
 out=${1:?usage: scripts/train_shipped.sh OUT}
 here=$(dirname "$0")/..
 configs=$here/configs
 runs=$out/runs
 
-luna phantom "$out/train" --scans 120 --seed 2001 --processes 2 \
-    --config "$configs/shipped-cohort.toml"
+# once PATTERN COMMAND…: run the command unless what it makes is there.
+once() {
+    made=$1
+    shift
+    # shellcheck disable=SC2086  # the time in a run's name is not known
+    (IFS=; test -e $made) || "$@"
+}
+
+once "$out/train/seriesuids.csv" luna phantom "$out/train" --scans 120 --seed 2001 \
+    --processes 2 --config "$configs/shipped-cohort.toml"
 luna prep "$out/train" --cache "$out/cache1" --set 'slices="all"' --set spacing_mm=1.25
-luna train-seg "$out/cache1" --config "$configs/shipped-seg.toml" --runs "$runs" --name shipped
+once "$runs/segmentation-*-shipped/bundle" luna train-seg "$out/cache1" \
+    --config "$configs/shipped-seg.toml" --runs "$runs" --name shipped
 
 # What the U-Net marks is what the classifier has to judge: its marks become candidates. That
 # takes a pipeline, and so a first classifier, whose probabilities are not used.
-luna train-cls "$out/cache1" --config "$configs/shipped-cls.toml" --runs "$runs" --name first \
+once "$runs/nodule-*-first/bundle" luna train-cls "$out/cache1" \
+    --config "$configs/shipped-cls.toml" --runs "$runs" --name first \
     --set train.epochs=1 --set sampling.samples_per_epoch=6400
 # Half of the scans have enough of them.
 find "$out/train" -name '*.mhd' -exec basename {} .mhd \; | LC_ALL=C sort | awk 'NR % 2' \
     > "$out/mine.csv"
-luna evaluate "$out/train" --series-list "$out/mine.csv" --out "$out/marks" --set samples=0 \
+once "$out/marks/detections.csv" luna evaluate "$out/train" --series-list "$out/mine.csv" \
+    --out "$out/marks" --set samples=0 \
     --weights "$runs"/segmentation-*-shipped/bundle --weights "$runs"/nodule-*-first/bundle
 luna prep "$out/train" --cache "$out/cache2" --set spacing_mm=1.25 \
     --detections "$out/marks/detections.csv"
 
-luna train-cls "$out/cache2" --config "$configs/shipped-cls.toml" --runs "$runs" --name shipped
-luna train-cls "$out/cache2" --config "$configs/shipped-malignancy.toml" --runs "$runs" \
-    --name shipped --task malignancy --unfreeze 6 --init "$runs"/nodule-*-shipped/bundle
+once "$runs/nodule-*-shipped/bundle" luna train-cls "$out/cache2" \
+    --config "$configs/shipped-cls.toml" --runs "$runs" --name shipped
+once "$runs/malignancy-*-shipped/bundle" luna train-cls "$out/cache2" --task malignancy \
+    --config "$configs/shipped-malignancy.toml" --runs "$runs" --name shipped \
+    --unfreeze 6 --init "$runs"/nodule-*-shipped/bundle
 
 # The scans that chose the epochs choose the threshold too.
 python "$here/scripts/ship_bundles.py" --validation "$out/cache2" --list "$out/validation.csv"
-luna evaluate "$out/train" --series-list "$out/validation.csv" --out "$out/validation" \
-    --weights "$runs"/segmentation-*-shipped/bundle --weights "$runs"/nodule-*-shipped/bundle \
-    --weights "$runs"/malignancy-*-shipped/bundle \
+once "$out/calibrated" luna evaluate "$out/train" --series-list "$out/validation.csv" \
+    --out "$out/validation" --weights "$runs"/segmentation-*-shipped/bundle \
+    --weights "$runs"/nodule-*-shipped/bundle --weights "$runs"/malignancy-*-shipped/bundle \
     --set fp_per_scan=1.0 --calibrate "$out/calibrated"
 python "$here/scripts/ship_bundles.py" --bundles "$out/calibrated" --ship "$here/src/luna/weights"
