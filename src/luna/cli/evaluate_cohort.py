@@ -39,7 +39,7 @@ from luna.report.evaluation_page import PAGE
 from luna.run.config import dump_config, load_config
 from luna.run.device import choose_device
 from luna.run.errors import PartialFailure
-from luna.run.record import claim_folder, record_run, sweep, write_record
+from luna.run.record import TEMPORARY, claim_folder, record_run, sweep, write_record
 
 RECORD = "run.json"
 
@@ -102,8 +102,13 @@ def evaluate_cohort(
 
 
 def is_own(out: Path, results: Path) -> bool:
-    """Whether an evaluation was begun in a folder: its record is written before any result."""
-    return (out / RECORD).is_file() and results.is_dir()
+    """Whether an evaluation was begun in a folder, or nothing was.
+
+    The record is written before the folder of results is made; a kill may come between.
+    """
+    if results.is_dir():
+        return (out / RECORD).is_file()
+    return all(path.name == RECORD or path.name.startswith(TEMPORARY) for path in out.glob("*"))
 
 
 def told(made: Calibrated, *, quiet: bool) -> None:
