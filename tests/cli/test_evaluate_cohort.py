@@ -132,16 +132,22 @@ def test_what_is_done_is_not_done_again(evaluate, cohort, tmp_path):
     assert (out / "detections.csv").read_bytes() == first["detections.csv"]
 
 
-@pytest.mark.parametrize(("only", "folder"), [((), "scans"), (("--only", "cls"), "scans-nodule")])
-def test_a_folder_that_only_looks_like_an_evaluation_is_left_alone(
-    evaluate, tmp_path, only, folder
-):
-    mine = tmp_path / "out" / folder / "detections.csv"
+@pytest.mark.parametrize(
+    ("only", "name"),
+    [
+        ((), "scans/detections.csv"),
+        (("--only", "cls"), "scans-nodule/detections.csv"),
+        ((), "run.json"),
+    ],
+)
+def test_a_folder_that_only_looks_like_an_evaluation_is_left_alone(evaluate, tmp_path, only, name):
+    mine = tmp_path / "out" / name
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
     outcome = evaluate(*only)
     assert (outcome.code, "already holds files" in outcome.err) == (2, True)
-    assert list((tmp_path / "out").iterdir()) == [mine.parent]
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [mine]
+    assert mine.read_text() == "mine"
 
 
 def test_the_data_is_not_written_over(evaluate, cohort):

@@ -242,10 +242,12 @@ def test_the_series_that_is_bent_is_good(folder: Path) -> None:
 
 
 A_NUMBER_FOR_IMAGE_TYPE = bent_series(([(-1, "binary", 0x00080008, "", "", 1)], [], []))
+AN_IMAGE_NUMBER_WITH_TWO_SIGNS = bent_series(([(-1, "number", 0x00200013, "", "--1", 0)], [], []))
 
 
 @fuzzed(150)
 @example(files=A_NUMBER_FOR_IMAGE_TYPE)
+@example(files=AN_IMAGE_NUMBER_WITH_TWO_SIGNS)
 @given(files=bent)
 def test_any_series_is_read_as_pydicom_does_or_refused(folder: Path, files: list[bytes]) -> None:
     judge(folder, files)

@@ -39,7 +39,14 @@ from luna.report.evaluation_page import PAGE
 from luna.run.config import dump_config, load_config
 from luna.run.device import choose_device
 from luna.run.errors import PartialFailure
-from luna.run.record import TEMPORARY, claim_folder, record_run, sweep, write_record
+from luna.run.record import (
+    TEMPORARY,
+    claim_folder,
+    is_record,
+    record_run,
+    sweep,
+    write_record,
+)
 
 RECORD = "run.json"
 
@@ -106,9 +113,11 @@ def is_own(out: Path, results: Path) -> bool:
 
     The record is written before the folder of results is made; a kill may come between.
     """
+    record = out / RECORD
     if results.is_dir():
-        return (out / RECORD).is_file()
-    return all(path.name == RECORD or path.name.startswith(TEMPORARY) for path in out.glob("*"))
+        return is_record(record)
+    others = [path for path in out.glob("*") if not path.name.startswith(TEMPORARY)]
+    return not others or (others == [record] and is_record(record))
 
 
 def told(made: Calibrated, *, quiet: bool) -> None:

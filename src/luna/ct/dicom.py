@@ -6,6 +6,7 @@ Source: DICOM PS3.3 C.7.6.2 (image plane), C.8.2.1 (CT image), PS3.10 (file form
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from luna.ct.dicom_pixels import read_pixels
 from luna.ct.dicom_slices import Slice, geometry_of, in_order, numbers
 from luna.ct.volume import Volume, check_grid
 from luna.run.errors import InputError, UsageError
+
+INTEGER = re.compile(r"[+-]?[0-9]{1,11}")
+"""What the value representation IS allows (PS3.5, 6.2)."""
 
 MAX_FILES = 20_000
 ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
@@ -165,4 +169,4 @@ def _texts(header: FileDataset, tags: tuple[str, ...]) -> dict[str, str]:
 
 def _instance_number(header: FileDataset) -> int | None:
     text = text_of(header, "InstanceNumber")
-    return int(text) if text.lstrip("+-").isdecimal() else None
+    return int(text) if INTEGER.fullmatch(text) else None

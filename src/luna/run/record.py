@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -166,6 +166,15 @@ def write_record(record: RunRecord, path: Path) -> None:
         text = json.dumps(asdict(record), indent=2, ensure_ascii=False)
         # A path may be bytes that are no text; a backslash makes them what JSON calls an escape.
         temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def is_record(path: Path) -> bool:
+    """Whether a file is what `write_record` wrote."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and values.keys() == {f.name for f in fields(RunRecord)}
 
 
 def versions() -> dict[str, str]:
