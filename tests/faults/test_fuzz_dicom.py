@@ -216,7 +216,8 @@ def volume_of(slices: list[FileDataset]) -> sitk.Image:
     at = {float(np.dot(np.array(ds.ImagePositionPatient, float), normal)): ds for ds in slices}
     ordered = [at[key] for key in sorted(at)]
     for ds in ordered:  # a CT image has no others, and luna asks for none
-        ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+        ds.add_new("SamplesPerPixel", "US", 1)
+        ds.add_new("PhotometricInterpretation", "CS", "MONOCHROME2")
     hu = [ds.pixel_array * float(ds.RescaleSlope) + float(ds.RescaleIntercept) for ds in ordered]
     image = sitk.GetImageFromArray(np.rint(hu))
     step = (max(at) - min(at)) / (len(at) - 1) if len(at) > 1 else thickness_of(ordered[0])
@@ -243,11 +244,15 @@ def test_the_series_that_is_bent_is_good(folder: Path) -> None:
 
 A_NUMBER_FOR_IMAGE_TYPE = bent_series(([(-1, "binary", 0x00080008, "", "", 1)], [], []))
 AN_IMAGE_NUMBER_WITH_TWO_SIGNS = bent_series(([(-1, "number", 0x00200013, "", "--1", 0)], [], []))
+ROWS_OF_NOTHING = bent_series(
+    ([(-1, "delete", 0x00020002, "", "", 0), (-1, "vr", 0x00280010, "", "", 32)], [], [])
+)
 
 
 @fuzzed(150)
 @example(files=A_NUMBER_FOR_IMAGE_TYPE)
 @example(files=AN_IMAGE_NUMBER_WITH_TWO_SIGNS)
+@example(files=ROWS_OF_NOTHING)
 @given(files=bent)
 def test_any_series_is_read_as_pydicom_does_or_refused(folder: Path, files: list[bytes]) -> None:
     judge(folder, files)

@@ -71,6 +71,17 @@ def test_a_pickle_that_executes(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_with_nothing_but_a_pickle(
+    run_luna: Diagnose, good_scan: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "downloaded"
+    folder.mkdir()
+    (folder / "planted.state").write_bytes(pickle.dumps(Planted(tmp_path / "executed")))
+    outcome = run_luna("diagnose", good_scan, "--weights", folder, "--out", tmp_path / "out")
+    assert_refused(outcome, 6, "downloaded", "planted.state left out")
+    assert not (tmp_path / "executed").exists()
+
+
 def test_a_pickle_in_the_place_of_tensors(diagnose: Diagnose, bundle: Path, tmp_path: Path) -> None:
     (bundle / "model.safetensors").write_bytes(pickle.dumps(Planted(tmp_path / "executed")))
     assert_refused(diagnose(), 6, "model.safetensors", "SHA-256 differs")

@@ -115,7 +115,7 @@ def numbers(item: Slice, tag: str, count: int | None = None) -> FloatArray:
         values = np.atleast_1d(np.array(item.header[tag].value, dtype=np.float64))
     except (TypeError, ValueError, KeyError) as error:
         raise InputError(f"{tag} is not made of numbers", file=item.path) from error
-    if not np.isfinite(values).all() or values.size != (count or values.size):
+    if not np.isfinite(values).all() or not 0 < values.size == (count or values.size):
         raise InputError(f"{tag} is not {count or 'made of'} finite numbers", file=item.path)
     return values
 

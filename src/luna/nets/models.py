@@ -76,14 +76,16 @@ def load_models(paths: Sequence[Path]) -> Models:
 
     A file named by itself must load; in a folder, checkpoints of networks that luna cannot
     rebuild are left out and said. Raises UsageError when a path is missing, or a role has no
-    model or several, and TrustError when a model cannot be trusted or does not fit.
+    model or several, and TrustError when a model cannot be trusted or does not fit, or a role
+    has none and files were left out.
     """
     bundles, left_out = _load_all(paths)
     chosen = {role: _only(role, bundles) for role in ("segmentation", "nodule", "malignancy")}
     segmentation, nodule = chosen["segmentation"], chosen["nodule"]
     if segmentation is None or nodule is None:
         missing = "segmentation" if segmentation is None else "nodule"
-        raise UsageError(
+        fault = TrustError if left_out else UsageError
+        raise fault(
             f"no {missing} model among the weights",
             file=", ".join(str(p) for p in paths),
             why=" ".join(left_out),
