@@ -218,6 +218,7 @@ def volume_of(slices: list[FileDataset]) -> sitk.Image:
     for ds in ordered:  # a CT image has no others, and luna asks for none
         ds.add_new("SamplesPerPixel", "US", 1)
         ds.add_new("PhotometricInterpretation", "CS", "MONOCHROME2")
+        ds.pop("NumberOfFrames", None)
     hu = [ds.pixel_array * float(ds.RescaleSlope) + float(ds.RescaleIntercept) for ds in ordered]
     image = sitk.GetImageFromArray(np.rint(hu))
     step = (max(at) - min(at)) / (len(at) - 1) if len(at) > 1 else thickness_of(ordered[0])
