@@ -219,6 +219,8 @@ def volume_of(slices: list[FileDataset]) -> sitk.Image:
         ds.add_new("SamplesPerPixel", "US", 1)
         ds.add_new("PhotometricInterpretation", "CS", "MONOCHROME2")
         ds.pop("NumberOfFrames", None)
+        for tag in ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation"):
+            ds.add_new(tag, "US", int(ds[tag].value))  # a number written as text is one, too
     hu = [ds.pixel_array * float(ds.RescaleSlope) + float(ds.RescaleIntercept) for ds in ordered]
     image = sitk.GetImageFromArray(np.rint(hu))
     step = (max(at) - min(at)) / (len(at) - 1) if len(at) > 1 else thickness_of(ordered[0])
@@ -248,12 +250,16 @@ AN_IMAGE_NUMBER_WITH_TWO_SIGNS = bent_series(([(-1, "number", 0x00200013, "", "-
 ROWS_OF_NOTHING = bent_series(
     ([(-1, "delete", 0x00020002, "", "", 0), (-1, "vr", 0x00280010, "", "", 32)], [], [])
 )
+COLUMNS_IN_BYTES = bent_series(
+    ([(0, "number", 0x00280011, "", "+8", 0), (0, "vr", 0x00280011, "", "", 0)], [], [])
+)
 
 
 @fuzzed(150)
 @example(files=A_NUMBER_FOR_IMAGE_TYPE)
 @example(files=AN_IMAGE_NUMBER_WITH_TWO_SIGNS)
 @example(files=ROWS_OF_NOTHING)
+@example(files=COLUMNS_IN_BYTES)
 @given(files=bent)
 def test_any_series_is_read_as_pydicom_does_or_refused(folder: Path, files: list[bytes]) -> None:
     judge(folder, files)

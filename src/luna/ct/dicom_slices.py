@@ -112,7 +112,10 @@ def _check_like(item: Slice, reference: Slice) -> None:
 def numbers(item: Slice, tag: str, count: int | None = None) -> FloatArray:
     """The values of a tag as float64, `count` of them. Raises InputError."""
     try:
-        values = np.atleast_1d(np.array(item.header[tag].value, dtype=np.float64))
+        value = item.header[tag].value
+        if isinstance(value, bytes):  # numpy would take the digits of a binary value for its number
+            raise TypeError(tag)
+        values = np.atleast_1d(np.array(value, dtype=np.float64))
     except (TypeError, ValueError, KeyError) as error:
         raise InputError(f"{tag} is not made of numbers", file=item.path) from error
     if not np.isfinite(values).all() or not 0 < values.size == (count or values.size):
