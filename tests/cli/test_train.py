@@ -190,8 +190,9 @@ def test_a_process_that_dies_ends_the_run(small_cache: Path, tmp_path: Path) -> 
         second.send_signal(signal.SIGKILL)
         _, err = first.communicate(timeout=60)
     finally:
-        first.kill()
-        second.kill()
+        for process in (first, second):
+            process.kill()
+            process.communicate()
     assert first.returncode == 1
     assert err.count("error: ") == 1
     assert "another process of this run" in err

@@ -12,6 +12,11 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from luna.run.errors import LunaError
+
+LOST_CONNECTION = ("gloo", "NCCL")
+"""The libraries whose errors mean that another process cannot be reached."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
@@ -92,7 +97,10 @@ def device_of_rank(device: torch.device) -> torch.device:
 
 @contextmanager
 def joined_ranks(device: torch.device) -> Iterator[Ranks]:
-    """The ranks torchrun speaks of in the environment, joined while the block runs."""
+    """The ranks torchrun speaks of in the environment, joined while the block runs.
+
+    Raises LunaError when another of them has ended.
+    """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         yield Ranks()
@@ -102,5 +110,13 @@ def joined_ranks(device: torch.device) -> Iterator[Ranks]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Ranks(dist.get_rank(), count)
+    except RuntimeError as error:
+        if not any(library in str(error) for library in LOST_CONNECTION):
+            raise
+        raise LunaError(
+            "another process of this run has ended",
+            why=str(error).partition("\n")[0],
+            hint="its own message says why; --resume goes on from the last checkpoint",
+        ) from error
     finally:
         dist.destroy_process_group()
