@@ -228,6 +228,15 @@ def entries(cache: Path, kind: str) -> list[Path]:
         return [cache / name for (name,) in rows]
 
 
+def assert_no_training(
+    run_luna: Callable[..., Outcome], prepared: Path, word: str, command: str = "train-cls"
+) -> None:
+    """What is damaged is not trained on, and the message says what to do."""
+    runs = prepared.parent / "runs"
+    trained = run_luna(command, prepared, "--runs", runs, "--set", "split.stride=4")
+    assert_refused(trained, 6, word, "luna prep")
+
+
 def assert_made_anew(prepare: Prepare, damaged: int) -> None:
     """Another run says how many entries were damaged, and ends well."""
     outcome = prepare()
@@ -247,9 +256,7 @@ def test_a_flipped_bit_is_found_and_the_entry_made_anew(
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
         path.write_bytes(data)
-    runs = prepared.parent / "runs"
-    trained = run_luna("train-cls", prepared, "--runs", runs, "--set", "split.stride=4")
-    assert_refused(trained, 6, "damaged", "luna prep")
+    assert_no_training(run_luna, prepared, "damaged")
     assert_made_anew(prepare, SCANS)
     assert_whole()
 
@@ -267,10 +274,8 @@ def test_entries_in_each_others_place_are_found_and_made_anew(
     first, second = one.read_bytes(), other.read_bytes()
     one.write_bytes(second)
     other.write_bytes(first)
-    runs = prepared.parent / "runs"
-    task = "train-seg" if kind == "mask" else "train-cls"
-    trained = run_luna(task, prepared, "--runs", runs, "--set", "split.stride=4")
-    assert_refused(trained, 6, "another entry's", "luna prep")
+    command = "train-seg" if kind == "mask" else "train-cls"
+    assert_no_training(run_luna, prepared, "another entry's", command)
     assert_made_anew(prepare, 2)
     assert_whole()
 

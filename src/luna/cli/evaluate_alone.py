@@ -25,12 +25,12 @@ from luna.nets.bundle import Role
 from luna.nets.models import load_role
 from luna.report.evaluation_alone import Subject, Told, warnings_of, write_alone
 from luna.report.evaluation_decisions import tell_decisions
-from luna.report.evaluation_folder import CONCLUSIONS, keep_inputs, remove_earlier
+from luna.report.evaluation_folder import CONCLUSIONS, keep_inputs
 from luna.report.evaluation_overlap import tell_overlap
 from luna.report.evaluation_page import PAGE
 from luna.run.config import dump_config, load_config
 from luna.run.device import choose_device
-from luna.run.record import claim_folder, record_run, sweep, write_record
+from luna.run.record import claim_folder, record_run, remove_files, sweep, write_record
 from luna.score.decisions import decisions
 from luna.score.evaluation import EvaluationConfig
 from luna.score.overlap import overlap
@@ -77,7 +77,7 @@ def evaluate_alone(
             f"and write an evaluation to {out}",
         )
         return
-    remove_earlier(out, CONCLUSIONS)
+    remove_files(out, CONCLUSIONS)
     sweep(out, folder_of(run))
     write_record(
         record_run(sys.argv, dump_config(settings), str(run.device), settings.seed), out / RECORD

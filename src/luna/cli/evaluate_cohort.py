@@ -33,7 +33,7 @@ from luna.report.evaluation import (
     score_tables,
     write_evaluation,
 )
-from luna.report.evaluation_folder import ALL, keep_inputs, remove_earlier
+from luna.report.evaluation_folder import ALL, keep_inputs
 from luna.report.evaluation_gallery import galleries
 from luna.report.evaluation_page import PAGE
 from luna.run.config import dump_config, load_config
@@ -44,6 +44,7 @@ from luna.run.record import (
     claim_folder,
     is_record,
     record_run,
+    remove_files,
     sweep,
     write_record,
 )
@@ -86,7 +87,7 @@ def evaluate_cohort(
     if dry_run:
         show_plan(scans, models, out)
         return
-    remove_earlier(out, ALL)
+    remove_files(out, ALL)
     sweep(out, out / RESULTS)
     write_record(
         record_run(sys.argv, dump_config(settings), str(processor), settings.seed), out / RECORD

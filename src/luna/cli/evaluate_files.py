@@ -13,11 +13,11 @@ from luna.report.evaluation import (
     score_tables,
     write_evaluation,
 )
-from luna.report.evaluation_folder import CONCLUSIONS, keep_inputs, remove_earlier
+from luna.report.evaluation_folder import CONCLUSIONS, keep_inputs
 from luna.report.evaluation_page import PAGE
 from luna.report.evaluation_tables import Section, sections
 from luna.run.config import load_config
-from luna.run.record import claim_folder
+from luna.run.record import claim_folder, remove_files
 from luna.score.evaluation import Evaluation, EvaluationConfig
 
 
@@ -52,7 +52,7 @@ def evaluate_files(
         show_plan(tables, out)
         return
     evaluation = score_tables(tables, settings)
-    remove_earlier(out, CONCLUSIONS)
+    remove_files(out, CONCLUSIONS)
     write_evaluation(evaluation, out, files)
     show(evaluation, out, as_json=as_json)
     note(f"page: {out / PAGE}", quiet=quiet)

@@ -8,10 +8,10 @@ from pathlib import Path
 from luna.cli.console import note, print_lines
 from luna.cli.evaluate_files import show
 from luna.report.evaluation import files_in, read_tables, score_tables, write_evaluation
-from luna.report.evaluation_folder import ALL, keep_inputs, remove_earlier
+from luna.report.evaluation_folder import ALL, keep_inputs
 from luna.report.evaluation_page import PAGE
 from luna.run.config import load_config
-from luna.run.record import claim_folder
+from luna.run.record import claim_folder, remove_files
 from luna.score.evaluation import EvaluationConfig
 from luna.score.folds import DETECTIONS, find_folds, pool
 from luna.score.table import write_table
@@ -40,7 +40,7 @@ def evaluate_folds(
             f"would pool {len(folds)} folds of {scans} scans", f"and write an evaluation to {out}"
         )
         return
-    remove_earlier(out, ALL)
+    remove_files(out, ALL)
     for name, rows in pool(folds).items():
         write_table(out / name, rows)
     marks = [(fold.name, fold.folder / DETECTIONS) for fold in folds]

@@ -17,7 +17,7 @@ from luna.ct.nifti import DATA_OFFSET
 from luna.ct.orient import to_stored_axes
 from luna.ct.scan import Scan
 from luna.run.errors import EnvironmentFault, UsageError
-from luna.run.record import replace_file
+from luna.run.record import is_text, replace_file
 
 PIECE_BYTES = 2**20
 VOXEL_BYTES = 2
@@ -29,14 +29,12 @@ def refuse_odd_name(folder: Path) -> None:
 
     ITK would end the process when a file there is written.
     """
-    try:
-        str(folder.absolute()).encode()
-    except UnicodeEncodeError as error:
+    if not is_text(str(folder.absolute())):
         raise UsageError(
             "the name of this folder is no text in UTF-8",
             file=folder,
             hint="choose another --out folder: label volumes cannot be written here",
-        ) from error
+        )
 
 
 def write_labels(path: Path, labels: NDArray[np.integer] | NDArray[np.bool_], scan: Scan) -> None:

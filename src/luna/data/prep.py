@@ -26,7 +26,8 @@ from luna.data.prep_pool import prepared_scans
 from luna.data.prep_scan import FORMAT, Job, Outcome, PrepConfig, needed_blocks_bytes
 from luna.data.tables import Notice
 from luna.run.errors import EnvironmentFault, InputError, TrustError, UsageError
-from luna.run.record import replace_file, versions
+from luna.run.machine import cores
+from luna.run.record import nearest_existing, replace_file, versions
 
 MANIFEST = "prepared.json"
 
@@ -131,8 +132,7 @@ def prep(
 
 def default_workers() -> int:
     """As many processes as there are cores, and memory for."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(cores or 1, _memory_bytes() // WORKER_BYTES))
+    return max(1, min(cores(), _memory_bytes() // WORKER_BYTES))
 
 
 def _memory_bytes() -> int:
@@ -181,7 +181,7 @@ def plan(cohort: Luna16, cache: Path, config: PrepConfig) -> Plan:
         needed += needed_blocks_bytes(header.geometry, header.size_irc, job, config)
     if store is not None:
         store.close()
-    nearest = next(p for p in (cache, *cache.absolute().parents) if p.exists())
+    nearest = nearest_existing(cache)
     return Plan(
         scans=len(cohort.files),
         done=done,

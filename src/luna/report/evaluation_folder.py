@@ -8,7 +8,6 @@ from pathlib import Path
 from luna.report.evaluation_board import EVENTS, FILE
 from luna.report.evaluation_page import PAGE, PLOT_ALTS
 from luna.run.errors import UsageError
-from luna.run.record import write_fault
 from luna.score.folds import ANNOTATIONS, DETECTIONS, EXCLUDED, SERIES
 
 CONCLUSIONS = (PAGE, "metrics.json", "froc.csv", "nodules.csv", *PLOT_ALTS, f"{EVENTS}/{FILE}")
@@ -28,12 +27,3 @@ def keep_inputs(out: Path, inputs: Iterable[Path], names: Sequence[str]) -> None
                 file=path,
                 hint="choose another --out folder",
             )
-
-
-def remove_earlier(out: Path, names: Sequence[str]) -> None:
-    """Remove what an earlier evaluation made: its plots must not stand beside new numbers."""
-    for name in names:
-        try:
-            (out / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise write_fault(out / name, error) from error

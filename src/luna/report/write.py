@@ -15,7 +15,7 @@ from luna.ct.write import write_labels
 from luna.detect.findings import Findings
 from luna.report.document import document
 from luna.report.html import render
-from luna.run.record import replace_file, write_fault
+from luna.run.record import remove_files, replace_file, write_fault
 
 DETECTIONS_HEADER = ("seriesuid", "coordX", "coordY", "coordZ", "probability")
 
@@ -43,10 +43,9 @@ def write_report(
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name in reversed(writers):
-            (out / name).unlink(missing_ok=True)
     except OSError as error:
         raise write_fault(out, error) from error
+    remove_files(out, reversed(writers))
     for name, write in writers.items():
         with replace_file(out / name) as path:
             write(path)

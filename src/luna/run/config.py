@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from luna.run.errors import UsageError
+from luna.run.record import is_text
 
 T = TypeVar("T")
 
@@ -270,7 +271,7 @@ def _emit(config: Any, place: tuple[str, ...]) -> Iterator[str]:
             nested.append((name, value))
         elif value == NONE_WORD and type(None) in get_args(hint):
             raise UsageError(f"{_dotted((*place, name))} cannot be the word {NONE_WORD}")
-        elif not _is_text(str(value)):
+        elif not is_text(str(value)):
             raise UsageError(
                 f"{_dotted((*place, name))} is no text in UTF-8",
                 why=repr(str(value)),
@@ -280,15 +281,6 @@ def _emit(config: Any, place: tuple[str, ...]) -> Iterator[str]:
             yield f"{name} = {_toml(value)}"
     for name, value in nested:
         yield from _emit(value, (*place, name))
-
-
-def _is_text(value: str) -> bool:
-    """Whether UTF-8 can say it; a path may be bytes that it cannot."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _toml(value: Any) -> str:

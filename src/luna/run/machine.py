@@ -73,7 +73,7 @@ def inspect_machine() -> Machine:
         packages=packages,
         devices=devices,
         bf16=bf16,
-        cores=_cores(),
+        cores=cores(),
         memory_gib=memory,
         disk_free_gib=disk,
         temporary_free_gib=temporary,
@@ -153,7 +153,7 @@ def _devices() -> tuple[tuple[str, ...], bool]:
         return (f"cpu {platform.machine()}",), False
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may use, which a container may have limited."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))

@@ -9,7 +9,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -65,6 +65,15 @@ def sweep(*folders: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def remove_files(folder: Path, names: Iterable[str]) -> None:
+    """Remove files of these names, if they are there. Raises EnvironmentFault when it cannot."""
+    for name in names:
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise write_fault(folder / name, error) from error
+
+
 def claim_folder(out: Path, *, force: bool, dry_run: bool = False, option: str = "--out") -> None:
     """Make sure, before any computing, that results may and can be written into a folder.
 
@@ -93,20 +102,29 @@ def claim_folder(out: Path, *, force: bool, dry_run: bool = False, option: str =
 
 
 def _look_whether_writable(out: Path) -> None:
-    nearest = _nearest(out)
+    nearest = nearest_existing(out)
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(nearest))
 
 
-def _nearest(path: Path) -> Path:
+def nearest_existing(path: Path) -> Path:
     """The path itself, or the first above it that exists."""
     return next(place for place in (path, *path.absolute().parents) if place.exists())
+
+
+def is_text(name: str) -> bool:
+    """Whether UTF-8 can say it; a path may be bytes that it cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def write_fault(path: Path, error: OSError, option: str = "--out") -> EnvironmentFault:
     """The EnvironmentFault that tells a user why `path` could not be written."""
     if error.errno in DISK_FULL:
-        left_mib = shutil.disk_usage(_nearest(path)).free / MIB
+        left_mib = shutil.disk_usage(nearest_existing(path)).free / MIB
         return EnvironmentFault(
             "the disk is full",
             file=path,
