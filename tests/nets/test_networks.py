@@ -5,7 +5,7 @@ import torch
 
 from luna.nets.classifier import Classifier
 from luna.nets.residual import ResidualClassifier
-from luna.nets.unet import UNet
+from luna.nets.unet import UNet, Upsample
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +82,18 @@ def test_nothing_beyond_the_margin_is_felt(depth) -> None:
             far[row - margin : row + margin + 1, center - margin : center + margin + 1] = False
             assert felt.any()
             assert not (felt & far).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_upsampling_is_the_transposed_convolution_and_has_its_gradients(dtype) -> None:
+    ours = Upsample(6, 4).to(dtype)
+    torchs = torch.nn.ConvTranspose2d(6, 4, kernel_size=2, stride=2).to(dtype)
+    torchs.load_state_dict(ours.state_dict())
+    x = torch.randn(3, 6, 5, 7, dtype=dtype, requires_grad=True)
+    wanted = torch.randn(3, 4, 10, 14, dtype=dtype)
+    results = []
+    for layer in (ours, torchs):
+        out = layer(x)
+        gradients = torch.autograd.grad(out, [x, *layer.parameters()], wanted)
+        results.append((out, *gradients))
+    torch.testing.assert_close(*results)
