@@ -103,9 +103,12 @@ def test_a_fetched_checkpoint_becomes_a_bundle_that_is_not_fetched_again(
 ) -> None:
     first = luna("weights", "fetch", "book", "--from", server.url)
     assert first.code == 0
-    assert "now means these" in first.err
+    assert f"fetching {server.url}/{NAME}" in first.err
+    assert "means these" in first.err
     again = luna("weights", "fetch", "book", "--from", server.url)
     assert again.out == first.out
+    assert "already here, checked" in again.err
+    assert "fetching" not in again.err
     assert len(server.ranges) == 1
     info = luna("weights", "info", first.out.strip(), "--json")
     assert json.loads(info.out)["role"] == "nodule"

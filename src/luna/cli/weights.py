@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -94,10 +95,9 @@ def fetch(
     """
     from luna.nets.fetch import SOURCE, fetch_book
 
-    note(f"fetching from {source or SOURCE}", quiet=quiet)
-    for folder in fetch_book(source or SOURCE):
+    for folder in fetch_book(source or SOURCE, partial(note, quiet=quiet)):
         print_data(str(folder))
-    note("`--weights book` now means these", quiet=quiet)
+    note("`--weights book` means these", quiet=quiet)
 
 
 @app.command("list")

@@ -38,6 +38,7 @@ CHUNK_BYTES = 1 << 16
 TIMEOUT_S = 30
 
 Downloader = Callable[[str, str, object], None]
+Tell = Callable[[str], None]
 
 
 def cache_folder() -> Path:
@@ -58,18 +59,21 @@ def _bundle_folder(name: str) -> Path:
     return cache_folder() / "book" / name.removesuffix(".state")
 
 
-def fetch_book(source: str = SOURCE) -> list[Path]:
+def fetch_book(source: str, tell: Tell) -> list[Path]:
     """The bundles of the book's checkpoints, from a web address or a local folder.
 
     What is there already is only checked; a download that broke off goes on where it stopped.
+    `tell` is called with a line for each file that is fetched, and for each bundle that is there.
     Raises TrustError when a file is not the published one, EnvironmentFault when it cannot be
     had, InputError when the folder lacks it.
     """
     bundles = []
     for name, sha256 in PUBLISHED.items():
         folder = _bundle_folder(name)
-        if not _is_good(folder):
-            state = _obtain(source, name, sha256, _made(cache_folder() / "downloads"))
+        if _is_good(folder):
+            tell(f"already here, checked: {folder.name}")
+        else:
+            state = _obtain(source, name, sha256, _made(cache_folder() / "downloads"), tell)
             _made(folder.parent)
             save_bundle(import_state(state), folder)
         bundles.append(folder)
@@ -92,9 +96,10 @@ def _is_good(folder: Path) -> bool:
         return False
 
 
-def _obtain(source: str, name: str, sha256: str, downloads: Path) -> Path:
+def _obtain(source: str, name: str, sha256: str, downloads: Path, tell: Tell) -> Path:
     """The checked `.state` file."""
     if not source.startswith(("https://", "http://")):
+        tell(f"copying from {source}: {name}")
         return _copy(Path(source), name, sha256, downloads)
     part = downloads / f"{name}.part"
     try:
@@ -104,7 +109,7 @@ def _obtain(source: str, name: str, sha256: str, downloads: Path) -> Path:
             known_hash=f"sha256:{sha256}",
             fname=name,
             path=downloads,
-            downloader=_resuming(part),
+            downloader=_resuming(part, tell),
         )
     except OSError as error:  # so are requests' exceptions, of which some are ValueErrors, too
         raise _unreachable(source, name, part, error) from error
@@ -123,7 +128,7 @@ def _copy(folder: Path, name: str, sha256: str, downloads: Path) -> Path:
     return downloads / name
 
 
-def _resuming(part: Path) -> Downloader:
+def _resuming(part: Path, tell: Tell) -> Downloader:
     """A downloader for pooch that keeps what came before a break, and asks only for the rest.
 
     Where the server knows of no rest (416), what is kept is taken for the whole; its hash tells.
@@ -132,6 +137,7 @@ def _resuming(part: Path) -> Downloader:
     def download(url: str, output_file: str, pooch_: object) -> None:
         import requests
 
+        tell(f"fetching {url}")
         begun = part.stat().st_size if part.exists() else 0
         headers = {"Accept-Encoding": "identity"}  # ranges of a compressed file would be others
         if begun:
