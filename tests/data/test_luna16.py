@@ -65,6 +65,13 @@ def test_any_part_of_the_scans_may_be_there(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("listed", [{}, {"seriesuids": "a\nb\nc\n"}])
+def test_what_macos_leaves_beside_a_copied_scan_is_no_scan(tmp_path, listed):
+    data = read_luna16(folder(tmp_path, scans=("subset0/a", "subset0/._a"), **listed))
+    assert data.series == ("a", "b", "c")
+    assert list(data.files) == ["a"]
+
+
 def test_old_candidates_are_read_when_alone_and_said(tmp_path):
     data = read_luna16(folder(tmp_path, name="candidates.csv"))
     assert len(data.candidates.line) == 4
@@ -151,6 +158,10 @@ def test_unknown_malignancy_stays_a_nodule(tmp_path):
         ({"candidates": ("a,0,0,0,1", "", "a,0,0,0,2", "a,0,0,0,yes")}, "class.*lines 4 and 5"),
         ({"candidates": (",0,0,0,1",)}, "no seriesuid.*line 2"),
         ({"seriesuids": "a\nb\n"}, "1 series are not in the full list.*candidates_V2.csv, line 5"),
+        (
+            {"scans": ("subset0/a", "subset1/x"), "seriesuids": "a\nb\nc\n"},
+            "1 scans on disk are not in the full list.*subset1/x.mhd",
+        ),
         ({"scans": ()}, "no scans here"),
         ({"annotations": ("a,0,0,0,10", "b,5,5,5,6", "a,0,0,0,9")}, "diameter_mm than.*line 4"),
         ({"annotations": ("a,0,0,0,0", "a,0,0,0,9")}, "diameter_mm than.*line 3"),

@@ -73,7 +73,7 @@ def read_luna16(root: Path) -> Luna16:
     """Read the tables and find the scans of a LUNA16 folder; no scan is opened.
 
     Raises UsageError when a series lies in two subsets, InputError when there is no scan, a
-    table is missing or damaged, or a candidate's series is not in the full list.
+    table is missing or damaged, or a series is not in the full list.
     """
     files, fold_of = _find_scans(root)
     annotations = read_table(root / ANNOTATIONS, ("seriesuid", *XYZ, "diameter_mm"))
@@ -104,7 +104,8 @@ def read_luna16(root: Path) -> Luna16:
 def _find_scans(root: Path) -> tuple[dict[str, Path], dict[str, int]]:
     files: dict[str, Path] = {}
     fold_of: dict[str, int] = {}
-    for path in sorted(root.glob("subset[0-9]/*.mhd")):
+    # A copy by macOS leaves a hidden "._UID.mhd", which is no scan, beside each file.
+    for path in sorted(root.glob("subset[0-9]/[!.]*.mhd")):
         uid = path.stem
         if uid in files:
             raise UsageError(
@@ -143,10 +144,10 @@ def _full_list(
     root: Path, files: Mapping[str, Path], annotations: Table, candidates: Table
 ) -> tuple[str, ...]:
     """seriesuids.csv where it is, else every series that a table or a file names."""
-    named = set(annotations.text("seriesuid")) | set(candidates.text("seriesuid")) | set(files)
+    named = set(annotations.text("seriesuid")) | set(candidates.text("seriesuid"))
     path = root / SERIES
     if not path.exists():
-        return tuple(sorted(named))
+        return tuple(sorted(named | set(files)))
     try:
         listed = {line.strip() for line in path.read_text(encoding="utf-8").splitlines()}
     except (OSError, UnicodeDecodeError) as error:
@@ -160,15 +161,21 @@ def _full_list(
             why=_where_named(unlisted[0], (annotations, candidates)),
             hint="the list and the tables are of different versions; download both again",
         )
+    strange = sorted(set(files) - listed)
+    if strange:
+        raise InputError(
+            f"{len(strange)} scans on disk are not in the full list",
+            file=path,
+            why=f"the first is {files[strange[0]]}",
+            hint="move them out of the subsets, or add a line to the list for each",
+        )
     return tuple(sorted(listed))
 
 
 def _where_named(uid: str, tables: tuple[Table, ...]) -> str:
-    for table in tables:
-        lines = table.line[table.text("seriesuid") == uid]
-        if len(lines):
-            return f"{uid} is in {table.path.name}, line {lines[0]}"
-    return f"{uid} is on disk"
+    lines = {table.path.name: table.line[table.text("seriesuid") == uid] for table in tables}
+    name = next(name for name, found in lines.items() if len(found))
+    return f"{uid} is in {name}, line {lines[name][0]}"
 
 
 def _patients(path: Path) -> tuple[dict[str, str], tuple[Notice, ...]]:
