@@ -206,6 +206,20 @@ def test_from_a_folder(luna: Luna, payload: bytes, tmp_path: Path) -> None:
     assert luna("weights", "fetch", "book", "--from", stick).code == 0
 
 
+@pytest.mark.parametrize("source", ["ftp://host/models", "file:///models", "", " "])
+def test_from_what_is_neither_address_nor_folder(luna: Luna, payload: bytes, source: str) -> None:
+    outcome = luna("weights", "fetch", "book", "--from", source)
+    assert outcome.code == 2
+    assert f"neither an http(s) address nor a folder ({source!r})" in outcome.err
+
+
+def test_from_the_file_itself(luna: Luna, payload: bytes, tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(payload)
+    outcome = luna("weights", "fetch", "book", "--from", NAME)
+    assert outcome.code == 2
+    assert "name the folder that holds it" in outcome.err
+
+
 def test_book_is_a_name_for_diagnose(luna: Luna, payload: bytes, tmp_path: Path) -> None:
     arguments = ("diagnose", tmp_path, "--weights", "book", "--out", tmp_path / "report")
     unfetched = luna(*arguments)

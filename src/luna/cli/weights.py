@@ -95,7 +95,7 @@ def fetch(
     """
     from luna.nets.fetch import SOURCE, fetch_book
 
-    for folder in fetch_book(source or SOURCE, partial(note, quiet=quiet)):
+    for folder in fetch_book(SOURCE if source is None else source, partial(note, quiet=quiet)):
         print_data(str(folder))
     note("`--weights book` means these", quiet=quiet)
 

@@ -64,9 +64,10 @@ def fetch_book(source: str, tell: Tell) -> list[Path]:
 
     What is there already is only checked; a download that broke off goes on where it stopped.
     `tell` is called with a line for each file that is fetched, and for each bundle that is there.
-    Raises TrustError when a file is not the published one, EnvironmentFault when it cannot be
-    had, InputError when the folder lacks it.
+    Raises UsageError when the source is neither address nor folder, TrustError when a file is not
+    the published one, EnvironmentFault when it cannot be had, InputError when the folder lacks it.
     """
+    _refuse_other_sources(source)
     bundles = []
     for name, sha256 in PUBLISHED.items():
         folder = _bundle_folder(name)
@@ -78,6 +79,21 @@ def fetch_book(source: str, tell: Tell) -> list[Path]:
             save_bundle(import_state(state), folder)
         bundles.append(folder)
     return bundles
+
+
+def _refuse_other_sources(source: str) -> None:
+    if not source.strip() or ("://" in source and not _is_address(source)):
+        raise UsageError(
+            "neither an http(s) address nor a folder", why=repr(source), hint="give --from either"
+        )
+    if Path(source).is_file():
+        raise UsageError(
+            "a file, not a folder", file=source, hint="name the folder that holds it with --from"
+        )
+
+
+def _is_address(source: str) -> bool:
+    return source.lower().startswith(("https://", "http://"))
 
 
 def _made(folder: Path) -> Path:
@@ -98,7 +114,7 @@ def _is_good(folder: Path) -> bool:
 
 def _obtain(source: str, name: str, sha256: str, downloads: Path, tell: Tell) -> Path:
     """The checked `.state` file."""
-    if not source.startswith(("https://", "http://")):
+    if not _is_address(source):
         tell(f"copying from {source}: {name}")
         return _copy(Path(source), name, sha256, downloads)
     part = downloads / f"{name}.part"
