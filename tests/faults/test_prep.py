@@ -368,6 +368,27 @@ def test_one_bad_scan_among_good_ones(prepare: Prepare, cohort: Path, cache: Pat
     assert (cache / "prepared.json").exists()
 
 
+def test_a_disk_of_scans_that_cannot_be_read_takes_no_earlier_scan_along(
+    run_luna: Callable[..., Outcome],
+    prepare: Prepare,
+    prepared: Path,
+    cohort: Path,
+    tmp_path: Path,
+    assert_whole: Callable[[], None],
+) -> None:
+    for path in cohort.rglob("*.raw"):
+        path.unlink()
+    outcome = prepare(data=cohort)
+    assert outcome.code == 5
+    assert "error: 4 of 4 scans could not be prepared" in outcome.err
+    assert "no scan could be read" in outcome.err
+    assert "the others" not in outcome.err
+    assert_whole()
+    nothing = tmp_path / "new"
+    assert prepare(data=cohort, into=nothing).code == 5
+    assert_refused(run_luna("train-cls", nothing), 6, "no prepared cohort here")
+
+
 def rewritten(name: str, old: str, new: str) -> Callable[[Path], None]:
     """A change of one table."""
 

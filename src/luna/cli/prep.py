@@ -142,7 +142,9 @@ def show(report: PrepReport, cache: Path, *, as_json: bool, known: int) -> None:
             f"{len(report.failed)} of {scans} scans could not be prepared",
             why="; ".join(f"{uid}: {why}" for uid, why in [*report.failed.items()][:FAILURES_SHOWN])
             + ("; …" if len(report.failed) > FAILURES_SHOWN else ""),
-            hint="the others are ready; mend or remove these and run the same command again",
+            hint="the others are ready; mend or remove these and run the same command again"
+            if report.scans
+            else "no scan could be read: is their disk there? What an earlier run prepared stays",
         )
 
 

@@ -1,7 +1,8 @@
 """Prepares a cohort for training: each scan is read once and stored in the cache.
 
 What is done stays done: a run that was stopped, by whatever means, goes on where it was, and
-two at once make the same cache. `prepared.json` appears at the end and names what is there.
+two at once make the same cache. `prepared.json` appears at the end and names what is there; an
+earlier one stays where no scan can be read, as when their disk is away.
 """
 
 from __future__ import annotations
@@ -117,7 +118,8 @@ def prep(
         on_step(clock.step(uid, result))
     notices = cohort.notices + _outside(cohort, outcomes)
     fingerprint = _fingerprint(cohort, outcomes, config)
-    _write_manifest(cache, cohort, config, outcomes, failed, notices, fingerprint)
+    if outcomes:
+        _write_manifest(cache, cohort, config, outcomes, failed, notices, fingerprint)
     return PrepReport(
         scans=len(outcomes),
         kept=sum(o.kept for o in outcomes.values()),
