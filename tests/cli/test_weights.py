@@ -75,4 +75,17 @@ def test_what_is_no_checkpoint_is_not_trusted(luna: Luna, tmp_path: Path) -> Non
 
 def test_what_is_not_there_is_a_usage_error(luna: Luna, tmp_path: Path) -> None:
     assert luna("weights", "import", tmp_path / "a", "--out", tmp_path / "out").code == 2
-    assert luna("weights", "info", tmp_path / "a").code == 6
+    assert luna("weights", "info", tmp_path / "a").code == 2
+
+
+def test_info_knows_the_names_of_weights(
+    luna: Luna, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    roles = [card["role"] for card in json.loads(luna("weights", "info", "shipped", "--json").out)]
+    assert roles == ["malignancy", "nodule", "segmentation"]
+    assert luna("weights", "info", "shipped").out.count("\n\nname: ") == 2
+    unfetched = luna("weights", "info", "book")
+    assert unfetched.code == 2
+    assert "run `luna weights fetch book`" in unfetched.err

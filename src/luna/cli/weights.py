@@ -49,28 +49,32 @@ def import_(
 
 @app.command()
 def info(
-    bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")],
+    weights: Annotated[
+        Path, typer.Argument(help="Bundle, .state file, a folder of them, `book` or `shipped`.")
+    ],
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Say what a bundle is, after checking that its weights are the ones on its card.
+    """Say what weights are, after checking that they are the ones on their cards.
 
-    Example:
+    Examples:
 
       luna weights info weights/segmentation
+
+      luna weights info shipped
     """
     import json
-    from dataclasses import asdict
 
-    from luna.nets.bundle import load_bundle
+    from luna.nets.models import load_each
 
-    loaded = load_bundle(bundle)
-    count = sum(tensor.numel() for tensor in loaded.module.parameters())
-    facts = asdict(loaded.card) | {"parameters": count}
+    cards = [bundle.facts() for bundle in load_each(weights)]
     if as_json:
-        print_data(json.dumps(facts, indent=2, ensure_ascii=False))
-    else:
-        print_lines(*(f"{name}: {value}" for name, value in facts.items() if value not in ("", {})))
+        shown = cards if len(cards) > 1 else cards[0]
+        print_data(json.dumps(shown, indent=2, ensure_ascii=False))
+        return
+    for number, card in enumerate(cards):
+        lines = [f"{name}: {value}" for name, value in card.items() if value not in ("", {})]
+        print_lines(*([""] if number else []), *lines)
 
 
 @app.command()

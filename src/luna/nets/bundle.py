@@ -111,6 +111,11 @@ class Bundle:
     card: Card
     module: nn.Module
 
+    def facts(self) -> dict[str, Any]:
+        """The card, and how many parameters the network has."""
+        count = sum(tensor.numel() for tensor in self.module.parameters())
+        return asdict(self.card) | {"parameters": count}
+
 
 def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     """The untrained network of that name. Raises TrustError when there is none such."""

@@ -71,6 +71,15 @@ def load_role(paths: Sequence[Path], role: Role) -> Bundle:
     return bundle
 
 
+def load_each(path: Path) -> list[Bundle]:
+    """All networks that a path names, as `load_models` takes it, in order of their names.
+
+    Raises UsageError when there is none, and TrustError when one of them cannot be trusted or
+    rebuilt.
+    """
+    return [_load(member) for member in _members(path)]
+
+
 def load_models(paths: Sequence[Path]) -> Models:
     """The networks in bundles, `.state` files, folders of either, `book` or `shipped`.
 
