@@ -102,6 +102,24 @@ def test_series_that_wait_for_their_patients_are_counted(small_cache: Path, tmp_
     assert "1 series to train, 1 left out for their patients, 1 to validate" in told
 
 
+def without(cache: Path, *uids: str) -> Path:
+    """The cache, as if these scans had never been prepared."""
+    manifest = json.loads((cache / MANIFEST).read_text())
+    for uid in uids:
+        del manifest["records"][uid]
+    (cache / MANIFEST).write_text(json.dumps(manifest))
+    return cache
+
+
+@pytest.mark.parametrize("recipe", [ClassifierRecipe(split=HALF), SegmenterRecipe(split=HALF)])
+def test_only_series_that_are_prepared_are_said_to_train(
+    recipe: ClassifierRecipe | SegmenterRecipe, small_cache: Path, tmp_path: Path
+) -> None:
+    cache = without(Path(shutil.copytree(small_cache, tmp_path / "cache")), "1.2.3.1", "1.2.3.2")
+    told = recipe.job(cache).data.description
+    assert told.startswith("cache: 1 series to train (of 3; 2 not prepared), 1 to validate (")
+
+
 def test_a_malignancy_job_is_judged_on_nodules_alone(small_cache: Path) -> None:
     sampling = SamplingConfig(samples_per_epoch=40)
     job = ClassifierRecipe(task="malignancy", split=HALF, sampling=sampling).job(small_cache)

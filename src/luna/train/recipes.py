@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -244,6 +244,14 @@ def _refuse_one_sided(labels: NDArray[np.bool_], task: str, cache: Path) -> None
 def _description(prepared: Prepared, split: Split) -> str:
     left_out = f"{len(split.left_out)} left out for their patients, " if split.left_out else ""
     return (
-        f"{prepared.folder.name}: {len(split.train)} series to train, {left_out}"
-        f"{len(split.validation)} to validate (fingerprint {prepared.fingerprint[:12]})"
+        f"{prepared.folder.name}: {_counted(split.train, 'series to train', prepared)}, {left_out}"
+        f"{_counted(split.validation, 'to validate', prepared)} "
+        f"(fingerprint {prepared.fingerprint[:12]})"
     )
+
+
+def _counted(uids: Sequence[str], what: str, prepared: Prepared) -> str:
+    """How many of the series are prepared, and how many would be in the whole cohort."""
+    missing = len(set(uids) - set(prepared.series))
+    told = f"{len(uids) - missing} {what}"
+    return f"{told} (of {len(uids)}; {missing} not prepared)" if missing else told
