@@ -136,6 +136,13 @@ def test_doctor_tells_the_machine(luna: Luna) -> None:
     assert "device: cpu" in plain
 
 
+def test_doctor_says_what_training_takes_without_a_gpu(
+    luna: Luna, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("luna.run.machine._devices", lambda: (("cpu",), False))
+    assert "training full networks hours to days" in luna("doctor", "--json").out
+
+
 def test_doctor_fails_when_a_package_is_missing(
     luna: Luna, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,7 +94,7 @@ def _missing(packages: tuple[Package, ...], disk: float, temporary: float) -> It
 
 def _advice(devices: tuple[str, ...], memory: float | None, shm: float | None) -> Iterator[str]:
     if not any(device.startswith("cuda") for device in devices):
-        yield "no CUDA device: diagnosis takes longer, and training full networks days"
+        yield "no CUDA device: diagnosis takes longer, and training full networks hours to days"
     if memory is not None and memory < MIN_MEMORY_GIB:
         yield f"{memory:.1f} GiB of memory: scans of 600 slices need {MIN_MEMORY_GIB:g}"
     if shm is not None and shm < MIN_SHM_GIB:
