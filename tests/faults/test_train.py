@@ -336,3 +336,12 @@ def test_a_validation_of_one_kind_of_sample(
         table.write_text("".join(kept))
     prep(read_luna16(cohort), cache, PrepConfig(), workers=1)
     assert_refused(train(cache=cache), 3, "both kinds of sample", "0 of 9", "split.stride")
+
+
+def test_malignancies_that_nobody_knows(train: Train, small_cohort: Path, tmp_path: Path) -> None:
+    cohort, cache = tmp_path / "cohort", tmp_path / "cache"
+    shutil.copytree(small_cohort, cohort)
+    (cohort / "annotations_with_malignancy.csv").unlink()
+    prep(read_luna16(cohort), cache, PrepConfig(), workers=1)
+    outcome = train("--task", "malignancy", cache=cache)
+    assert_refused(outcome, 3, "no nodule", "annotations_with_malignancy.csv", "luna prep")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from luna.ct.resample import wrong_spacing
 from luna.data.augment import Augment, AugmentConfig
 from luna.data.chunks import CandidateChunks, MaskedSlices, masked_crops
+from luna.data.luna16 import MALIGNANCY as VERDICTS
 from luna.data.prep_scan import CONTEXT_SLICES, CROP_RC
 from luna.data.prepared import Prepared, open_prepared
 from luna.data.sampling import SamplingConfig, crop_order, malignancy_order, nodule_order
@@ -118,6 +119,7 @@ class ClassifierRecipe:
         validating = prepared.rows_in(table.series, split.validation)
         task, labels = NODULE, table.is_nodule
         if self.task == "malignancy":
+            _refuse_unknown_malignancy(prepared)
             task, labels = MALIGNANCY, table.malignancy == MALIGNANT
             # Judged on nodules that are known to be one or the other. Source: book, chapter 14.
             validating = validating[table.malignancy[validating] >= 0]
@@ -228,6 +230,16 @@ class SegmenterRecipe:
 def split_of(prepared: Prepared, config: SplitConfig) -> Split:
     """The split of a prepared cohort; its full list of series decides, not what was prepared."""
     return make_split(prepared.all_series, config, prepared.fold_of, prepared.patient_of)
+
+
+def _refuse_unknown_malignancy(prepared: Prepared) -> None:
+    """Raise InputError when the malignancy of no nodule is known."""
+    if (prepared.nodules.malignancy < 0).all():
+        raise InputError(
+            "no nodule in this cache is known to be malignant or benign",
+            file=prepared.folder,
+            hint=f"put {VERDICTS} beside the other tables and run `luna prep` again",
+        )
 
 
 def _refuse_one_sided(labels: NDArray[np.bool_], task: str, cache: Path) -> None:
