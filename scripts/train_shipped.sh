@@ -2,32 +2,23 @@
 # Train the networks that luna ships, from nothing but seeds: scripts/train_shipped.sh OUT
 #
 # 120 synthetic scans, of which every tenth chooses the best epoch and the operating threshold.
-# About two hours on two cores with little else to do. Needs luna in PATH. Run again, it leaves out
-# what is there; a training that was stopped has to be ended with `luna train-… --resume RUN` first.
+# About two hours on two cores with little else to do. Needs luna in PATH. Run again, it goes on
+# where it was stopped.
 set -eu
 out=${1:?usage: scripts/train_shipped.sh OUT}
 here=$(dirname "$0")/..
 configs=$here/configs
 runs=$out/runs
-
-# once PATTERN COMMAND…: run the command unless what it makes is there.
-once() {
-    made=$1
-    shift
-    # shellcheck disable=SC2086  # the time in a run's name is not known
-    (IFS=; test -e $made) || "$@"
-}
+. "$(dirname "$0")/steps.sh"
 
 once "$out/train/seriesuids.csv" luna phantom "$out/train" --scans 120 --seed 2001 \
     --processes 2 --config "$configs/shipped-cohort.toml"
 luna prep "$out/train" --cache "$out/cache1" --set 'slices="all"' --set spacing_mm=1.25
-once "$runs/segmentation-*-shipped/bundle" luna train-seg "$out/cache1" \
-    --config "$configs/shipped-seg.toml" --runs "$runs" --name shipped
+trained train-seg segmentation shipped "$out/cache1" --config "$configs/shipped-seg.toml"
 
 # What the U-Net marks is what the classifier has to judge: its marks become candidates. That
 # takes a pipeline, and so a first classifier, whose probabilities are not used.
-once "$runs/nodule-*-first/bundle" luna train-cls "$out/cache1" \
-    --config "$configs/shipped-cls.toml" --runs "$runs" --name first \
+trained train-cls nodule first "$out/cache1" --config "$configs/shipped-cls.toml" \
     --set train.epochs=1 --set sampling.samples_per_epoch=6400
 # Half of the scans have enough of them.
 find "$out/train" -name '*.mhd' -exec basename {} .mhd \; | LC_ALL=C sort | awk 'NR % 2' \
@@ -38,11 +29,10 @@ once "$out/marks/detections.csv" luna evaluate "$out/train" --series-list "$out/
 luna prep "$out/train" --cache "$out/cache2" --set spacing_mm=1.25 \
     --detections "$out/marks/detections.csv"
 
-once "$runs/nodule-*-shipped/bundle" luna train-cls "$out/cache2" \
-    --config "$configs/shipped-cls.toml" --runs "$runs" --name shipped
-once "$runs/malignancy-*-shipped/bundle" luna train-cls "$out/cache2" --task malignancy \
-    --config "$configs/shipped-malignancy.toml" --runs "$runs" --name shipped \
-    --unfreeze 6 --init "$runs"/nodule-*-shipped/bundle
+trained train-cls nodule shipped "$out/cache2" --config "$configs/shipped-cls.toml"
+trained train-cls malignancy shipped "$out/cache2" --task malignancy \
+    --config "$configs/shipped-malignancy.toml" --unfreeze 6 \
+    --init "$runs"/nodule-*-shipped/bundle
 
 # The scans that chose the epochs choose the threshold too.
 python "$here/scripts/ship_bundles.py" --validation "$out/cache2" --list "$out/validation.csv"
