@@ -1,6 +1,7 @@
 """The weights that luna ships: what they say of themselves, and that they find what they should."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,3 +65,21 @@ def test_diagnose_takes_them_when_none_are_named(luna: Luna, cohort: Path, tmp_p
         data.nodules.center_xyz[sizeable], data.nodules.diameter_mm[sizeable], strict=True
     ):
         assert any(((center - xyz) ** 2).sum() < (diameter / 2) ** 2 for xyz in found)
+
+
+@pytest.mark.shared_data
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("scan", "center_lps_mm"),
+    [
+        ("lidc-idri-0001", (56.208, 86.343, -115.868)),
+        ("cptac-c3n-00247", (-83.4, -192.4, -195.0)),
+    ],
+)
+def test_they_find_what_readers_found_in_patients(
+    luna: Luna, shared: Path, tmp_path: Path, scan: str, center_lps_mm: tuple[float, ...]
+) -> None:
+    outcome = luna("diagnose", shared / "real" / scan, "--out", tmp_path / "report", "--json")
+    assert outcome.code == 0, outcome.err
+    found = [finding["center_lps_mm"] for finding in json.loads(outcome.out)["findings"]]
+    assert min(math.dist(place, center_lps_mm) for place in found) < 5
