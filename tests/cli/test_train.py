@@ -131,6 +131,16 @@ def test_a_cache_or_a_run_but_not_both(luna: Luna, arguments: tuple[str, ...]) -
     assert "either a cache or --resume" in outcome.err
 
 
+@pytest.mark.parametrize("said", [("--unfreeze", 1), ("--set", "unfreeze=2")])
+def test_nothing_is_unfrozen_of_a_new_network(
+    luna: Luna, small_cache: Path, said: tuple[str, object]
+) -> None:
+    outcome = luna("train-cls", small_cache, "--dry-run", *said, *sets(*CLASSIFIER))
+    assert outcome.code == 2
+    assert "unfreeze without init" in outcome.err
+    assert "--init" in outcome.err
+
+
 def test_a_name_that_is_a_path(luna: Luna, small_cache: Path, tmp_path: Path) -> None:
     outcome = luna("train-cls", small_cache, "--runs", tmp_path, "--name", "../mine")
     assert outcome.code == 2

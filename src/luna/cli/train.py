@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -145,6 +146,7 @@ def _train(
             best = launch.resume(folder, settings.recipe, processor, teller)
         elif place.cache is not None and place.resume is None:
             recipe = load_config(settings.recipe, settings.config, settings.overrides)
+            _refuse_idle_unfreeze(recipe, settings.overrides)
             if dry_run:
                 print_lines(*launch.plan(recipe, place.cache, place.runs))
                 return
@@ -156,6 +158,19 @@ def _train(
     # Of several processes only the first one keeps the best.
     if best:
         show(folder, best, as_json=as_json)
+
+
+def _refuse_idle_unfreeze(recipe: Recipe, overrides: Sequence[str]) -> None:
+    """Raise UsageError when it is said what to unfreeze, but not what to start from."""
+    from luna.run.errors import UsageError
+
+    said = any(setting.startswith("unfreeze=") for setting in overrides)
+    if said and getattr(recipe, "init", None) is None:
+        raise UsageError(
+            "unfreeze without init",
+            why="the whole of a new network learns",
+            hint="name the bundle to start from with --init, or leave --unfreeze out",
+        )
 
 
 def show(folder: Path, best: dict[str, float], *, as_json: bool) -> None:
