@@ -119,6 +119,10 @@ def test_a_run_is_resumed_by_its_own_command_with_its_own_config(
     changed = luna("train-cls", "--resume", run, *sets("train.epochs=2"))
     assert changed.code == 2
     assert "its own config" in changed.err
+    for option, value in (("--runs", "runs"), ("--name", "luna")):
+        elsewhere = luna("train-cls", "--resume", run, option, value)
+        assert elsewhere.code == 2
+        assert "its own folder" in elsewhere.err
     # A finished run has nothing left to do, and says what it found.
     again = luna("train-cls", "--resume", run, "--json")
     assert json.loads(again.out) == json.loads(first.out)

@@ -17,11 +17,17 @@ from luna.cli.console import note, print_data, print_lines, print_table, progres
 if TYPE_CHECKING:
     from luna.train.launch import Recipe
 
+RUNS, NAME = "runs", "luna"
+
 Cache = Annotated[
     Path | None, typer.Argument(help="Cache that `luna prep` filled; not with --resume.")
 ]
-Runs = Annotated[Path, typer.Option(help="Folder in which the run gets its own.")]
-Name = Annotated[str, typer.Option(help="Last part of the run's folder name.")]
+Runs = Annotated[
+    Path | None, typer.Option(help="Folder in which the run gets its own.", show_default=RUNS)
+]
+Name = Annotated[
+    str | None, typer.Option(help="Last part of the run's folder name.", show_default=NAME)
+]
 Resume = Annotated[
     Path | None, typer.Option(metavar="RUN", help="Go on with this run where it stopped.")
 ]
@@ -29,12 +35,12 @@ Resume = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the data lies and the run goes."""
+    """Where the data lies and the run goes; `runs` and `name` are None when nobody said them."""
 
     cache: Path | None
     resume: Path | None
-    runs: Path
-    name: str
+    runs: Path | None
+    name: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +63,8 @@ def train_cls(
     unfreeze: Annotated[
         int | None, typer.Option(help="With --init: how many last parts learn, the head counted.")
     ] = None,
-    runs: Runs = Path("runs"),
-    name: Name = "luna",
+    runs: Runs = None,
+    name: Name = None,
     resume: Resume = None,
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
@@ -95,8 +101,8 @@ def train_cls(
 
 def train_seg(
     cache: Cache = None,
-    runs: Runs = Path("runs"),
-    name: Name = "luna",
+    runs: Runs = None,
+    name: Name = None,
     resume: Resume = None,
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
@@ -140,18 +146,23 @@ def _train(
     with progress(quiet=quiet) as advance:
         teller = Teller(note=lambda text: note(text, quiet=quiet), warn=warn, advance=advance)
         if place.resume is not None and place.cache is None:
-            if settings.config or settings.overrides or dry_run:
-                raise UsageError("a run is resumed with its own config", file=place.resume)
+            placed = (place.runs, place.name) != (None, None)
+            if settings.config or settings.overrides or dry_run or placed:
+                raise UsageError(
+                    "a run is resumed in its own folder and with its own config", file=place.resume
+                )
             folder = place.resume
             best = launch.resume(folder, settings.recipe, processor, teller)
         elif place.cache is not None and place.resume is None:
             recipe = load_config(settings.recipe, settings.config, settings.overrides)
             _refuse_idle_unfreeze(recipe, settings.overrides)
+            runs = place.runs or Path(RUNS)
+            name = NAME if place.name is None else place.name
             if dry_run:
-                print_lines(*launch.plan(recipe, place.cache, place.runs))
+                print_lines(*launch.plan(recipe, place.cache, runs))
                 return
             folder, best = launch.start(
-                recipe, place.cache, place.runs, place.name, processor, sys.argv, teller
+                recipe, place.cache, runs, name, processor, sys.argv, teller
             )
         else:
             raise UsageError("give either a cache or --resume RUN")
