@@ -88,6 +88,15 @@ def test_progress_draws_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> N
     assert "━" in screen.getvalue()
 
 
+def test_the_newest_bar_is_seen_however_many_there_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal(monkeypatch)
+    monkeypatch.setenv("LINES", "24")
+    with progress(quiet=False) as advance:
+        for epoch in range(30):
+            advance(f"epoch {epoch}", 0, 1)
+        assert "epoch 29" in screen.getvalue()
+
+
 def test_an_error_under_progress_passes() -> None:
     error = LunaError("x")
     with pytest.raises(LunaError), progress(quiet=False):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,8 +34,13 @@ def sets(*settings: str) -> list[str]:
 
 @pytest.mark.filterwarnings("ignore:.*use_reentrant.*")
 def test_what_is_trained_diagnoses_at_once(
-    luna: Luna, small_cohort: Path, small_cache: Path, tmp_path: Path
+    luna: Luna,
+    small_cohort: Path,
+    small_cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("luna.cli.console.TOLD_EVERY_S", 0.0)
     runs = tmp_path / "runs"
     seg = luna("train-seg", small_cache, "--runs", runs, "--json", *sets(*SEGMENTER))
     assert seg.code == 0, seg.err
@@ -46,6 +52,8 @@ def test_what_is_trained_diagnoses_at_once(
     assert cls.code == 0, cls.err
     assert cls.out.splitlines()[0].startswith("best validation")
     assert "epoch 1: train loss/all" in cls.err
+    for last in ("epoch 1 16/16", "validate 1 13/13"):
+        assert re.search(rf"^{last} [0-9.]+ samples/s, about 0 s left$", cls.err, re.MULTILINE)
     (nodule,) = runs.glob("nodule-*-mine")
     assert cls.out.splitlines()[-1] == f"bundle: {nodule / 'bundle'}"
 

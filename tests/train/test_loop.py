@@ -19,7 +19,7 @@ from luna.run.errors import DivergedError, EnvironmentFault, UsageError
 from luna.train.checkpoint import LAST, PREVIOUS, read_checkpoint
 from luna.train.config import TrainConfig
 from luna.train.loop import train
-from luna.train.runs import Run, State
+from luna.train.runs import Run, State, Teller
 from luna.train.tasks import NODULE, SEGMENTATION, Data, new_network, parts_of, start_from
 
 CPU = torch.device("cpu")
@@ -61,6 +61,18 @@ def test_the_epochs_that_validate_are_those_of_the_book_and_the_last(
     config = replace(CONFIG, epochs=7, validate_every=3)
     train(NODULE, cubes(samples=8), network(), config, CPU, run)
     assert [line["epoch"] for line in lines(run) if "validation" in line] == [1, 3, 6, 7]
+
+
+def test_training_and_validation_tell_how_many_samples_are_done(
+    make_run: MakeRun, cubes: Make, network: Network
+) -> None:
+    told: list[tuple[str, int, int]] = []
+    run = replace(make_run("a"), teller=Teller(advance=lambda *step: told.append(step)))
+    config = replace(CONFIG, epochs=1, validation_batch_size=4)
+    train(NODULE, cubes(), network(), config, CPU, run)
+    assert told == [("epoch 1", done, 32) for done in (0, 8, 16, 24, 32)] + [
+        ("validate 1", done, 10) for done in (0, 4, 8, 10)
+    ]
 
 
 class Interrupted(Exception):

@@ -24,6 +24,10 @@ TOLD_EVERY_S = 10.0
 """Where there is no terminal, what a stage tells of itself is a line this often."""
 
 
+BARS = 8
+"""Bars shown at once; each epoch of a training brings two, and those below the screen are lost."""
+
+
 class Progress(Protocol):
     """How far a stage is; `told` is what else there is to say, as rate and time left."""
 
@@ -158,6 +162,8 @@ def _bars(console: Console) -> Iterator[Progress]:
 
         def advance(name: str, done: int, total: int, told: str = "") -> None:
             if name not in tasks:
+                if len(tasks) == BARS:
+                    bars.remove_task(tasks.pop(next(iter(tasks))))
                 tasks[name] = bars.add_task(printable(name), told="")
             bars.update(tasks[name], completed=done, total=total, told=printable(told))
 

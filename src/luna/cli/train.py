@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from luna.cli import options
-from luna.cli.console import note, print_data, print_lines, print_table, progress, warn
+from luna.cli.console import (
+    Progress,
+    duration,
+    note,
+    print_data,
+    print_lines,
+    print_table,
+    progress,
+    warn,
+)
 
 if TYPE_CHECKING:
     from luna.train.launch import Recipe
@@ -144,7 +154,9 @@ def _train(
 
     processor = choose_device(device)
     with progress(quiet=quiet) as advance:
-        teller = Teller(note=lambda text: note(text, quiet=quiet), warn=warn, advance=advance)
+        teller = Teller(
+            note=lambda text: note(text, quiet=quiet), warn=warn, advance=timed(advance)
+        )
         if place.resume is not None and place.cache is None:
             placed = (place.runs, place.name) != (None, None)
             if settings.config or settings.overrides or dry_run or placed:
@@ -182,6 +194,24 @@ def _refuse_idle_unfreeze(recipe: Recipe, overrides: Sequence[str]) -> None:
             why="the whole of a new network learns",
             hint="name the bundle to start from with --init, or leave --unfreeze out",
         )
+
+
+def timed(advance: Progress) -> Callable[[str, int, int], None]:
+    """Tells how many samples a second a stage does, and how long the rest of it takes."""
+    stage, first, begun = "", 0, 0.0
+
+    def tell(name: str, done: int, total: int) -> None:
+        nonlocal stage, first, begun
+        now, told = time.perf_counter(), ""
+        if name != stage:
+            # A resumed epoch begins in its middle.
+            stage, first, begun = name, done, now
+        if done > first:
+            rate = (done - first) / (now - begun)
+            told = f"{rate:.1f} samples/s, about {duration((total - done) / rate)} left"
+        advance(name, done, total, told)
+
+    return tell
 
 
 def show(folder: Path, best: dict[str, float], *, as_json: bool) -> None:

@@ -118,6 +118,7 @@ def _train_epoch(trainer: _Trainer, state: State, net: Forward) -> Metrics:
     task, config, run = trainer.task, trainer.config, trainer.run
     _let_learn(state.net)
     batches = _my_batches(trainer, state)
+    _tell(trainer, state)
     start = time.perf_counter()
     for batch, waited_s in feed(trainer.data.train, batches, config.threads):
         step = state.epoch * trainer.steps + state.step
@@ -140,7 +141,7 @@ def _train_epoch(trainer: _Trainer, state: State, net: Forward) -> Metrics:
         state.add(task.rows(logits.detach(), target, losses.detach(), config.threshold))
         if trainer.ranks.leads:
             run.log_step(step, rate, loss, _speed(config, start, waited_s))
-            run.teller.advance(f"epoch {state.epoch + 1}", state.step, trainer.steps)
+            _tell(trainer, state)
             start = time.perf_counter()
         if stopping:
             raise _stopped(trainer, state)
@@ -149,6 +150,12 @@ def _train_epoch(trainer: _Trainer, state: State, net: Forward) -> Metrics:
     state.collect(trainer.ranks)
     _refuse_broken(trainer, state)
     return task.metrics(state.earlier, config.threshold)
+
+
+def _tell(trainer: _Trainer, state: State) -> None:
+    """How many samples of the epoch are done."""
+    done, total = (steps * trainer.config.batch_size for steps in (state.step, trainer.steps))
+    trainer.run.teller.advance(f"epoch {state.epoch + 1}", done, total)
 
 
 def _let_learn(net: nn.Module) -> None:
@@ -163,7 +170,7 @@ def _judge(trainer: _Trainer, state: State, net: nn.Module) -> Metrics:
     """The metrics of a validation, shown on the board too."""
     task, ranks, board = trainer.task, trainer.ranks, trainer.run.board
     ranks.share_buffers(net)
-    mine = _validate(trainer, net)
+    mine = _validate(trainer, state.epoch, net)
     if ranks.mean(mine.new_tensor(float(trainer.stop.signal))) > 0:
         raise _stopped(trainer, state)
     table = ranks.gather(mine).cpu().numpy()
@@ -176,20 +183,24 @@ def _judge(trainer: _Trainer, state: State, net: nn.Module) -> Metrics:
 
 
 @torch.no_grad()
-def _validate(trainer: _Trainer, net: nn.Module) -> torch.Tensor:
+def _validate(trainer: _Trainer, epoch: int, net: nn.Module) -> torch.Tensor:
     """One row per validation sample of this rank, every `count`-th of them.
 
     A signal breaks it off: whole slices may take longer than a machine waits before it kills.
     """
     task, config = trainer.task, trainer.config
     net.eval()
-    mine = np.arange(trainer.ranks.rank, len(trainer.data.validation), trainer.ranks.count)
+    total, count = len(trainer.data.validation), trainer.ranks.count
+    mine = np.arange(trainer.ranks.rank, total, count)
     cuts = range(config.validation_batch_size, len(mine), config.validation_batch_size)
-    rows = []
+    stage, done, rows = f"validate {epoch + 1}", 0, []
+    trainer.run.teller.advance(stage, done, total)
     for batch, _ in feed(trainer.data.validation, np.split(mine, cuts), config.threads):
         hu, target = _ready(trainer, batch)
         logits = _forward(trainer, net, hu)
         rows.append(task.rows(logits, target, task.loss(logits, target), config.threshold))
+        done += len(hu) * count
+        trainer.run.teller.advance(stage, min(done, total), total)
         if trainer.stop.signal:
             break
     return torch.cat(rows)

@@ -106,7 +106,7 @@ class State:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Teller:
-    """How a run speaks to a person: lines, and `advance(stage, done, total)`."""
+    """How a run speaks to a person: lines, and `advance(stage, done, total)` in samples."""
 
     note: Callable[[str], None] = lambda text: None
     warn: Callable[[str], None] = lambda text: None
