@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from luna.train.pictures import FALSE_MARK, HIT, MISS, candidates_figure, roc_figure, slices_figure
 
@@ -18,6 +21,37 @@ def test_a_slice_shows_hit_miss_and_false_mark() -> None:
         assert tuple(pixel[:3]) == colour
     assert overlay[0, 3, 3] == 0
     assert axes.get_title() == "hit 1, missed 1, false 1"
+
+
+def orange_dots(figure: Figure) -> int:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    dots = np.asarray(canvas.buffer_rgba()).astype(int)
+    return int((dots[..., 0] - dots[..., 2] > 80).sum())
+
+
+@pytest.mark.parametrize("others", [[], [(511, 0), (0, 511)]])
+def test_no_marked_pixel_of_a_whole_slice_is_lost(others: list[tuple[int, int]]) -> None:
+    samples = []
+    for place in ((200, 300), (200, 301), (201, 300), (201, 301)):
+        logits = torch.full((1, 512, 512), -5.0)
+        logits[0, *zip(place, *others, strict=True)] = 5.0
+        samples.append((torch.full((7, 512, 512), -1000.0), torch.zeros(1, 512, 512), logits))
+    assert orange_dots(slices_figure(samples, 0.5)) >= 4 * (1 + len(others))
+
+
+def test_a_slice_is_shown_around_truth_and_marks() -> None:
+    rows = torch.arange(512.0)[None, :, None].expand(7, 512, 512)
+    mask, logits = torch.zeros(1, 512, 512), torch.full((1, 512, 512), -5.0)
+    empty = (rows, mask.clone(), logits)
+    mask[0, 300, 511] = 1
+    shown, whole = (
+        np.asarray(axes.images[0].get_array())
+        for axes in slices_figure([(rows, mask, logits), empty], 0.5).axes
+    )
+    assert shown.shape == (128, 128)
+    assert shown[0, 0] == 300 - 64
+    assert whole.shape == (512, 512)
 
 
 def test_a_pixel_is_marked_above_the_threshold_of_the_metrics() -> None:

@@ -23,6 +23,11 @@ OUTCOMES = {(True, True): HIT, (True, False): MISS, (False, True): FALSE_MARK}
 """Colours by truth and call."""
 OPACITY = 0.55
 COLUMNS = 4
+PANEL_DOTS, TITLE_DOTS, GAP_DOTS = 240, 20, 10
+DOTS_PER_INCH = 100
+SHOWN_PX, MARGIN_PX = 128, 12
+"""Side of the square shown of a slice, more where truth and marks lie further apart, and what is
+shown around those."""
 
 
 def roc_figure(p: FloatArray, truth: NDArray[np.bool_]) -> Figure:
@@ -56,16 +61,37 @@ def candidates_figure(samples: Sequence[Sample], threshold: float) -> Figure:
 def slices_figure(samples: Sequence[Sample], threshold: float) -> Figure:
     """Each slice with hits in green, misses in magenta and false marks in orange.
 
-    Pixels above the threshold are marked, as in the metrics.
+    Pixels above the threshold are marked, as in the metrics. Only what is around truth and marks
+    is shown, and large enough that no pixel of them is lost; slices without any are shown whole.
     """
-    figure, panels = _panels(len(samples))
-    for axes, (hu, mask, logits) in zip(panels, samples, strict=True):
-        truth, marked = mask[0].numpy() > 0, logits[0].sigmoid().numpy() > threshold
-        _show(axes, hu[hu.shape[0] // 2])
-        axes.imshow(_overlay(truth, marked), interpolation="nearest")
+    masks = [(m[0].numpy() > 0, x[0].sigmoid().numpy() > threshold) for _, m, x in samples]
+    squares = [_square_around(truth | marked) for truth, marked in masks]
+    side = max((s.stop - s.start for square in squares if square for s in square), default=0)
+    figure, panels = _panels(len(samples), max(PANEL_DOTS, side + GAP_DOTS))
+    for axes, (hu, _, _), (truth, marked), square in zip(
+        panels, samples, masks, squares, strict=True
+    ):
+        _show(axes, hu[hu.shape[0] // 2][square])
+        axes.imshow(_overlay(truth, marked)[square], interpolation="nearest")
         counts = ((truth & marked).sum(), (truth & ~marked).sum(), (~truth & marked).sum())
         axes.set_title("hit {}, missed {}, false {}".format(*counts), fontsize=8)
     return figure
+
+
+def _square_around(where: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """Rows and columns of a square, cut at the border, that holds all that is set of (H, W).
+
+    Nothing, which cuts nothing off, when none is.
+    """
+    if not where.any():
+        return ()
+    ends = [np.flatnonzero(where.any(axis=axis))[[0, -1]] for axis in (1, 0)]
+    side = max(SHOWN_PX, *(int(last - first) + 1 + 2 * MARGIN_PX for first, last in ends))
+    starts = [
+        int(np.clip((first + last + 1 - side) // 2, 0, max(size - side, 0)))
+        for (first, last), size in zip(ends, where.shape, strict=True)
+    ]
+    return tuple(slice(start, start + side) for start in starts)
 
 
 def _show(axes: Axes, hu: torch.Tensor) -> None:
@@ -81,9 +107,11 @@ def _overlay(truth: NDArray[np.bool_], marked: NDArray[np.bool_]) -> FloatArray:
     return rgba
 
 
-def _panels(count: int) -> tuple[Figure, list[Axes]]:
+def _panels(count: int, side_dots: int = PANEL_DOTS) -> tuple[Figure, list[Axes]]:
     rows = -(-count // COLUMNS)
-    figure = Figure(figsize=(2.4 * COLUMNS, 2.6 * rows), layout="constrained")
+    width, height = COLUMNS * side_dots, rows * (side_dots + TITLE_DOTS)
+    size_inches = (width / DOTS_PER_INCH, height / DOTS_PER_INCH)
+    figure = Figure(size_inches, DOTS_PER_INCH, layout="constrained")
     panels = [figure.add_subplot(rows, COLUMNS, k + 1) for k in range(count)]
     for axes in panels:
         axes.set_axis_off()
