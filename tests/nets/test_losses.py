@@ -44,3 +44,20 @@ def test_bf16_logits_are_judged_in_float32() -> None:
     loss = segmentation_loss(logits, torch.ones(2, 1, 8, 8, dtype=torch.bool))
     assert loss.dtype is torch.float32
     assert loss.tolist() == segmentation_loss(logits.float(), torch.ones(2, 1, 8, 8)).tolist()
+
+
+def test_cross_entropy_is_added_as_a_mean_over_pixels_in_which_nodules_count_more() -> None:
+    logits, mask = torch.zeros(1, 1, 2, 2), torch.tensor([1, 0, 0, 0]).reshape(1, 1, 2, 2)
+    plain, more = (segmentation_loss(logits, mask, 3.0, weight).item() for weight in (0.0, 10.0))
+    # One pixel counts 1 + 3, three count 1, and each costs ln 2.
+    assert more - plain == pytest.approx(10 * math.log(2) * (4 + 3) / 4, rel=1e-6)
+
+
+def test_only_cross_entropy_teaches_what_the_network_is_sure_to_be_no_nodule() -> None:
+    gradients = []
+    for weight in (0.0, 10.0):
+        logits = torch.full((1, 1, 2, 2), -30.0, requires_grad=True)
+        loss = segmentation_loss(logits, torch.ones(1, 1, 2, 2), 3.0, weight).sum()
+        gradients.append(torch.autograd.grad(loss, logits)[0].abs().max().item())
+    assert gradients[0] < 1e-9
+    assert gradients[1] > 1

@@ -168,6 +168,7 @@ def test_equal_seeds_take_equal_samples(small_cache: Path) -> None:
         lambda: UNetConfig(depth=7),
         lambda: UNetConfig(width=0),
         lambda: SegmenterRecipe(background=(0, 1)),
+        lambda: SegmenterRecipe(cross_entropy_weight=-1.0),
         lambda: SegmenterRecipe(augment=AugmentConfig(crop_vox=62)),
     ],
 )

@@ -177,6 +177,8 @@ class SegmenterRecipe:
     """Ratio of crops around nodules and around the other candidates; the book takes none."""
     false_negative_weight: float = FALSE_NEGATIVE_WEIGHT
     """How much more a missed nodule pixel costs; less leaves fewer false marks."""
+    cross_entropy_weight: float = 0.0
+    """How much of the mean cross entropy of the pixels the loss has beside Dice; the book none."""
     every_slice: bool = False
     """Validate on every slice, not only on those with nodule."""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(validation_batch_size=4))
@@ -185,8 +187,9 @@ class SegmenterRecipe:
     def __post_init__(self) -> None:
         if min(self.background) < 0 or not self.background[0]:
             raise UsageError(f"background is {self.background}, must be counts, the first not 0")
-        if not self.false_negative_weight >= 0:
-            raise UsageError(f"false_negative_weight is {self.false_negative_weight}, below 0")
+        for name in ("false_negative_weight", "cross_entropy_weight"):
+            if not getattr(self, name) >= 0:
+                raise UsageError(f"{name} is {getattr(self, name)}, below 0")
         side = self.augment.crop_vox or CROP_RC[0]
         if side % self.network.alignment:
             raise UsageError(
@@ -199,7 +202,11 @@ class SegmenterRecipe:
         prepared = open_prepared(cache)
         split = split_of(prepared, self.split)
         crops = masked_crops(prepared, split.train, background=self.background[1] > 0)
-        loss = partial(segmentation_loss, false_negative_weight=self.false_negative_weight)
+        loss = partial(
+            segmentation_loss,
+            false_negative_weight=self.false_negative_weight,
+            cross_entropy_weight=self.cross_entropy_weight,
+        )
         arguments = {
             "context_slices": 2 * CONTEXT_SLICES + 1,
             "depth": self.network.depth,
