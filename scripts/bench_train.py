@@ -42,7 +42,7 @@ from luna.train.launch import Job
 from luna.train.loop import train
 from luna.train.recipes import ClassifierRecipe, SegmenterRecipe
 from luna.train.runs import Run
-from luna.train.tasks import Batch
+from luna.train.tasks import SEGMENTATION, Batch
 
 CPU = torch.device("cpu")
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -141,7 +141,7 @@ def book(plan: Plan) -> float:
     net, task, times, tables = plain(job.net), job.task, [], []
     optimizer: torch.optim.Optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, weight_decay=1e-4)
     if task.role == "segmentation":
-        optimizer = torch.optim.Adam(net.parameters())
+        task, optimizer = SEGMENTATION, torch.optim.Adam(net.parameters())
     net.train()
     for hu, target in DataLoader(Copies(plan, plan.order(job)), plan.batch, num_workers=WORKERS):
         times.append(time.perf_counter())
