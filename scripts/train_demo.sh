@@ -13,19 +13,18 @@ slabs "$out/cohort" --scans 24 --seed 11
 slabs "$out/held-out" --scans 8 --seed 12
 luna prep "$out/cohort" --cache "$out/cache" --set 'slices="all"'
 luna train-seg "$out/cache" --config "$here/configs/tiny-seg.toml" --runs "$out/runs" --name demo
-# The classifier has to judge what the U-Net marks. A first one, whose probabilities are not used,
-# is needed to find these marks; they become candidates.
-luna train-cls "$out/cache" --config "$here/configs/tiny-cls.toml" --runs "$out/runs" --name first \
-    --set train.epochs=1
+luna train-cls "$out/cache" --config "$here/configs/tiny-cls.toml" --runs "$out/runs" --name tables
+judge() { luna evaluate "$out/held-out" "$@" --weights "$out"/runs/segmentation-*/bundle; }
+judge --only seg --out "$out/judged-seg" --weights "$out"/runs/nodule-*-tables/bundle
+judge --only cls --out "$out/judged-cls" --weights "$out"/runs/nodule-*-tables/bundle
+# In the pipeline the classifier has to judge what the U-Net marks, so its marks become candidates,
+# and a classifier that begins with the parts of the first learns from both.
 luna evaluate "$out/cohort" --out "$out/marks" --set samples=0 --quiet \
-    --weights "$out"/runs/segmentation-*/bundle --weights "$out"/runs/nodule-*-first/bundle
+    --weights "$out"/runs/segmentation-*/bundle --weights "$out"/runs/nodule-*-tables/bundle
 luna prep "$out/cohort" --cache "$out/cache-marks" --detections "$out/marks/detections.csv"
 luna train-cls "$out/cache-marks" --config "$here/configs/tiny-cls.toml" --runs "$out/runs" \
-    --name demo
-for only in seg cls; do
-    luna evaluate "$out/held-out" --only $only --out "$out/judged-$only" \
-        --weights "$out"/runs/segmentation-*/bundle --weights "$out"/runs/nodule-*-demo/bundle
-done
-python "$here/scripts/plot_runs.py" "$out"/runs/*-demo --out "$out/curves.png"
+    --name demo --init "$out"/runs/nodule-*-tables/bundle --unfreeze 6
+python "$here/scripts/plot_runs.py" "$out"/runs/segmentation-*-demo "$out"/runs/nodule-*-tables \
+    --out "$out/curves.png"
 echo "curves: $out/curves.png"
 echo "watch:  tensorboard --logdir $out/runs"
