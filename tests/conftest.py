@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from luna.nets.bundle import Bundle, Card
 from luna.nets.classifier import Classifier
 from luna.nets.models import Models
 from luna.nets.unet import UNet
+
+# A shell that runs the tests in the background ignores Ctrl-C, and so would every luna they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # On a busy machine any example may take long; no test here is about time. The parent is the
 # profile in force, which under CI draws the same examples every time.
