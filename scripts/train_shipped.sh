@@ -9,7 +9,7 @@ out=${1:?usage: scripts/train_shipped.sh OUT}
 here=$(dirname "$0")/..
 configs=$here/configs
 runs=$out/runs
-. "$(dirname "$0")/steps.sh"
+. "$here/scripts/steps.sh"
 
 once "$out/train/seriesuids.csv" luna phantom "$out/train" --scans 120 --seed 2001 \
     --processes 2 --config "$configs/shipped-cohort.toml"
