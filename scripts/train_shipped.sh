@@ -2,7 +2,7 @@
 # Train the networks that luna ships, from nothing but seeds: scripts/train_shipped.sh OUT
 #
 # 120 synthetic scans, of which every tenth chooses the best epoch and the operating threshold.
-# About two hours on two cores with little else to do. Needs luna in PATH. Run again, it goes on
+# One to two hours on two cores with little else to do. Needs luna in PATH. Run again, it goes on
 # where it was stopped.
 set -eu
 out=${1:?usage: scripts/train_shipped.sh OUT}
