@@ -3,8 +3,8 @@
 # and the book's recipe: scripts/judge_shipped.sh OUT BOOK
 #
 # OUT holds what scripts/train_shipped.sh made and gets the held-out cohort and the evaluations;
-# BOOK is the folder of the book's checkpoints. Two hours on two cores, most of them for the
-# book's recipe and the book's own way of computing. Run again, it goes on where it was stopped.
+# BOOK is the folder of the book's checkpoints. One to two hours on two cores, most of them for
+# the book's recipe. Run again, it goes on where it was stopped.
 set -eu
 out=${1:?usage: scripts/judge_shipped.sh OUT BOOK}
 book=${2:?usage: scripts/judge_shipped.sh OUT BOOK}
