@@ -35,11 +35,11 @@ from luna.ct.cache import Cache
 from luna.ct.read import read_scan
 from luna.ct.scan import AIR_HU
 from luna.data.luna16 import read_luna16
-from luna.data.phantom_cohort import write_cohort
-from luna.data.phantom_config import PhantomConfig
 from luna.data.prep import Job, jobs, prep
 from luna.data.prep_scan import CHUNK_IRC, PrepConfig
 from luna.data.prepared import SPARE_FILES, open_prepared
+from luna.phantom.cohort import write_cohort
+from luna.phantom.config import PhantomConfig
 
 DENSITY = PhantomConfig(negatives=(600, 600), slice_mm=(1.25, 1.25), without_nodules=0.0)
 SHARDS = 64

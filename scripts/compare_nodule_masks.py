@@ -12,8 +12,8 @@ from collections import defaultdict
 import numpy as np
 
 from luna.data.nodule_mask import nodule_mask
-from luna.data.phantom import Nodule, Phantom, make_scan
-from luna.data.phantom_config import NODULE_KINDS, PhantomConfig
+from luna.phantom.config import NODULE_KINDS, PhantomConfig
+from luna.phantom.phantom import Nodule, Phantom, make_scan
 
 METHODS = ("book", "bounded")
 

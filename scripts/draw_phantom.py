@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from luna.data.phantom import Nodule, Phantom, make_scan
-from luna.data.phantom_config import NODULE_KINDS, PhantomConfig
+from luna.phantom.config import NODULE_KINDS, PhantomConfig
+from luna.phantom.phantom import Nodule, Phantom, make_scan
 
 LUNG_WINDOW, SOFT_WINDOW = (-1350, 150), (-160, 240)
 TILE_MM, TILE_PIXELS = 40, 150

@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 
 from luna.ct.lungs import find_lungs
 from luna.ct.scan import Scan
-from luna.data.phantom import make_scan
-from luna.data.phantom_config import PhantomConfig
 from luna.detect.pipeline import DiagnoseConfig, diagnose
 from luna.detect.segment import segment
 from luna.nets.models import load_models
+from luna.phantom.config import PhantomConfig
+from luna.phantom.phantom import make_scan
 from luna.run.device import choose_device
 
 LUNG_WINDOW = {"cmap": "gray", "vmin": -1350, "vmax": 150}

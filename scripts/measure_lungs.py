@@ -13,8 +13,8 @@ import numpy as np
 import SimpleITK
 from scipy import ndimage
 
-from luna.data.phantom import make_scan
-from luna.data.phantom_config import PhantomConfig
+from luna.phantom.config import PhantomConfig
+from luna.phantom.phantom import make_scan
 
 IN_PLANE = ndimage.generate_binary_structure(2, 1)[None]
 DEPTHS_MM = ((4, 10), (10, 20), (20, 35), (35, 70))

@@ -12,9 +12,9 @@ import pytest
 
 from luna.cli import app
 from luna.ct.scan import Scan
-from luna.data.phantom_cohort import write_metaimage
 from luna.nets.bundle import save_bundle
 from luna.nets.models import Models
+from luna.phantom.cohort import write_metaimage
 
 HEAD = "seriesuid,coordX,coordY,coordZ,"
 UIDS, WITHOUT_NODULES = ("1.0", "1.1", "1.2"), "1.1"

@@ -96,7 +96,7 @@ def test_an_evaluation_that_is_not_finished_has_no_page_of_an_earlier_one(
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("luna.report.evaluation.write_table", killed)
+    monkeypatch.setattr("luna.evaluate.scoring.write_table", killed)
     assert evaluate("--force").code == 130
     assert not (tmp_path / "out" / "evaluation.html").exists()
 

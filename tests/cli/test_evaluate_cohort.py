@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from luna.data.luna16 import read_luna16
-from luna.detect.cohort import CohortConfig, diagnose_cohort
-from luna.detect.cohort_tables import write_outcome
 from luna.detect.segment import SegmentConfig
+from luna.evaluate.cohort import CohortConfig, diagnose_cohort
+from luna.evaluate.truth import write_outcome
 
 UIDS = ("1.0", "1.1", "1.2")
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from luna.data.luna16 import read_luna16
-from luna.data.phantom_cohort import write_cohort
-from luna.data.phantom_config import PhantomConfig
 from luna.nets.models import SHIPPED_FOLDER, load_models
+from luna.phantom.cohort import write_cohort
+from luna.phantom.config import PhantomConfig
 
 Luna = Callable[..., Any]
 

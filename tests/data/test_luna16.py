@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from luna.data.luna16 import read_luna16
-from luna.data.phantom_cohort import write_cohort
-from luna.data.phantom_config import PhantomConfig
+from luna.phantom.cohort import write_cohort
+from luna.phantom.config import PhantomConfig
 from luna.run.errors import InputError, UsageError
 
 HEAD = "seriesuid,coordX,coordY,coordZ"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from luna.ct.geometry import Geometry
 from luna.ct.scan import Provenance, Scan
 from luna.data.nodule_mask import REACH, nodule_mask, nodule_voxels
-from luna.data.phantom import make_scan
-from luna.data.phantom_config import PhantomConfig
+from luna.phantom.config import PhantomConfig
+from luna.phantom.phantom import make_scan
 
 GOLDEN = "1.2.826.0.1.3680043.10.9999.20261123.0000"
 SPACING_XYZ = (0.7, 0.7, 1.25)

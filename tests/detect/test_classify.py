@@ -11,13 +11,13 @@ from torch import nn
 from luna.ct.read import read_scan
 from luna.data.chunks import CandidateChunks
 from luna.data.luna16 import read_luna16
-from luna.data.phantom_cohort import write_cohort
-from luna.data.phantom_config import PhantomConfig
 from luna.data.prep import prep
 from luna.data.prep_scan import CUBE_IRC, PrepConfig
 from luna.data.prepared import Prepared, open_prepared
 from luna.detect.classify import ClassifyConfig, classify
 from luna.nets.bundle import Bundle
+from luna.phantom.cohort import write_cohort
+from luna.phantom.config import PhantomConfig
 from luna.run.errors import UsageError
 
 CPU = torch.device("cpu")

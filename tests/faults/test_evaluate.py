@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from luna.ct.scan import Scan
-from luna.data.phantom_cohort import write_metaimage
 from luna.nets.bundle import save_bundle
 from luna.nets.models import Models
+from luna.phantom.cohort import write_metaimage
 
 from .conftest import Outcome, Strike, assert_refused, by_signal
 from .test_machine import mount, small_disk  # noqa: F401 - a fixture

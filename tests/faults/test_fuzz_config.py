@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luna.data.phantom_config import PhantomConfig
 from luna.data.prep_scan import PrepConfig
-from luna.detect.cohort import CohortConfig
 from luna.detect.pipeline import DiagnoseConfig
+from luna.evaluate.cohort import CohortConfig
+from luna.phantom.config import PhantomConfig
 from luna.run.config import dump_config, flat, load_config
 from luna.run.errors import UsageError
 from luna.score.evaluation import EvaluationConfig

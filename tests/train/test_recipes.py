@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from luna.data.augment import AugmentConfig
-from luna.data.phantom_config import PhantomConfig
 from luna.data.prep import MANIFEST
 from luna.data.sampling import SamplingConfig
 from luna.data.splits import SplitConfig
+from luna.phantom.config import PhantomConfig
 from luna.run.config import load_config
 from luna.run.errors import UsageError
 from luna.train.config import TrainConfig

@@ -12,22 +12,22 @@ from luna.cli.evaluate_cohort import RECORD, is_own, listener, refuse_failures
 from luna.cli.evaluate_files import show_sections
 from luna.data.luna16 import ANNOTATIONS, CANDIDATES, MALIGNANCY, OLD_CANDIDATES, read_luna16
 from luna.data.luna16_places import refuse_strange_places
-from luna.detect.alone_cohort import (
+from luna.evaluate.cohort import CohortConfig
+from luna.evaluate.folder import CONCLUSIONS, keep_inputs
+from luna.evaluate.networks.cohort import (
     Alone,
     count_voxels,
     folder_of,
     judge_candidates,
     judge_nodules,
 )
-from luna.detect.cohort import CohortConfig
-from luna.detect.cohort_tables import choose_scans
+from luna.evaluate.networks.decisions import tell_decisions
+from luna.evaluate.networks.overlap import tell_overlap
+from luna.evaluate.networks.page import Subject, Told, warnings_of, write_alone
+from luna.evaluate.page import PAGE
+from luna.evaluate.truth import choose_scans
 from luna.nets.bundle import Role
 from luna.nets.models import load_role
-from luna.report.evaluation_alone import Subject, Told, warnings_of, write_alone
-from luna.report.evaluation_decisions import tell_decisions
-from luna.report.evaluation_folder import CONCLUSIONS, keep_inputs
-from luna.report.evaluation_overlap import tell_overlap
-from luna.report.evaluation_page import PAGE
 from luna.run.config import dump_config, load_config
 from luna.run.device import choose_device
 from luna.run.record import claim_folder, record_run, remove_files, sweep, write_record

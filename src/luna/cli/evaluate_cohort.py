@@ -11,8 +11,8 @@ from luna.cli.console import duration, note, print_lines, warn
 from luna.cli.evaluate_files import show
 from luna.data.luna16 import read_luna16
 from luna.data.luna16_places import refuse_strange_places
-from luna.detect.calibrate import Calibrated, write_calibrated
-from luna.detect.cohort import (
+from luna.evaluate.calibrate import Calibrated, write_calibrated
+from luna.evaluate.cohort import (
     RESULTS,
     CohortConfig,
     Listener,
@@ -20,22 +20,22 @@ from luna.detect.cohort import (
     diagnose_cohort,
     threshold_in_force,
 )
-from luna.detect.cohort_tables import (
+from luna.evaluate.folder import ALL, keep_inputs
+from luna.evaluate.gallery import galleries
+from luna.evaluate.page import PAGE
+from luna.evaluate.scoring import (
+    files_in,
+    read_tables,
+    score_tables,
+    write_evaluation,
+)
+from luna.evaluate.truth import (
     choose_scans,
     fragments_of,
     write_outcome,
     write_truth,
 )
 from luna.nets.models import Models, load_models
-from luna.report.evaluation import (
-    files_in,
-    read_tables,
-    score_tables,
-    write_evaluation,
-)
-from luna.report.evaluation_folder import ALL, keep_inputs
-from luna.report.evaluation_gallery import galleries
-from luna.report.evaluation_page import PAGE
 from luna.run.config import dump_config, load_config
 from luna.run.device import choose_device
 from luna.run.errors import PartialFailure

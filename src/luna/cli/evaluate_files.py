@@ -6,16 +6,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from luna.cli.console import note, print_data, print_lines, print_table, warn
-from luna.report.evaluation import (
+from luna.evaluate.folder import CONCLUSIONS, keep_inputs
+from luna.evaluate.page import PAGE
+from luna.evaluate.scoring import (
     EvaluationFiles,
     EvaluationTables,
     read_tables,
     score_tables,
     write_evaluation,
 )
-from luna.report.evaluation_folder import CONCLUSIONS, keep_inputs
-from luna.report.evaluation_page import PAGE
-from luna.report.evaluation_tables import Section, sections
+from luna.evaluate.tables import Section, sections
 from luna.run.config import load_config
 from luna.run.record import claim_folder, remove_files
 from luna.score.evaluation import Evaluation, EvaluationConfig

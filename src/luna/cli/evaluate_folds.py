@@ -7,13 +7,13 @@ from pathlib import Path
 
 from luna.cli.console import note, print_lines
 from luna.cli.evaluate_files import show
-from luna.report.evaluation import files_in, read_tables, score_tables, write_evaluation
-from luna.report.evaluation_folder import ALL, keep_inputs
-from luna.report.evaluation_page import PAGE
+from luna.evaluate.folder import ALL, keep_inputs
+from luna.evaluate.folds import DETECTIONS, find_folds, pool
+from luna.evaluate.page import PAGE
+from luna.evaluate.scoring import files_in, read_tables, score_tables, write_evaluation
 from luna.run.config import load_config
 from luna.run.record import claim_folder, remove_files
 from luna.score.evaluation import EvaluationConfig
-from luna.score.folds import DETECTIONS, find_folds, pool
 from luna.score.table import write_table
 
 

@@ -29,8 +29,8 @@ def phantom(
 
       luna phantom small/ --set slab_mm=80 --set extra_nodules=4
     """
-    from luna.data.phantom_cohort import write_cohort
-    from luna.data.phantom_config import PhantomConfig
+    from luna.phantom.cohort import write_cohort
+    from luna.phantom.config import PhantomConfig
     from luna.run.config import load_config
 
     settings = load_config(PhantomConfig, config, overrides or ())

@@ -1,1 +1,1 @@
-"""LUNA16 tables, nodule masks, phantoms and training samples."""
+"""LUNA16 tables, nodule masks and training samples."""

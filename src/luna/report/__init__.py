@@ -1,1 +1,1 @@
-"""Findings and scores as JSON, CSV, HTML, masks and plots."""
+"""One scan's findings as JSON, CSV, HTML and masks."""

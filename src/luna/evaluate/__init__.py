@@ -1,0 +1,1 @@
+"""Cohorts and marks: run, score, pool, and show the result."""

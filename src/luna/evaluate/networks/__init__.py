@@ -1,0 +1,1 @@
+"""One network of the three on places or voxels that are known."""

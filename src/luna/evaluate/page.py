@@ -1,0 +1,89 @@
+"""The page of an evaluation: one HTML file, without network."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+import luna
+from luna.evaluate.board import write_events
+from luna.evaluate.gallery import Gallery
+from luna.evaluate.metrics import Json
+from luna.evaluate.tables import Section
+from luna.run.record import replace_file
+
+PAGE = "evaluation.html"
+
+PLOT_ALTS = {
+    "froc.png": "FROC: sensitivity against false positives per scan, with its interval",
+    "size_bands.png": "Sensitivity by diameter of the nodule",
+    "roc.png": "ROC curve",
+    "precision_recall.png": "Precision against recall",
+    "calibration.png": "Share of positives against their probability",
+    "dice_by_threshold.png": "Recall, precision and Dice of voxels against the threshold",
+}
+"""Plots in the order in which the page shows those that are there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """What a page shows, from top to bottom.
+
+    `headline`: the name of a figure, the figure, and the rest of the sentence; `images`: PNG
+    files by the names of PLOT_ALTS; `sources`: role, name and sha256 of each input.
+    """
+
+    title: str
+    headline: tuple[str, str, str]
+    basis: str
+    warnings: tuple[str, ...]
+    images: Mapping[str, bytes]
+    sections: tuple[Section, ...]
+    galleries: tuple[Gallery, ...]
+    sources: tuple[Mapping[str, str], ...]
+
+
+def render(page: Page) -> str:
+    """The HTML; every string is escaped by the template engine."""
+    environment = Environment(
+        loader=PackageLoader("luna.evaluate"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    images = [
+        (alt, base64.b64encode(page.images[name]).decode())
+        for name, alt in PLOT_ALTS.items()
+        if name in page.images
+    ]
+    return environment.get_template(PAGE).render(page=page, images=images, version=luna.__version__)
+
+
+def write_page(out: Path, page: Page, record: Json, scalars: Mapping[str, float]) -> None:
+    """Write metrics.json, the plots, TensorBoard's events and, last of all, the page.
+
+    Where the page stands, all of it is there.
+    """
+    write_bytes(out / "metrics.json", metrics_text(record).encode())
+    for name, png in page.images.items():
+        write_bytes(out / name, png)
+    write_events(out, scalars, page.images)
+    # The name of a source may be bytes that are no text.
+    write_bytes(out / PAGE, render(page).encode(errors="backslashreplace"))
+
+
+def metrics_text(record: Json) -> str:
+    """The record as strict JSON: no NaN, no Infinity."""
+    return json.dumps(record, indent=1, allow_nan=False) + "\n"
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """A file that appears whole or not at all."""
+    with replace_file(path) as temporary:
+        temporary.write_bytes(data)

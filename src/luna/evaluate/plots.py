@@ -1,0 +1,249 @@
+"""The plots of an evaluation as PNG bytes, each with what it rests on written below."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from luna.evaluate.basis import basis, marks_rule
+from luna.evaluate.tables import RATE_NAMES
+from luna.score.breakdown import Group
+from luna.score.calibration import Calibration, ReliabilityBin
+from luna.score.curves import Curves
+from luna.score.evaluation import Evaluation
+from luna.score.froc import FP_RATES, GRID_FP_PER_SCAN, Froc
+from luna.score.ratios import Ratio
+
+# Okabe & Ito 2008: told apart with every kind of colour vision, and in grey.
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#777777"
+
+SIZE_INCHES = (6.4, 5.4)
+DPI = 130
+FOOTER_CHARACTERS = 120
+
+
+def plots(evaluation: Evaluation) -> dict[str, bytes]:
+    """PNG files by name; a plot without data is left out."""
+    hits = basis(evaluation)
+    drawn = {
+        "froc.png": png(_froc(evaluation), hits),
+        "size_bands.png": png(_size_bands(evaluation.size_bands), hits),
+    }
+    rule = marks_rule(evaluation)
+    if evaluation.classifier is not None and evaluation.calibration is not None:
+        drawn |= classifier_plots(
+            evaluation.classifier,
+            evaluation.calibration,
+            MARKS,
+            basis(evaluation, rule),
+            basis(evaluation, rule, INDEPENDENT),
+        )
+    return drawn
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Nouns:
+    """What is told apart: all `items`, those that are `right`, and those that are `wrong`."""
+
+    items: str
+    right: str
+    wrong: str
+
+
+MARKS = Nouns(items="marks", right="marks on nodules", wrong="false marks")
+
+INDEPENDENT = "Intervals: 95 %, Wilson, items taken for independent."
+
+
+def classifier_plots(
+    curves: Curves,
+    calibration: Calibration,
+    nouns: Nouns,
+    footer: str,
+    footer_calibration: str,
+    diameter: Curves | None = None,
+) -> dict[str, bytes]:
+    """ROC, precision and recall, and calibration of any yes or no with a probability.
+
+    `diameter`: a second line in the ROC, of the same nodules ranked by their size.
+    """
+    return {
+        "roc.png": png(_roc(curves, nouns, diameter), footer),
+        "precision_recall.png": png(_precision_recall(curves, nouns), footer),
+        "calibration.png": png(_calibration(calibration, nouns), footer_calibration),
+    }
+
+
+def _froc(evaluation: Evaluation) -> Figure:
+    figure, axes = canvas("Sensitivity by false positives per scan")
+    _froc_line(axes, evaluation.froc, BLUE, "CPM")
+    if evaluation.versus is not None:
+        _froc_line(axes, evaluation.versus, VERMILION, "versus: CPM")
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(FP_RATES[0], FP_RATES[-1])
+    axes.set_xticks(FP_RATES, RATE_NAMES)
+    axes.minorticks_off()
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("average number of false positives per scan")
+    axes.set_ylabel("sensitivity")
+    axes.legend(loc="best")
+    return figure
+
+
+def _froc_line(axes: Axes, curve: Froc, colour: str, name: str) -> None:
+    # The measured corners, and points between them: straight lines bend on a log axis.
+    x = np.append(curve.fp_per_scan, GRID_FP_PER_SCAN)
+    y = np.append(
+        curve.sensitivity, np.interp(GRID_FP_PER_SCAN, curve.fp_per_scan, curve.sensitivity)
+    )
+    order = np.lexsort((y, x))
+    order = order[x[order] >= FP_RATES[0]]
+    label = f"{name} {curve.cpm:.3f}"
+    boot = curve.bootstrap
+    if boot is not None:
+        label += f" (95 %: {boot.cpm.low:.3f}–{boot.cpm.high:.3f})"
+        axes.fill_between(GRID_FP_PER_SCAN, boot.low, boot.high, color=colour, alpha=0.15, lw=0)
+    axes.plot(x[order], y[order], color=colour, lw=1.8, label=label)
+    axes.plot(FP_RATES, curve.at_rates, "o", color=colour, ms=5, clip_on=False)
+
+
+def _roc(curves: Curves, nouns: Nouns, diameter: Curves | None) -> Figure:
+    figure, axes = canvas(f"ROC of the {nouns.items}")
+    axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
+    _roc_line(axes, curves, BLUE, "AUC")
+    if diameter is not None:
+        _roc_line(axes, diameter, VERMILION, "diameter alone: AUC")
+    _unit_square(axes, f"{nouns.wrong} called positive", f"{nouns.right} called positive")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def _roc_line(axes: Axes, curves: Curves, colour: str, name: str) -> None:
+    low, high = curves.auc.bootstrap or curves.auc.delong
+    label = f"{name} {curves.auc.auc:.3f} (95 %: {low:.3f}–{high:.3f})"
+    axes.plot(curves.false_positive_rate, curves.recall, color=colour, lw=1.8, label=label)
+
+
+def _precision_recall(curves: Curves, nouns: Nouns) -> Figure:
+    figure, axes = canvas(f"Precision and recall of the {nouns.items}")
+    label = f"average precision {curves.average_precision:.3f}"
+    if curves.average_precision_interval is not None:
+        low, high = curves.average_precision_interval
+        label += f" (95 %: {low:.3f}–{high:.3f})"
+    axes.step(curves.recall, curves.precision, where="pre", color=BLUE, lw=1.8, label=label)
+    share = curves.auc.positives / (curves.auc.positives + curves.auc.negatives)
+    axes.axhline(share, color=GREY, lw=1, ls="--", label=f"chance {share:.3f}")
+    for point, marker, name in ((curves.best_f1, "o", "best F1"), (curves.f1, "s", "F1")):
+        text = f"{name} {point.f1:.3f} at {point.threshold:.6g}"
+        axes.plot(point.recall, point.precision, marker, color=VERMILION, ms=6, label=text)
+    _unit_square(axes, "recall", "precision")
+    axes.legend(loc="best")
+    return figure
+
+
+def _calibration(calibration: Calibration, nouns: Nouns) -> Figure:
+    figure, axes = canvas(f"Calibration of the {nouns.items}")
+    axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
+    _reliability(axes, calibration.bins, BLUE, f"as given: ECE {calibration.ece:.3f}")
+    tempered = f"temperature {calibration.temperature:.2f}: ECE {calibration.ece_tempered:.3f}"
+    _reliability(axes, calibration.bins_tempered, VERMILION, tempered)
+    _unit_square(axes, "mean probability of the bin", f"share of {nouns.right}")
+    axes.legend(loc="best")
+    return figure
+
+
+def _reliability(axes: Axes, bins: tuple[ReliabilityBin, ...], colour: str, label: str) -> None:
+    x = np.array([each.mean_p for each in bins])
+    y = np.array([each.share_positive for each in bins])
+    span = np.array([each.interval for each in bins]).T
+    arms = np.abs(span - y)
+    axes.errorbar(x, y, yerr=arms, fmt="o-", color=colour, ms=4, lw=1.2, capsize=2, label=label)
+
+
+def _size_bands(groups: tuple[Group, ...]) -> Figure:
+    figure, axes = canvas("Sensitivity by diameter")
+    _group_points(axes, groups)
+    axes.set_xticks(range(len(groups)), [f"{each.name}\n{each.froc.nodules:,}" for each in groups])
+    axes.set_xlim(-0.6, len(groups) - 0.4)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("diameter, and nodules in the band")
+    axes.set_ylabel("sensitivity")
+    axes.legend(loc="best")
+    return figure
+
+
+def _group_points(axes: Axes, groups: tuple[Group, ...]) -> None:
+    places = np.arange(len(groups))
+    cpm = np.array([each.froc.cpm for each in groups])
+    spans = [each.froc.bootstrap.cpm if each.froc.bootstrap else None for each in groups]
+    arms = [
+        (0, 0) if s is None else (c - s.low, s.high - c) for c, s in zip(cpm, spans, strict=True)
+    ]
+    lower, upper = np.maximum(np.array(arms), 0).T  # a bound may lie past a skewed estimate
+    name = "CPM with its 95 % interval" if all(spans) else "CPM"
+    axes.errorbar(
+        places, cpm, yerr=(lower, upper), fmt="o", color=BLUE, capsize=4, label=name, clip_on=False
+    )
+    for rate, marker in ((FP_RATES[0], "v"), (FP_RATES[-1], "^")):
+        at = [each.froc.at_rates[FP_RATES.index(rate)] for each in groups]
+        text = f"at {RATE_NAMES[FP_RATES.index(rate)]} false positives per scan"
+        axes.plot(places, at, marker, color=GREY, ms=5, label=text, clip_on=False)
+
+
+MARKERS = (("o", BLUE), ("s", VERMILION), ("^", GREY))
+
+
+def shares(axes: Axes, series: Mapping[str, tuple[tuple[str, Ratio], ...]]) -> None:
+    """Shares by band, up to three kinds side by side; each kind names the same bands.
+
+    The first kind's wholes stand below the bands.
+    """
+    named = next(iter(series.values()))
+    for place, (label, bands) in enumerate(series.items()):
+        marker, colour = MARKERS[place]
+        y = np.array([np.nan if r.value is None else r.value for _, r in bands])
+        spans = np.array([r.interval or (v, v) for v, (_, r) in zip(y, bands, strict=True)])
+        arms = np.maximum(np.abs(spans.reshape(-1, 2).T - y), 0)
+        x = np.arange(len(bands)) + 0.15 * (place - (len(series) - 1) / 2)
+        axes.errorbar(x, y, yerr=arms, fmt=marker, color=colour, capsize=3, label=label)
+    axes.set_xticks(range(len(named)), [f"{name}\n{r.whole:,.0f}" for name, r in named])
+    axes.set_xlim(-0.6, max(len(named), 1) - 0.4)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel("diameter, and how many in the band")
+    axes.set_ylabel("share")
+    axes.legend(loc="best")
+
+
+def canvas(title: str) -> tuple[Figure, Axes]:
+    """An empty plot with its title."""
+    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, loc="left", fontsize=12)
+    axes.grid(color="#dddddd", lw=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _unit_square(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+
+
+def png(figure: Figure, footer: str) -> bytes:
+    """The figure as a file, with what it rests on below."""
+    lines = "\n".join(textwrap.wrap(footer, FOOTER_CHARACTERS))
+    figure.supxlabel(lines, fontsize=7, color=GREY, ha="left", x=0.02, wrap=False)
+    FigureCanvasAgg(figure)  # no pyplot: nothing global, and no display is looked for
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    return stream.getvalue()

@@ -1,0 +1,212 @@
+"""From files of detections and truth to a folder of tables, plots and one page."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from luna.evaluate.basis import basis
+from luna.evaluate.folds import ANNOTATIONS, DETECTIONS, EXCLUDED, SERIES
+from luna.evaluate.gallery import Gallery
+from luna.evaluate.lists import worst_cases
+from luna.evaluate.metrics import metrics
+from luna.evaluate.page import Page, write_page
+from luna.evaluate.plots import plots
+from luna.evaluate.tables import sections, span
+from luna.score.evaluation import Evaluation, EvaluationConfig, score_detections
+from luna.score.froc import FP_RATES, GRID_FP_PER_SCAN, operating_point
+from luna.score.marks import (
+    NO_FINDINGS,
+    Cohort,
+    Marks,
+    Nodules,
+    pool_marks,
+    read_cohort,
+    read_excluded,
+    read_marks,
+    read_nodules,
+)
+from luna.score.table import write_table
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationFiles:
+    """What is scored against what.
+
+    `detections`: one submission, or the test folds of a cross-validation to pool; `versus`:
+    a second system's, for a paired comparison; `excluded`: irrelevant findings, if known;
+    `folds`: names and marks of the folds, where `detections` is a file they were pooled into.
+    """
+
+    detections: tuple[Path, ...]
+    annotations: Path
+    series: Path
+    excluded: Path | None = None
+    versus: tuple[Path, ...] = ()
+    folds: tuple[tuple[str, Path], ...] = ()
+
+    def __iter__(self) -> Iterator[tuple[str, Path]]:
+        yield from ((f"fold {name}", path) for name, path in self.folds)
+        yield from (("detections", path) for path in self.detections)
+        yield from (("versus", path) for path in self.versus)
+        yield "annotations", self.annotations
+        yield "series", self.series
+        if self.excluded is not None:
+            yield "excluded", self.excluded
+
+
+def files_in(
+    folder: Path, versus: Sequence[Path] = (), folds: Sequence[tuple[str, Path]] = ()
+) -> EvaluationFiles:
+    """The tables in the folder of an evaluation, as files to score."""
+    excluded = folder / EXCLUDED
+    return EvaluationFiles(
+        detections=(folder / DETECTIONS,),
+        annotations=folder / ANNOTATIONS,
+        series=folder / SERIES,
+        excluded=excluded if excluded.exists() else None,
+        versus=tuple(versus),
+        folds=tuple(folds),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationTables:
+    """The files, read: all that `score_detections` needs.
+
+    `fragments`: the parts that marks stand for; files do not know them.
+    """
+
+    cohort: Cohort
+    marks: Marks
+    nodules: Nodules
+    excluded: Nodules
+    versus: Marks | None
+    folds: int
+    fragments: Marks | None = None
+
+
+def read_tables(files: EvaluationFiles) -> EvaluationTables:
+    """Read and check every file; several files of one system are pooled as folds.
+
+    Raises InputError naming file and line.
+    """
+    cohort = read_cohort(files.series)
+
+    def pooled(paths: Sequence[Path]) -> Marks:
+        return pool_marks([read_marks(path, cohort) for path in paths], paths, cohort)
+
+    return EvaluationTables(
+        cohort=cohort,
+        marks=pooled(files.detections),
+        nodules=read_nodules(files.annotations, cohort),
+        excluded=NO_FINDINGS if files.excluded is None else read_excluded(files.excluded, cohort),
+        versus=pooled(files.versus) if files.versus else None,
+        folds=len(files.folds) or len(files.detections),
+    )
+
+
+def score_tables(tables: EvaluationTables, config: EvaluationConfig) -> Evaluation:
+    """Score what was read; raises InputError when the scans hold no nodule."""
+    return score_detections(
+        tables.cohort,
+        tables.marks,
+        tables.nodules,
+        tables.excluded,
+        config=config,
+        versus=tables.versus,
+        fragments=tables.fragments,
+        folds=tables.folds,
+    )
+
+
+def write_evaluation(
+    evaluation: Evaluation, out: Path, files: EvaluationFiles, galleries: Sequence[Gallery] = ()
+) -> None:
+    """Write froc.csv, nodules.csv and what `write_page` does into `out`.
+
+    The page shows the `galleries` where there are scans to take pictures from.
+    """
+    sources = [
+        {"role": role, "name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for role, path in files
+    ]
+    record = {**metrics(evaluation), "inputs": sources}
+    write_table(out / "froc.csv", _froc_rows(evaluation))
+    write_table(out / "nodules.csv", _nodule_rows(evaluation))
+    page = Page(
+        title="Evaluation of nodule detections",
+        headline=_headline(evaluation),
+        basis=basis(evaluation),
+        warnings=evaluation.warnings,
+        images=plots(evaluation),
+        sections=(*sections(evaluation), *worst_cases(evaluation)),
+        galleries=tuple(galleries),
+        sources=tuple(sources),
+    )
+    write_page(out, page, record, _scalars(evaluation))
+
+
+def _headline(evaluation: Evaluation) -> tuple[str, str, str]:
+    boot = evaluation.froc.bootstrap
+    known = "" if boot is None else f" (95 %: {span(boot.cpm)})"
+    meaning = "the mean sensitivity at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives per scan"
+    return "CPM", f"{evaluation.froc.cpm:.3f}", f"{known}: {meaning}."
+
+
+def _scalars(evaluation: Evaluation) -> dict[str, float]:
+    """The figures to compare evaluations by, as TensorBoard names them."""
+    curve, found = evaluation.froc, {"cpm": evaluation.froc.cpm}
+    for rate, value in zip(FP_RATES, curve.at_rates.tolist(), strict=True):
+        found[f"sensitivity/at_{rate:g}_fp_per_scan"] = value
+    if evaluation.classifier is not None:
+        found["marks/auc"] = evaluation.classifier.auc.auc
+        found["marks/average_precision"] = evaluation.classifier.average_precision
+    if evaluation.calibration is not None:
+        found["marks/calibration_error"] = evaluation.calibration.ece
+    return found
+
+
+def _froc_rows(evaluation: Evaluation) -> list[list[object]]:
+    """The curve at GRID_FP_PER_SCAN: rate, sensitivity, threshold, and the interval if any."""
+    curve = evaluation.froc
+    rates = GRID_FP_PER_SCAN
+    points = [operating_point(curve, rate) for rate in rates.tolist()]
+    thresholds = ["" if point is None else point.threshold for point in points]
+    columns: list[Sequence[object]] = [
+        rates.tolist(),
+        np.interp(rates, curve.fp_per_scan, curve.sensitivity).tolist(),
+        thresholds,
+    ]
+    header = ["fp_per_scan", "sensitivity", "threshold"]
+    if curve.bootstrap is not None:
+        boot = curve.bootstrap
+        columns += [boot.mean.tolist(), boot.low.tolist(), boot.high.tolist()]
+        header += ["bootstrap_mean", "bootstrap_low", "bootstrap_high"]
+    return [[*header], *map(list, zip(*columns, strict=True))]
+
+
+def _nodule_rows(evaluation: Evaluation) -> list[list[object]]:
+    """What became of each annotated nodule; probability and rank are empty without a mark."""
+    nodules, fate = evaluation.matching.nodules, evaluation.fate
+    uids = evaluation.matching.cohort.series_uids
+    header = ["seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"]
+    rows: list[list[object]] = [[*header, "outcome", "probability", "rank", "shares_mark"]]
+    for index, outcome in enumerate(fate.outcome):
+        marked = fate.rank[index] > 0
+        rows.append(
+            [
+                uids[nodules.series[index]],
+                *nodules.center_xyz[index].tolist(),
+                float(nodules.diameter_mm[index]),
+                outcome,
+                float(fate.p_nodule[index]) if marked else "",
+                int(fate.rank[index]) if marked else "",
+                bool(fate.shares_mark[index]),
+            ]
+        )
+    return rows
