@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from luna.ct.metaimage import read_header
+from luna.ct.formats.metaimage import read_header
 from luna.ct.read import read_scan
 from luna.run.errors import InputError
 

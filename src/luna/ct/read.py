@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from luna.ct.archive import extracted
-from luna.ct.dicom import Series, dicom_files, list_dicom_series, read_dicom, series_of
-from luna.ct.dicom_file import is_dicom
-from luna.ct.metaimage import read_metaimage
-from luna.ct.nifti import read_nifti
-from luna.ct.nrrd import read_nrrd
+from luna.ct.dicom.file import is_dicom
+from luna.ct.dicom.series import Series, dicom_files, list_dicom_series, read_dicom, series_of
+from luna.ct.formats.metaimage import read_metaimage
+from luna.ct.formats.nifti import read_nifti
+from luna.ct.formats.nrrd import read_nrrd
 from luna.ct.orient import orientation_code, to_patient_axes
 from luna.ct.scan import Provenance, Scan
 from luna.ct.volume import Volume

@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from luna.ct.nifti import DATA_OFFSET
+from luna.ct.formats.nifti import DATA_OFFSET
 from luna.ct.orient import to_stored_axes
 from luna.ct.scan import Scan
 from luna.run.errors import EnvironmentFault, UsageError

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from luna.ct.formats.metaimage import read_header
 from luna.ct.geometry import FloatArray
-from luna.ct.metaimage import read_header
 from luna.data.luna16 import ANNOTATIONS, CANDIDATES, OLD_CANDIDATES, Luna16
 from luna.data.tables import Notice, name_lines, notice
 from luna.run.errors import InputError

@@ -20,7 +20,7 @@ from shutil import disk_usage
 import numpy as np
 
 from luna.ct.cache import Cache
-from luna.ct.metaimage import read_header
+from luna.ct.formats.metaimage import read_header
 from luna.data.luna16 import Luna16
 from luna.data.luna16_places import outside_notices, refuse_strange_places
 from luna.data.prep_pool import prepared_scans

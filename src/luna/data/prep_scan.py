@@ -28,8 +28,8 @@ from luna.ct.blocks import (
     unframe_arrays,
 )
 from luna.ct.cache import Cache
+from luna.ct.formats.metaimage import LOCAL, read_header
 from luna.ct.geometry import FloatArray, Geometry
-from luna.ct.metaimage import LOCAL, read_header
 from luna.ct.payload import sibling
 from luna.ct.read import read_scan
 from luna.ct.resample import reach_irc, wrong_spacing

@@ -16,9 +16,9 @@ from typing import NoReturn
 from pydicom.dataset import FileDataset
 from pydicom.multival import MultiValue
 
-from luna.ct.dicom_file import CT_IMAGE, PHI_TAGS, SAFE_TAGS, is_dicom, read_header, text_of
-from luna.ct.dicom_pixels import read_pixels
-from luna.ct.dicom_slices import Slice, geometry_of, in_order, numbers
+from luna.ct.dicom.file import CT_IMAGE, PHI_TAGS, SAFE_TAGS, is_dicom, read_header, text_of
+from luna.ct.dicom.pixels import read_pixels
+from luna.ct.dicom.slices import Slice, geometry_of, in_order, numbers
 from luna.ct.volume import Volume, check_grid
 from luna.run.errors import InputError, UsageError
 

@@ -13,8 +13,8 @@ from pydicom.dataset import FileDataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
-from luna.ct.dicom_file import AGAIN, pydicom_faults, read_whole
-from luna.ct.dicom_slices import SAME_PLACE_MM, Slice, numbers
+from luna.ct.dicom.file import AGAIN, pydicom_faults, read_whole
+from luna.ct.dicom.slices import SAME_PLACE_MM, Slice, numbers
 from luna.ct.scan import HuArray
 from luna.ct.volume import HuBuilder
 from luna.run.errors import InputError

@@ -1,0 +1,1 @@
+"""CT volumes from single files: MetaImage, NIfTI and NRRD."""
