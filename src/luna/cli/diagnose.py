@@ -70,7 +70,7 @@ def diagnose(
     from luna.report.write import write_report
     from luna.run.config import load_config
     from luna.run.device import choose_device
-    from luna.run.record import claim_folder
+    from luna.run.folders import claim_folder
 
     settings = load_config(pipeline.DiagnoseConfig, config, overrides or ())
     settings = pipeline.faithful(settings) if faithful else settings

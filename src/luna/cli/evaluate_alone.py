@@ -30,7 +30,9 @@ from luna.nets.bundle import Role
 from luna.nets.models import load_role
 from luna.run.config import dump_config, load_config
 from luna.run.device import choose_device
-from luna.run.record import claim_folder, record_run, remove_files, sweep, write_record
+from luna.run.files import remove_files, sweep
+from luna.run.folders import claim_folder
+from luna.run.record import record_run, write_record
 from luna.score.decisions import decisions
 from luna.score.evaluation import EvaluationConfig
 from luna.score.overlap import overlap

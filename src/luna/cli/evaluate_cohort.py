@@ -39,15 +39,9 @@ from luna.nets.models import Models, load_models
 from luna.run.config import dump_config, load_config
 from luna.run.device import choose_device
 from luna.run.errors import PartialFailure
-from luna.run.record import (
-    TEMPORARY,
-    claim_folder,
-    is_record,
-    record_run,
-    remove_files,
-    sweep,
-    write_record,
-)
+from luna.run.files import TEMPORARY, remove_files, sweep
+from luna.run.folders import claim_folder
+from luna.run.record import is_record, record_run, write_record
 
 RECORD = "run.json"
 

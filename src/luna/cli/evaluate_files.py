@@ -17,7 +17,8 @@ from luna.evaluate.scoring import (
 )
 from luna.evaluate.tables import Section, sections
 from luna.run.config import load_config
-from luna.run.record import claim_folder, remove_files
+from luna.run.files import remove_files
+from luna.run.folders import claim_folder
 from luna.score.evaluation import Evaluation, EvaluationConfig
 
 

@@ -12,7 +12,8 @@ from luna.evaluate.folds import DETECTIONS, find_folds, pool
 from luna.evaluate.page import PAGE
 from luna.evaluate.scoring import files_in, read_tables, score_tables, write_evaluation
 from luna.run.config import load_config
-from luna.run.record import claim_folder, remove_files
+from luna.run.files import remove_files
+from luna.run.folders import claim_folder
 from luna.score.evaluation import EvaluationConfig
 from luna.score.table import write_table
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from luna.run.errors import EnvironmentFault, InputError, LunaError
-from luna.run.record import DISK_FULL
+from luna.run.files import DISK_FULL
 
 MAX_BYTES = 1 << 33
 MAX_MEMBERS = 20_000

@@ -20,7 +20,7 @@ import diskcache
 from diskcache.core import DBNAME, MODE_BINARY
 
 from luna.run.errors import EnvironmentFault, TrustError, UsageError
-from luna.run.record import DISK_FULL
+from luna.run.files import DISK_FULL
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from luna.ct.formats.nifti import DATA_OFFSET
 from luna.ct.orient import to_stored_axes
 from luna.ct.scan import Scan
 from luna.run.errors import EnvironmentFault, UsageError
-from luna.run.record import is_text, replace_file
+from luna.run.files import is_text, replace_file
 
 PIECE_BYTES = 2**20
 VOXEL_BYTES = 2

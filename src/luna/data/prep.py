@@ -27,8 +27,9 @@ from luna.data.prep_pool import prepared_scans
 from luna.data.prep_scan import FORMAT, Job, Outcome, PrepConfig, needed_blocks_bytes
 from luna.data.tables import Notice
 from luna.run.errors import EnvironmentFault, InputError, TrustError, UsageError
+from luna.run.files import nearest_existing, replace_file
 from luna.run.machine import cores
-from luna.run.record import nearest_existing, replace_file, versions
+from luna.run.record import versions
 
 MANIFEST = "prepared.json"
 

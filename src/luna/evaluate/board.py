@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from luna.run.record import replace_file, sweep, write_fault
+from luna.run.files import replace_file, sweep, write_fault
 
 EVENTS = "events"
 """Folder of the event file, below the folder of the evaluation."""

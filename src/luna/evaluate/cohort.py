@@ -28,7 +28,7 @@ from luna.evaluate.store import (
 )
 from luna.nets.models import Models
 from luna.run.errors import EnvironmentFault, InputError, LunaError, UsageError
-from luna.run.record import write_fault
+from luna.run.files import write_fault
 from luna.score.evaluation import EvaluationConfig
 
 RESULTS = "scans"

@@ -15,7 +15,7 @@ from luna.evaluate.board import write_events
 from luna.evaluate.gallery import Gallery
 from luna.evaluate.metrics import Json
 from luna.evaluate.tables import Section
-from luna.run.record import replace_file
+from luna.run.files import replace_file
 
 PAGE = "evaluation.html"
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import luna
 from luna.detect.findings import Findings
 from luna.nets.bundle import Bundle
-from luna.run.record import replace_file
+from luna.run.files import replace_file
 
 SCHEMA = 1
 """Raised when the file changes; files of another schema are done again."""

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from luna.nets.bundle import Bundle, Card, Role, check_arguments, rebuild_network
-from luna.run.errors import TrustError, UsageError
+from luna.run.errors import TrustError, UsageError, naming
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -48,16 +48,15 @@ def import_state(path: Path, role: Role | None = None) -> Bundle:
     message then names the architecture.
     """
     tensors = _read_tensors(path)
-    try:
-        architecture, arguments, implied = _recognise(tensors)
-        check_arguments(arguments)
-        renamed = {_rename(name): tensor for name, tensor in tensors.items()}
-        module = rebuild_network(architecture, arguments, renamed)
-    except TrustError as error:
-        raise TrustError(error.what, file=path, why=error.why, hint=error.hint) from error
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        why = f"{type(error).__name__}: {_first_line(error)}"
-        raise TrustError("the tensors are of no network of the book", file=path, why=why) from error
+    with naming(path):
+        try:
+            architecture, arguments, implied = _recognise(tensors)
+            check_arguments(arguments)
+            renamed = {_rename(name): tensor for name, tensor in tensors.items()}
+            module = rebuild_network(architecture, arguments, renamed)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            why = f"{type(error).__name__}: {_first_line(error)}"
+            raise TrustError("the tensors are of no network of the book", why=why) from error
     if role and (role == "segmentation") != (implied == "segmentation"):
         raise UsageError(f"a {architecture} cannot be a {role} model", file=path)
     card = Card(

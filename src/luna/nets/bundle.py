@@ -26,8 +26,8 @@ from luna.nets.classifier import Classifier
 from luna.nets.residual import ResidualClassifier
 from luna.nets.unet import UNet
 from luna.run.config import INTEGER_MAX
-from luna.run.errors import TrustError
-from luna.run.record import replace_file
+from luna.run.errors import TrustError, naming
+from luna.run.files import replace_file
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {
     "classifier": Classifier,
@@ -288,9 +288,8 @@ def load_bundle(folder: Path) -> Bundle:
         )
     try:
         tensors = safetensors.torch.load(payload)
-        module = rebuild_network(card.architecture, card.arguments, tensors)
     except SafetensorError as error:
         raise TrustError("the weights are damaged", file=path, why=str(error)) from error
-    except TrustError as error:
-        raise TrustError(error.what, file=path, why=error.why, hint=error.hint) from error
+    with naming(path):
+        module = rebuild_network(card.architecture, card.arguments, tensors)
     return Bundle(card, module)

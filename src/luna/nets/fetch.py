@@ -15,7 +15,7 @@ import pooch
 from luna.nets.book import import_state
 from luna.nets.bundle import CARD_NAME, load_bundle, save_bundle
 from luna.run.errors import EnvironmentFault, InputError, TrustError, UsageError
-from luna.run.record import replace_file, write_fault
+from luna.run.files import replace_file, write_fault
 
 PUBLISHED = {
     "seg_2020-01-26_19.45.12_w4d3c1-bal_1_nodupe-label_pos-d1_fn8-adam.best.state": (

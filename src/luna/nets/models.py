@@ -10,7 +10,7 @@ import luna
 from luna.nets.book import import_state
 from luna.nets.bundle import CARD_NAME, WEIGHTS_NAME, Bundle, Role, load_bundle, save_bundle
 from luna.run.errors import TrustError, UsageError
-from luna.run.record import claim_folder
+from luna.run.folders import claim_folder
 
 BOOK, SHIPPED = "book", "shipped"
 """The names of the fetched weights and of luna's own, where a path of weights is asked for."""

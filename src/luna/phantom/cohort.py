@@ -17,8 +17,8 @@ from luna.phantom.config import PhantomConfig
 from luna.phantom.phantom import Nodule, Phantom, make_scan, series_uid
 from luna.phantom.scanner import outside_circle
 from luna.run.errors import UsageError
+from luna.run.files import replace_file, sweep, write_fault
 from luna.run.pool import worker_pool
-from luna.run.record import replace_file, sweep, write_fault
 
 SUBSETS = 10
 """LUNA16's folds; scan k lies in subset k modulo 10."""

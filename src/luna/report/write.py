@@ -15,7 +15,7 @@ from luna.ct.write import write_labels
 from luna.detect.findings import Findings
 from luna.report.document import document
 from luna.report.html import render
-from luna.run.record import remove_files, replace_file, write_fault
+from luna.run.files import remove_files, replace_file, write_fault
 
 DETECTIONS_HEADER = ("seriesuid", "coordX", "coordY", "coordZ", "probability")
 

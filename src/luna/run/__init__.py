@@ -1,1 +1,1 @@
-"""Errors, configuration, device, run record: what every storey stands on."""
+"""Errors, safe files, configuration, device and run record: what every storey stands on."""

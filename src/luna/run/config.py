@@ -18,8 +18,8 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from luna.run.errors import UsageError
-from luna.run.record import is_text
+from luna.run.errors import UsageError, naming
+from luna.run.files import is_text
 
 T = TypeVar("T")
 
@@ -134,12 +134,8 @@ class _Builder:
             key: self._convert(hints[key], value, (*place, key), _default(cls, key, under))
             for key, value in table.items()
         }
-        try:
+        with naming(None if self._is_override(place) else self.file):
             return cls(**values) if under is None else replace(under, **values)
-        except UsageError as error:
-            if error.file is not None or self._is_override(place):
-                raise
-            raise UsageError(error.what, file=self.file, why=error.why, hint=error.hint) from error
 
     def _convert(self, hint: Any, value: Any, place: tuple[str, ...], under: Any = None) -> Any:
         """The value as the type says, or UsageError; a table changes the dataclass `under` it."""

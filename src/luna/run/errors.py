@@ -13,6 +13,8 @@ Interrupted is 130 and terminated 143, as the shell has it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from typing import ClassVar
 
@@ -49,6 +51,23 @@ class LunaError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # Worker processes send errors home by pickling; keyword arguments would be lost.
         return (_rebuild, (type(self), self.what, self.file, self.why, self.hint))
+
+
+@contextmanager
+def naming(file: str | PathLike[str] | None) -> Iterator[None]:
+    """Attach a file to the error of the block, unless the error names one already.
+
+    >>> with naming("scan.nii"):
+    ...     raise InputError("the orientation is singular")
+    Traceback (most recent call last):
+    luna.run.errors.InputError: scan.nii: the orientation is singular
+    """
+    try:
+        yield
+    except LunaError as error:
+        if error.file is None and file is not None:
+            error.file = str(file)
+        raise
 
 
 def _rebuild(cls: type[LunaError], what: str, file: str | None, why: str, hint: str) -> LunaError:

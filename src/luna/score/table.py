@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from luna.run.errors import EnvironmentFault, InputError
-from luna.run.record import replace_file
+from luna.run.files import replace_file
 
 Rows = list[Sequence[object]]
 

@@ -15,7 +15,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch.utils.tensorboard import FileWriter, RecordWriter, SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from luna.run.record import write_fault
+from luna.run.files import write_fault
 from luna.train.metrics import FloatArray, Metrics
 from luna.train.pictures import roc_figure
 from luna.train.tasks import Task

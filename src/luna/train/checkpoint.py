@@ -23,7 +23,7 @@ import torch
 from safetensors import SafetensorError
 
 from luna.run.errors import TrustError
-from luna.run.record import replace_file
+from luna.run.files import replace_file
 
 LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
 FORMAT = "luna-checkpoint-1"
@@ -138,12 +138,8 @@ def read_newest(folder: Path) -> tuple[Checkpoint, Path]:
     except TrustError as error:
         with suppress(TrustError):
             return read_checkpoint(folder / PREVIOUS), folder / PREVIOUS
-        raise TrustError(
-            error.what,
-            file=error.file,
-            why=error.why,
-            hint="no earlier checkpoint is good either: train anew, without --resume",
-        ) from error
+        error.hint = "no earlier checkpoint is good either: train anew, without --resume"
+        raise
 
 
 def _digest(tensors: Tensors, text: str) -> str:

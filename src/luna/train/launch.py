@@ -17,7 +17,9 @@ from torch import nn
 from luna.nets.bundle import Card, Erosion
 from luna.run.config import dump_config, flat, load_config
 from luna.run.errors import InputError, TrustError, UsageError
-from luna.run.record import claim_folder, record_run, replace_file, write_record
+from luna.run.files import replace_file
+from luna.run.folders import claim_folder
+from luna.run.record import record_run, write_record
 from luna.train.board import Board
 from luna.train.config import TrainConfig
 from luna.train.loop import steps_of, train

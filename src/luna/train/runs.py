@@ -24,7 +24,7 @@ from torch import nn
 
 from luna.nets.bundle import Bundle, Card, save_bundle
 from luna.run.errors import TrustError
-from luna.run.record import replace_file, sweep, write_fault
+from luna.run.files import replace_file, sweep, write_fault
 from luna.train.board import Board
 from luna.train.checkpoint import (
     BEST,

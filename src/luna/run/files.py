@@ -1,0 +1,107 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from luna.run.errors import EnvironmentFault
+
+MIB = 1 << 20
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+TEMPORARY = ".tmp-"
+"""How the names of files begin that are being written."""
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well.
+
+    The data is fsynced before the rename and the folder after it, so a crash leaves either
+    the old file or the new one. When the block raises, the temporary file is removed and
+    `path` is untouched. The temporary name ends in `path`'s own suffixes, for writers that
+    choose a format by name. Raises EnvironmentFault when the disk is full or not writable.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=f"-{path.name}")
+    except OSError as error:
+        raise write_fault(path, error) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes 0600; what a user asked for gets the mode that open() would give it.
+        temporary.chmod(0o666 & ~_umask())
+        _fsync(temporary)
+        temporary.replace(path)
+        _fsync(path.parent)
+    except OSError as error:
+        raise write_fault(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sweep(*folders: Path) -> None:
+    """Remove the temporary files of a run that was killed; nothing else may be writing there."""
+    for folder in folders:
+        for path in folder.glob(f"{TEMPORARY}*"):
+            path.unlink(missing_ok=True)
+
+
+def remove_files(folder: Path, names: Iterable[str]) -> None:
+    """Remove files of these names, if they are there. Raises EnvironmentFault when it cannot."""
+    for name in names:
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise write_fault(folder / name, error) from error
+
+
+def nearest_existing(path: Path) -> Path:
+    """The path itself, or the first above it that exists."""
+    return next(place for place in (path, *path.absolute().parents) if place.exists())
+
+
+def is_text(name: str) -> bool:
+    """Whether UTF-8 can say it; a path may be bytes that it cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def write_fault(path: Path, error: OSError, option: str = "--out") -> EnvironmentFault:
+    """The EnvironmentFault that tells a user why `path` could not be written."""
+    if error.errno in DISK_FULL:
+        left_mib = shutil.disk_usage(nearest_existing(path)).free / MIB
+        return EnvironmentFault(
+            "the disk is full",
+            file=path,
+            why=str(error),
+            hint=f"free some space ({left_mib:.1f} MiB are left), then run again",
+        )
+    return EnvironmentFault(
+        "cannot write here", file=path, why=str(error), hint=f"choose another {option} folder"
+    )
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
