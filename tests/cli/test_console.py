@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luna.cli.console import note, print_lines, print_table, printable, progress, warn
+from luna.cli.console import note, print_lines, print_table, progress, warn
 from luna.run.errors import LunaError
+from luna.run.text import printable
 
 Capture = pytest.CaptureFixture[str]
 

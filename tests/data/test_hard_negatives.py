@@ -87,11 +87,11 @@ def test_an_empty_table_adds_nothing(cohort):
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ("a,0,0,0,high,", "probability that cannot be read"),
-        ("a,0,0,0,nan,", "no finite number in probability"),
-        ("a,0,0,0,2,", "a probability outside 0..1"),
-        ("a,0,,0,0.5,", "coordY that cannot be read"),
-        ("a,0,0,0", "do not have 6 fields"),
+        ("a,0,0,0,high,", "probability is not a finite number"),
+        ("a,0,0,0,nan,", "probability is not a finite number"),
+        ("a,0,0,0,2,", "probability is outside 0..1"),
+        ("a,0,,0,0.5,", "coordY is not a finite number"),
+        ("a,0,0,0", "4 cells where the header has 6"),
         (",0,0,0,0.5,", "no seriesuid"),
     ],
 )
@@ -103,5 +103,5 @@ def test_a_damaged_table_is_refused_by_line(cohort, row, words):
 
 
 def test_annotations_are_no_marks(cohort):
-    with pytest.raises(InputError, match="no column 'probability'"):
+    with pytest.raises(InputError, match="no column probability"):
         add_detections(cohort, cohort.root / "annotations.csv")

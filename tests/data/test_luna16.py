@@ -152,25 +152,25 @@ def test_unknown_malignancy_stays_a_nodule(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"annotations": ("a,0,0,0,10", "b,5,x,5,6")}, "coordY that cannot be read.*line 3"),
-        ({"annotations": ("a,0,0,nan,10",)}, "no finite number.*line 2"),
-        ({"annotations": ("a,0,0,0",)}, "do not have 5 fields.*line 2"),
-        ({"candidates": ("a,0,0,0,1", "", "a,0,0,0,2", "a,0,0,0,yes")}, "class.*lines 4 and 5"),
-        ({"candidates": (",0,0,0,1",)}, "no seriesuid.*line 2"),
+        ({"annotations": ("a,0,0,0,10", "b,5,x,5,6")}, "line 3: coordY is not a finite number"),
+        ({"annotations": ("a,0,0,nan,10",)}, "line 2: coordZ is not a finite number"),
+        ({"annotations": ("a,0,0,0",)}, "line 2: 4 cells where the header has 5"),
+        ({"candidates": ("a,0,0,0,1", "", "a,0,0,0,2", "a,0,0,0,yes")}, "line 4: class.*line: 5"),
+        ({"candidates": (",0,0,0,1",)}, "line 2: no seriesuid"),
         ({"seriesuids": "a\nb\n"}, "1 series are not in the full list.*candidates_V2.csv, line 5"),
         (
             {"scans": ("subset0/a", "subset1/x"), "seriesuids": "a\nb\nc\n"},
             "1 scans on disk are not in the full list.*subset1/x.mhd",
         ),
         ({"scans": ()}, "no scans here"),
-        ({"annotations": ("a,0,0,0,10", "b,5,5,5,6", "a,0,0,0,9")}, "diameter_mm than.*line 4"),
-        ({"annotations": ("a,0,0,0,0", "a,0,0,0,9")}, "diameter_mm than.*line 3"),
+        ({"annotations": ("a,0,0,0,10", "b,5,5,5,6", "a,0,0,0,9")}, "line 4: diameter_mm differs"),
+        ({"annotations": ("a,0,0,0,0", "a,0,0,0,9")}, "line 3: diameter_mm differs"),
         (
             {"annotations_with_malignancy": f"{HEAD},mal_bool\na,0,0,0,True\na,0,0,0,False\n"},
-            "mal_bool than.*line 2",
+            "line 2: mal_bool differs",
         ),
-        ({"patients": "seriesuid,patient\na,p\nb,q\na,q\n"}, "another patient.*line 4"),
-        ({"patients": "seriesuid\na\n"}, "no column 'patient'"),
+        ({"patients": "seriesuid,patient\na,p\nb,q\na,q\n"}, "line 4: patient differs"),
+        ({"patients": "seriesuid\na\n"}, "no column patient"),
     ],
 )
 def test_damaged_folders_are_refused_by_line(tmp_path, change, message):
@@ -186,11 +186,22 @@ def test_a_series_on_both_sides_of_a_split_is_refused(tmp_path):
 def test_a_missing_or_binary_table_is_refused(tmp_path):
     folder(tmp_path)
     (tmp_path / "annotations.csv").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(InputError, match="cannot read this table"):
+    with pytest.raises(InputError, match="not a text file in UTF-8"):
         read_luna16(tmp_path)
-    (tmp_path / "annotations.csv").unlink()
-    with pytest.raises(InputError, match="cannot read this table"):
+
+
+@pytest.mark.parametrize("name", ["annotations.csv", "candidates_V2.csv"])
+def test_a_missing_table_says_where_it_comes_from(tmp_path, name):
+    folder(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(InputError, match=f"{name}: this table is missing") as caught:
         read_luna16(tmp_path)
+    assert "zenodo.org/records/3723295" in caught.value.hint
+
+
+def test_a_class_that_a_spreadsheet_wrote_is_read(tmp_path):
+    data = read_luna16(folder(tmp_path, candidates=("a,0,0,0,1.0", "a,9,0,0,0.0")))
+    assert data.candidates.is_nodule.tolist() == [True, False]
 
 
 @pytest.fixture(scope="module")

@@ -417,11 +417,19 @@ def on_both_sides(cohort: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "code", "words"),
     [
-        (rewritten("annotations.csv", "coordY", "y"), 3, ("annotations.csv", "'coordY'")),
-        (rewritten("annotations.csv", ",10\n", "\n"), 3, ("do not have 5 fields", "line 3")),
-        (rewritten("annotations.csv", ",15\n", ",nan\n"), 3, ("no finite number", "line 2")),
-        (rewritten("candidates_V2.csv", ",0\n", ",2\n"), 3, ("candidates_V2.csv", "class", "line")),
-        (rewritten("candidates_V2.csv", "1.2.3.0", ""), 3, ("no seriesuid", "line 2")),
+        (rewritten("annotations.csv", "coordY", "y"), 3, ("annotations.csv", "no column coordY")),
+        (
+            rewritten("annotations.csv", ",10\n", "\n"),
+            3,
+            ("line 3: 4 cells",),
+        ),
+        (
+            rewritten("annotations.csv", ",15\n", ",nan\n"),
+            3,
+            ("line 2: diameter_mm is not",),
+        ),
+        (rewritten("candidates_V2.csv", ",0\n", ",2\n"), 3, ("candidates_V2.csv: line", "class")),
+        (rewritten("candidates_V2.csv", "1.2.3.0", ""), 3, ("line 2: no seriesuid",)),
         (elsewhere, 3, ("annotations.csv", "4 of 16 annotations lie outside", "LPS")),
         (on_both_sides, 2, ("1.2.3.0", "two subsets")),
     ],

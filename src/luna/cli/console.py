@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 import time
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from luna.run.errors import LunaError
+from luna.run.progress import Progress, silent
+from luna.run.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,32 +29,8 @@ BARS = 8
 """Bars shown at once; each epoch of a training brings two, and those below the screen are lost."""
 
 
-class Progress(Protocol):
-    """How far a stage is; `told` is what else there is to say, as rate and time left."""
-
-    def __call__(self, name: str, done: int, total: int, told: str = "") -> None: ...
-
-
 _live: list[Console] = []
 """The console on which bars move at the moment, if they do."""
-
-
-def printable(text: str) -> str:
-    r"""The text with control and direction-changing characters written as escapes.
-
-    Names from scans and tables end up on a terminal, which would obey them.
-
-    >>> printable("a\x1b[2Jb")
-    'a\\x1b[2Jb'
-    """
-    return "".join(
-        c if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cf", "Cs"} else _escape(c)
-        for c in text
-    )
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def duration(seconds: float) -> str:
@@ -128,7 +105,7 @@ def progress(*, quiet: bool) -> Iterator[Progress]:
     """A callback that draws bars, or on no terminal a line per stage and what it tells."""
     console = _rich(stderr=True)
     if quiet:
-        yield lambda name, done, total, told="": None
+        yield silent
     elif console.is_terminal:
         with _bars(console) as advance:
             yield advance

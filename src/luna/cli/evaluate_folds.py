@@ -14,8 +14,8 @@ from luna.evaluate.scoring import files_in, read_tables, score_tables, write_eva
 from luna.run.config import load_config
 from luna.run.files import remove_files
 from luna.run.folders import claim_folder
+from luna.run.table import write_table
 from luna.score.evaluation import EvaluationConfig
-from luna.score.table import write_table
 
 
 def evaluate_folds(

@@ -14,7 +14,6 @@ import typer
 
 from luna.cli import options
 from luna.cli.console import (
-    Progress,
     duration,
     note,
     print_data,
@@ -23,6 +22,7 @@ from luna.cli.console import (
     progress,
     warn,
 )
+from luna.run.progress import Progress
 
 if TYPE_CHECKING:
     from luna.train.launch import Recipe

@@ -18,7 +18,8 @@ from luna.data.luna16_rows import (
     repeated_rows,
     series_numbers,
 )
-from luna.data.tables import notice, read_table
+from luna.run.notice import notice
+from luna.run.table import read_table
 
 MARGIN_MM = 5.0
 """Marks up to this far outside a nodule's radius are left out: its border is not known better
@@ -38,10 +39,10 @@ def add_detections(cohort: Luna16, path: Path) -> Luna16:
     """
     table = read_table(path, ("seriesuid", *XYZ, "probability"))
     # Of no use here, but a table without probabilities is no table of marks.
-    p = table.numbers("probability")[:, 0]
-    table.refuse((p < 0) | (p > 1), "a probability outside 0..1")
+    p = table.numbers("probability")
+    table.refuse((p < 0) | (p > 1), "probability is outside 0..1", "probability")
     series = series_numbers(table, {uid: k for k, uid in enumerate(cohort.series)})
-    center = table.numbers(*XYZ)
+    center = table.points(*XYZ)
     here = (series >= 0) & np.array([uid in cohort.files for uid in cohort.series])[series]
     nodule = _nodule_at(cohort, series, center)
     old = cohort.candidates
@@ -49,16 +50,16 @@ def add_detections(cohort: Luna16, path: Path) -> Luna16:
         series=np.concatenate([old.series, series]),
         center_xyz=np.concatenate([old.center_xyz, center]),
         nodule=np.concatenate([old.nodule, nodule]),
-        line=np.concatenate([old.line, table.line]),
+        line=np.concatenate([old.line, table.lines]),
         is_mark=np.concatenate([old.is_mark, np.ones(len(series), dtype=np.bool_)]),
     )
     again = repeated_rows(both.series, both.center_xyz)[len(old.series) :]
     unsure = here & ~again & (nodule == UNSURE)
     keep = np.concatenate([np.ones(len(old.series), dtype=np.bool_), here & ~again & ~unsure])
     order = np.argsort(both.series, kind="stable")
-    notices = notice("marks of scans that are not in the cohort", path, table.line[~here])
-    notices += notice("marks that repeat a candidate", path, table.line[here & again])
-    notices += notice("marks at the border of a nodule", path, table.line[unsure])
+    notices = notice("marks of scans that are not in the cohort", path, table.lines[~here])
+    notices += notice("marks that repeat a candidate", path, table.lines[here & again])
+    notices += notice("marks at the border of a nodule", path, table.lines[unsure])
     return replace(
         cohort,
         candidates=pick_candidates(both, order[keep[order]]),

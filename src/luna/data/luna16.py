@@ -30,8 +30,9 @@ from luna.data.luna16_rows import (
     read_nodules,
     rows_of,
 )
-from luna.data.tables import Notice, Table, notice, read_table
 from luna.run.errors import InputError, UsageError
+from luna.run.notice import Notice, notice
+from luna.run.table import Table, read_table
 
 ANNOTATIONS = "annotations.csv"
 MALIGNANCY = "annotations_with_malignancy.csv"
@@ -39,6 +40,9 @@ CANDIDATES = "candidates_V2.csv"
 OLD_CANDIDATES = "candidates.csv"
 SERIES = "seriesuids.csv"
 PATIENTS = "patients.csv"
+
+DOWNLOAD = "https://zenodo.org/records/3723295"
+"""The first part of LUNA16, which holds the tables too."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,7 +80,7 @@ def read_luna16(root: Path) -> Luna16:
     table is missing or damaged, or a series is not in the full list.
     """
     files, fold_of = _find_scans(root)
-    annotations = read_table(root / ANNOTATIONS, ("seriesuid", *XYZ, "diameter_mm"))
+    annotations = _read_download(root / ANNOTATIONS, ("seriesuid", *XYZ, "diameter_mm"))
     candidates, notices = _candidate_table(root)
     series = _full_list(root, files, annotations, candidates)
     number = {uid: k for k, uid in enumerate(series)}
@@ -130,7 +134,7 @@ def _candidate_table(root: Path) -> tuple[Table, tuple[Notice, ...]]:
     columns = ("seriesuid", *XYZ, "class")
     path = root / CANDIDATES
     if path.exists() or not (root / OLD_CANDIDATES).exists():
-        return read_table(path, columns), ()
+        return _read_download(path, columns), ()
     old = Notice(
         what="old candidates in use; the challenge replaced them by candidates_V2.csv",
         file=OLD_CANDIDATES,
@@ -140,19 +144,27 @@ def _candidate_table(root: Path) -> tuple[Table, tuple[Notice, ...]]:
     return read_table(root / OLD_CANDIDATES, columns), (old,)
 
 
+def _read_download(path: Path, columns: tuple[str, ...]) -> Table:
+    if not path.exists():
+        raise InputError(
+            "this table is missing",
+            file=path,
+            why="luna needs it beside the subset folders",
+            hint=f"it is part of the LUNA16 download ({DOWNLOAD}; the candidates as a zip); "
+            "`luna phantom` writes one too",
+        )
+    return read_table(path, columns)
+
+
 def _full_list(
     root: Path, files: Mapping[str, Path], annotations: Table, candidates: Table
 ) -> tuple[str, ...]:
     """seriesuids.csv where it is, else every series that a table or a file names."""
-    named = set(annotations.text("seriesuid")) | set(candidates.text("seriesuid"))
+    named = set(annotations.texts("seriesuid")) | set(candidates.texts("seriesuid"))
     path = root / SERIES
     if not path.exists():
         return tuple(sorted(named | set(files)))
-    try:
-        listed = {line.strip() for line in path.read_text(encoding="utf-8").splitlines()}
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError("cannot read this table", file=path, why=str(error)) from error
-    listed -= {"", "seriesuid"}
+    listed = {*read_table(path, ("seriesuid",), default_header=("seriesuid",)).texts("seriesuid")}
     unlisted = sorted(named - listed)
     if unlisted:
         raise InputError(
@@ -173,7 +185,7 @@ def _full_list(
 
 
 def _where_named(uid: str, tables: tuple[Table, ...]) -> str:
-    lines = {table.path.name: table.line[table.text("seriesuid") == uid] for table in tables}
+    lines = {table.path.name: table.lines[table.texts("seriesuid") == uid] for table in tables}
     name = next(name for name, found in lines.items() if len(found))
     return f"{uid} is in {name}, line {lines[name][0]}"
 
@@ -182,10 +194,10 @@ def _patients(path: Path) -> tuple[dict[str, str], tuple[Notice, ...]]:
     if not path.exists():
         return {}, ()
     table = read_table(path, ("seriesuid", "patient"))
-    uids, patients = table.text("seriesuid"), table.text("patient")
+    uids, patients = table.texts("seriesuid"), table.texts("patient")
     _, first = np.unique(uids, return_index=True)
     patient_of = dict(zip(uids[first], patients[first], strict=True))
     clash = np.array([patient_of[uid] for uid in uids], dtype=object) != patients
-    table.refuse(clash, "another patient than an earlier row of the series")
-    again = np.delete(table.line, first)
+    table.refuse(clash, "patient differs from an earlier row of the series", "patient")
+    again = np.delete(table.lines, first)
     return patient_of, notice("rows that repeat another", path, again)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from luna.ct.formats.metaimage import read_header
 from luna.ct.geometry import FloatArray
 from luna.data.luna16 import ANNOTATIONS, CANDIDATES, OLD_CANDIDATES, Luna16
-from luna.data.tables import Notice, name_lines, notice
 from luna.run.errors import InputError
+from luna.run.notice import Notice, name_lines, notice
 
 MAX_OUTSIDE = 0.1
 """The share of annotations that may lie off their volumes: none of LUNA16's does, most of a

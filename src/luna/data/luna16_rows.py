@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from luna.ct.geometry import FloatArray
-from luna.data.tables import Notice, Table, notice, read_table
+from luna.run.notice import Notice, notice
+from luna.run.table import Table, read_table
 
 XYZ = ("coordX", "coordY", "coordZ")
 
@@ -62,7 +63,7 @@ class CandidateTable:
 
 def series_numbers(table: Table, number: Mapping[str, int]) -> NDArray[np.int64]:
     """Each row's index into the full list; UNKNOWN for a series that is not in it."""
-    uids = table.text("seriesuid")
+    uids = table.texts("seriesuid")
     return np.fromiter((number.get(uid, UNKNOWN) for uid in uids), dtype=np.int64, count=len(uids))
 
 
@@ -74,19 +75,20 @@ def read_nodules(
     `number` maps a UID to its index in the full list, `present` (S,) tells what is on disk.
     """
     series = series_numbers(table, number)
-    center = table.numbers(*XYZ)
-    diameter = table.numbers("diameter_mm")[:, 0]
-    table.refuse(diameter > MAX_DIAMETER_MM, "a diameter_mm larger than any lung")
+    center = table.points(*XYZ)
+    diameter = table.numbers("diameter_mm")
+    too_large = diameter > MAX_DIAMETER_MM
+    table.refuse(too_large, "diameter_mm is larger than any lung", "diameter_mm")
     _refuse_contradictions(table, series, center, diameter, "diameter_mm")
     here = present[series]
     sized = diameter > 0
     single = ~repeated_rows(series, center)
-    notices = notice("annotations of scans that are not on disk", table.path, table.line[~here])
-    notices += notice("annotations without a diameter", table.path, table.line[here & ~sized])
+    notices = notice("annotations of scans that are not on disk", table.path, table.lines[~here])
+    notices += notice("annotations without a diameter", table.path, table.lines[here & ~sized])
     again = here & sized & ~single
-    notices += notice("annotations that repeat another", table.path, table.line[again])
+    notices += notice("annotations that repeat another", table.path, table.lines[again])
     unknown = np.full(len(series), UNKNOWN, dtype=np.int8)
-    every = Nodules(series, center, diameter, unknown, table.line)
+    every = Nodules(series, center, diameter, unknown, table.lines)
     order = np.argsort(series, kind="stable")
     return pick_nodules(every, order[(here & sized & single)[order]]), notices
 
@@ -100,8 +102,8 @@ def read_malignancy(
         return malignant, ()
     table = read_table(path, ("seriesuid", *XYZ, "mal_bool"))
     series = series_numbers(table, number)
-    verdict = table.flags("mal_bool", {"True": True, "False": False})
-    center = table.numbers(*XYZ)
+    verdict = table.flags("mal_bool")
+    center = table.points(*XYZ)
     # A row of a scan that is not on disk has no nodule to be joined to, and says nothing.
     here = (series >= 0) & present[series]
     same_place_mm = np.full(len(nodules.line), SAME_PLACE_MM)
@@ -110,8 +112,8 @@ def read_malignancy(
     malignant[to[joined]] = verdict[here][joined]
     clash = np.zeros(len(series), dtype=np.bool_)
     clash[np.flatnonzero(here)[joined]] = verdict[here][joined] != malignant[to[joined]]
-    table.refuse(clash, "another mal_bool than a later row of the nodule")
-    lost = table.line[here][~joined]
+    table.refuse(clash, "mal_bool differs from a later row of the nodule", "mal_bool")
+    lost = table.lines[here][~joined]
     return malignant, notice("verdicts on no annotated nodule", path, lost)
 
 
@@ -120,8 +122,8 @@ def read_candidates(
 ) -> tuple[CandidateTable, tuple[Notice, ...]]:
     """The candidates of scans that are present, positive ones joined to their nodule."""
     series = series_numbers(table, number)
-    center = table.numbers(*XYZ)
-    positive = table.flags("class", {"0": False, "1": True})
+    center = table.points(*XYZ)
+    positive = table.flags("class")
     here = present[series]
     # Positive rows first, so that of two that differ in class the positive stays: lists of
     # several detectors joined into one, as LUNA16's are, may well hold both.
@@ -132,14 +134,14 @@ def read_candidates(
     inside = beyond_mm <= 0
     orphan = here & ~repeated & positive & ~inside
     inner = here & ~repeated & ~positive & inside
-    notices = notice("candidates of scans that are not on disk", table.path, table.line[~here])
-    notices += notice("candidates that repeat another", table.path, table.line[here & repeated])
-    notices += notice("positive candidates in no annotated nodule", table.path, table.line[orphan])
-    notices += notice("negative candidates inside a nodule", table.path, table.line[inner])
+    notices = notice("candidates of scans that are not on disk", table.path, table.lines[~here])
+    notices += notice("candidates that repeat another", table.path, table.lines[here & repeated])
+    notices += notice("positive candidates in no annotated nodule", table.path, table.lines[orphan])
+    notices += notice("negative candidates inside a nodule", table.path, table.lines[inner])
     keep = here & ~repeated & ~orphan & ~inner
     order = np.argsort(series, kind="stable")
     every = CandidateTable(
-        series, center, np.where(positive, nodule, -1), table.line, np.zeros_like(positive)
+        series, center, np.where(positive, nodule, -1), table.lines, np.zeros_like(positive)
     )
     return pick_candidates(every, order[keep[order]]), notices
 
@@ -150,7 +152,7 @@ def _refuse_contradictions(
     """Raise InputError, naming the lines, where one place has two values in column `name`."""
     first_of_value = ~repeated_rows(series, np.column_stack([center, said]))
     clash = repeated_rows(series, center) & first_of_value
-    table.refuse(clash, f"another {name} than an earlier row of the same place")
+    table.refuse(clash, f"{name} differs from an earlier row of the same place", name)
 
 
 def repeated_rows(series: NDArray[np.int64], center: FloatArray) -> NDArray[np.bool_]:

@@ -25,10 +25,10 @@ from luna.data.luna16 import Luna16
 from luna.data.luna16_places import outside_notices, refuse_strange_places
 from luna.data.prep_pool import prepared_scans
 from luna.data.prep_scan import FORMAT, Job, Outcome, PrepConfig, needed_blocks_bytes
-from luna.data.tables import Notice
 from luna.run.errors import EnvironmentFault, InputError, TrustError, UsageError
 from luna.run.files import nearest_existing, replace_file
 from luna.run.machine import cores
+from luna.run.notice import Notice
 from luna.run.record import versions
 
 MANIFEST = "prepared.json"

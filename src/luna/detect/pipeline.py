@@ -22,9 +22,7 @@ from luna.detect.segment import SegmentConfig, segment
 from luna.nets.models import Models
 from luna.run.errors import UsageError
 from luna.run.memory import keep_freed_memory
-
-Progress = Callable[[str, int, int], None]
-"""Called with (stage, done, total); the stages are lungs, segment, group, classify, measure."""
+from luna.run.progress import Progress, silent
 
 THICK_SLICES_MM = 3.0
 """Above this distance between slices, small nodules fall between them (Fleischner 2017)."""
@@ -66,7 +64,7 @@ def diagnose(
     models: Models,
     config: DiagnoseConfig,
     device: torch.device,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Progress = silent,
 ) -> Findings:
     """Find, classify and measure the nodules of one scan.
 

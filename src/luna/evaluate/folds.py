@@ -9,6 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from luna.run.errors import UsageError
+from luna.run.table import Rows, Table, read_table
 from luna.score.marks import (
     CENTER_COLUMNS,
     FAILED_COLUMN,
@@ -18,7 +19,6 @@ from luna.score.marks import (
     read_marks,
     read_nodules,
 )
-from luna.score.table import Rows, Table, read_table
 
 DETECTIONS, SERIES = "detections.csv", "series.csv"
 ANNOTATIONS, EXCLUDED = "annotations.csv", "annotations_excluded.csv"
@@ -139,9 +139,9 @@ def _pooled_series(folds: Sequence[Fold]) -> Rows:
 
 def _pooled_rows(folds: Sequence[Fold], name: str, required: tuple[str, ...]) -> Rows:
     tables = [read_table(fold.folder / name, required) for fold in folds]
-    columns = [c for c in tables[0].columns if all(table.has(c) for table in tables)]
+    columns = [c for c in tables[0].header if all(table.has(c) for table in tables)]
     return [columns, *(row for table in tables for row in _rows(table, columns))]
 
 
 def _rows(table: Table, columns: Sequence[str]) -> Iterator[Sequence[str]]:
-    yield from zip(*(table.texts(column) for column in columns), strict=True)
+    yield from zip(*(table.texts(column, empty=True) for column in columns), strict=True)

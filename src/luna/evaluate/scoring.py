@@ -17,6 +17,7 @@ from luna.evaluate.metrics import metrics
 from luna.evaluate.page import Page, write_page
 from luna.evaluate.plots import plots
 from luna.evaluate.tables import sections, span
+from luna.run.table import write_table
 from luna.score.evaluation import Evaluation, EvaluationConfig, score_detections
 from luna.score.froc import FP_RATES, GRID_FP_PER_SCAN, operating_point
 from luna.score.marks import (
@@ -30,7 +31,6 @@ from luna.score.marks import (
     read_marks,
     read_nodules,
 )
-from luna.score.table import write_table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

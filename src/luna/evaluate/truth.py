@@ -9,13 +9,11 @@ import numpy as np
 
 from luna.data.luna16 import Luna16
 from luna.data.luna16_rows import UNKNOWN, XYZ
-from luna.data.tables import read_table
 from luna.evaluate.cohort import CohortRun
 from luna.evaluate.folds import ANNOTATIONS, DETECTIONS, EXCLUDED, SERIES
 from luna.run.errors import UsageError
+from luna.run.table import read_table, write_table
 from luna.score.marks import FAILED_COLUMN, Cohort, Marks, read_cohort
-from luna.score.table import read_table as read_score_table
-from luna.score.table import write_table
 
 KINDS = "annotations_kind.csv"
 """Written beside phantoms: the kind of each nodule."""
@@ -115,14 +113,14 @@ def _kinds(path: Path) -> Mapping[tuple[object, ...], str]:
     if not path.exists():
         return {}
     table = read_table(path, ("seriesuid", *XYZ, "kind"))
-    places = map(tuple, table.numbers(*XYZ).tolist())
-    uids, kinds = table.text("seriesuid"), table.text("kind")
+    places = map(tuple, table.points(*XYZ).tolist())
+    uids, kinds = table.texts("seriesuid"), table.texts("kind")
     return {(uid, *place): kind for uid, place, kind in zip(uids, places, kinds, strict=True)}
 
 
 def _write_excluded(out: Path, source: Path, scans: set[str]) -> None:
     columns = ("seriesuid", *XYZ, "diameter_mm")
-    table = read_score_table(source, columns)
+    table = read_table(source, columns)
     cells = [table.texts("seriesuid"), *(table.numbers(name).tolist() for name in columns[1:])]
     _write(out, columns, [row for row in zip(*cells, strict=True) if row[0] in scans])
 

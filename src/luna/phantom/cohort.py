@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import zlib
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
@@ -19,6 +18,7 @@ from luna.phantom.scanner import outside_circle
 from luna.run.errors import UsageError
 from luna.run.files import replace_file, sweep, write_fault
 from luna.run.pool import worker_pool
+from luna.run.table import write_table
 
 SUBSETS = 10
 """LUNA16's folds; scan k lies in subset k modulo 10."""
@@ -84,7 +84,7 @@ def write_cohort(
         # A worker that is terminated leaves what it was writing.
         sweep(*subsets)
     for name, columns in TABLES.items():
-        _write_table(out / name, columns, tables[name])
+        write_table(out / name, [columns, *tables[name]])
     with replace_file(out / "seriesuids.csv") as path:
         path.write_text("".join(f"{uid}\n" for uid in uids))
     return uids
@@ -217,10 +217,3 @@ def _bounding_box(geometry: Geometry, nodule: Nodule) -> tuple[float, ...]:
     picks = np.array(np.meshgrid(*([[0, 1]] * 3))).reshape(3, -1).T
     corners = geometry.xyz_from_irc(np.where(picks, high, low) - 0.5)
     return (*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist())
-
-
-def _write_table(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    with replace_file(path) as temporary, temporary.open("w", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)

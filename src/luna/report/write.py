@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from luna.detect.findings import Findings
 from luna.report.document import document
 from luna.report.html import render
 from luna.run.files import remove_files, replace_file, write_fault
+from luna.run.table import table_text
 
 DETECTIONS_HEADER = ("seriesuid", "coordX", "coordY", "coordZ", "probability")
 
@@ -73,7 +73,7 @@ def _write_nodules(path: Path, said: dict[str, Any]) -> None:
         for name in FINDING_FIELDS:
             row += finding[name] if name in points else [finding[name]]
         rows.append(row)
-    _write_csv(path, header, rows)
+    _write_rows(path, [header, *rows])
 
 
 FINDING_FIELDS = (
@@ -101,18 +101,12 @@ FINDING_FIELDS = (
 def _write_detections(path: Path, findings: Findings) -> None:
     """LUNA16's submission format: every nodule candidate, whatever its probability."""
     candidates = findings.candidates
-    _write_csv(
-        path,
-        DETECTIONS_HEADER,
-        (
-            [findings.series_uid, *candidates.center_xyz[k].tolist(), candidates.p_nodule[k]]
-            for k in candidates.marks()
-        ),
-    )
+    rows = [
+        [findings.series_uid, *candidates.center_xyz[k].tolist(), float(candidates.p_nodule[k])]
+        for k in candidates.marks()
+    ]
+    _write_rows(path, [DETECTIONS_HEADER, *rows])
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+def _write_rows(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    path.write_text(table_text(rows), encoding="utf-8", newline="\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from luna.run.errors import InputError
-from luna.score.table import Table, read_table, table_rows
+from luna.run.table import Table, read_table
 
 CENTER_COLUMNS = ("coordX", "coordY", "coordZ")
 MALIGNANT_COLUMNS = ("malignant", "mal_bool")
 """Either name says whether a nodule is malignant; the second is the book's."""
 
+SERIES_UID = re.compile("[0-9.]+")
+"""Of DICOM's form."""
+
 FAILED_COLUMN = "failed"
 """Of a list of scans: why a scan has no result, empty where it has one."""
-
-TRUTH_WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,22 +92,19 @@ def read_cohort(path: Path, known: Container[str] | None = None) -> Cohort:
     `subset` and `failed`. Raises InputError, naming the line, for an empty list, a scan listed
     twice, or one that is not among the `known`.
     """
-    first = next(table_rows(path), None)
-    if first is None:
-        raise InputError("the list of scans is empty", file=path)
-    has_header = "seriesuid" in first[1]
-    table = read_table(path, ("seriesuid",), header=None if has_header else ("seriesuid",))
-    uids = table.texts("seriesuid")
+    table = read_table(path, ("seriesuid",), default_header=("seriesuid",))
+    uids = table.texts("seriesuid").tolist()
     if not uids:
         raise InputError("the list of scans is empty", file=path)
+    _refuse_odd_header(table, uids)
     _refuse_duplicates(table, [(uid,) for uid in uids], "the scan")
     if known is not None:
         strange = np.array([uid not in known for uid in uids], dtype=np.bool_)
         table.refuse(strange, "this scan is not on disk", "seriesuid")
     return Cohort(
         series_uids=tuple(uids),
-        subset=tuple(table.texts("subset")) if table.has("subset") else None,
-        failed=tuple(table.texts(FAILED_COLUMN)) if table.has(FAILED_COLUMN) else None,
+        subset=tuple(table.texts("subset", empty=True)) if table.has("subset") else None,
+        failed=tuple(table.texts(FAILED_COLUMN, empty=True)) if table.has(FAILED_COLUMN) else None,
     )
 
 
@@ -139,7 +138,7 @@ def read_nodules(path: Path, cohort: Cohort) -> Nodules:
     diameter_mm = table.numbers("diameter_mm")
     table.refuse(diameter_mm <= 0, "diameter_mm is not positive", "diameter_mm")
     _refuse_duplicates(table, _places(table), "the nodule")
-    kind = np.array(table.texts("kind")) if table.has("kind") else None
+    kind = table.texts("kind", empty=True) if table.has("kind") else None
     series = _series_index(table, cohort)
     here = series >= 0
     malignant, verdict = _malignant(table, here)
@@ -202,6 +201,13 @@ def _series_index(table: Table, cohort: Cohort) -> NDArray[np.intp]:
     return np.array([place.get(uid, -1) for uid in table.texts("seriesuid")], dtype=np.intp)
 
 
+def _refuse_odd_header(table: Table, uids: Sequence[str]) -> None:
+    """Raise InputError for a first line that would pass for a scan although it names a column."""
+    is_uid = np.array([SERIES_UID.fullmatch(uid) is not None for uid in uids], dtype=np.bool_)
+    if len(uids) > 1 and is_uid[1:].all():
+        table.refuse(~is_uid, "not a series UID", "seriesuid", "name this column seriesuid")
+
+
 def _refuse_strangers(table: Table, series: NDArray[np.intp]) -> None:
     hint = "add the scan to the list of series, or take its marks out"
     table.refuse(series < 0, "the scan is not in the list of series", "seriesuid", hint)
@@ -222,7 +228,7 @@ def _places(table: Table) -> list[tuple[object, ...]]:
 
 
 def _centers(table: Table) -> NDArray[np.float64]:
-    return np.column_stack([table.numbers(name) for name in CENTER_COLUMNS])
+    return table.points(*CENTER_COLUMNS)
 
 
 def _probabilities(table: Table, column: str) -> NDArray[np.float64]:
@@ -236,7 +242,7 @@ def _some_probabilities(table: Table, column: str) -> NDArray[np.float64] | None
     """A column of probabilities, NaN where it is empty; None without the column."""
     if not table.has(column):
         return None
-    given = np.array([cell != "" for cell in table.texts(column)], dtype=np.bool_)
+    given = np.asarray(table.texts(column, empty=True) != "", dtype=np.bool_)
     p = np.full(len(given), np.nan)
     p[given] = _probabilities(table.where(given), column)
     return p
@@ -249,11 +255,10 @@ def _malignant(
     column = next((name for name in MALIGNANT_COLUMNS if table.has(name)), None)
     if column is None:
         return None, None
-    words = [word.lower() for word in table.texts(column)]
-    unknown = np.array([word not in TRUTH_WORDS and word != "" for word in words], dtype=np.bool_)
-    table.refuse(unknown, f"{column} is neither true nor false", column)
-    malignant = np.array([TRUTH_WORDS.get(word, False) for word in words], dtype=np.bool_)[here]
-    verdict = np.array([word != "" for word in words], dtype=np.bool_)[here]
+    known = np.asarray(table.texts(column, empty=True) != "", dtype=np.bool_)
+    malignant = np.zeros(len(table), dtype=np.bool_)
+    malignant[known] = table.where(known).flags(column)
+    verdict = known[here]
     if not verdict.any():
         return None, None
-    return malignant, None if verdict.all() else verdict
+    return malignant[here], None if verdict.all() else verdict

@@ -1,0 +1,19 @@
+"""How far long work is: one protocol, which commands draw and tests count."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Called whenever a stage has come further.
+
+    `stage` names what is being done, `done` of `total` steps are finished, and `detail` is what
+    else there is to show, as a rate or the time left.
+    """
+
+    def __call__(self, stage: str, done: int, total: int, detail: str = "", /) -> None: ...
+
+
+def silent(stage: str, done: int, total: int, detail: str = "", /) -> None:
+    """Show nothing: the progress of work that nobody watches."""
