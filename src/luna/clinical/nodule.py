@@ -1,0 +1,98 @@
+"""A nodule as guidelines see it, and how much of the lungs was judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from luna.clinical.size import fleischner_mm, lung_rads_mm, to_tenth_mm
+from luna.run.errors import UsageError
+
+Kind = Literal["solid", "part-solid", "ground-glass"]
+"""Guidelines also call ground-glass nodules non-solid, and both of the last two subsolid."""
+
+Calcification = Literal["none", "complete", "central", "popcorn", "ring", "other"]
+"""All but the first and the last are patterns of benign nodules."""
+
+Change = Literal["baseline", "new", "growing", "growing slowly", "stable", "smaller"]
+"""What became of a nodule since the prior scan; "baseline" where there is no prior scan.
+
+"growing" is more than 1.5 mm within 12 months, of the nodule or of its solid part; "growing
+slowly" the same over a longer time.
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Nodule:
+    """One nodule. None means that a fact is not known, and statements say so.
+
+    `solid_mm` is the mean diameter of the solid part, for part-solid nodules only.
+    `juxtapleural` is true for a nodule on the pleura with a smooth margin and an oval, lentiform
+    or triangular shape. `earlier_category` is the Lung-RADS category that called for this
+    follow-up, `months_since` how long ago it was given.
+    """
+
+    number: int
+    kind: Kind
+    long_axis_mm: float
+    short_axis_mm: float
+    volume_mm3: float | None = None
+    solid_mm: float | None = None
+    change: Change = "baseline"
+    calcification: Calcification | None = None
+    fat: bool | None = None
+    juxtapleural: bool | None = None
+    spiculated: bool | None = None
+    upper_lobe: bool | None = None
+    earlier_category: Literal["3", "4A"] | None = None
+    months_since: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.short_axis_mm <= self.long_axis_mm:
+            raise UsageError(f"nodule {self.number}: its axes are not long before short, above 0")
+        if (self.kind == "part-solid") != (self.solid_mm is not None):
+            raise UsageError(f"nodule {self.number}: a solid part belongs to part-solid nodules")
+        if self.solid_mm is not None and not 0 < self.solid_mm <= self.long_axis_mm:
+            raise UsageError(f"nodule {self.number}: its solid part is larger than the nodule")
+
+    @property
+    def lung_rads_mm(self) -> float:
+        """The mean diameter to 0.1 mm."""
+        return lung_rads_mm(self.long_axis_mm, self.short_axis_mm)
+
+    @property
+    def lung_rads_solid_mm(self) -> float:
+        """The solid part's mean diameter to 0.1 mm, no more than the nodule's; 0 without one."""
+        return min(to_tenth_mm(self.solid_mm or 0), self.lung_rads_mm)
+
+    @property
+    def fleischner_mm(self) -> int:
+        """The mean diameter to a whole mm."""
+        return fleischner_mm(self.long_axis_mm, self.short_axis_mm)
+
+    @property
+    def fleischner_solid_mm(self) -> int:
+        """The solid part's mean diameter to a whole mm; 0 without one."""
+        return fleischner_mm(self.solid_mm or 0, self.solid_mm or 0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scope:
+    """How much of the lungs the findings speak for.
+
+    `limited`: the report says that part of the lungs, or the scan itself, could not be judged.
+    `beyond_range`: opacities larger than the networks were trained for.
+    """
+
+    limited: bool = False
+    beyond_range: int = 0
+
+    def obstacle(self) -> str:
+        """Why no guideline can be applied to the scan; empty where one can."""
+        reasons = []
+        if self.limited:
+            reasons.append("the report is limited: luna could not judge the whole of both lungs")
+        if self.beyond_range:
+            count = "an opacity" if self.beyond_range == 1 else f"{self.beyond_range} opacities"
+            reasons.append(f"{count} beyond the networks' range must be read by a radiologist")
+        return "; ".join(reasons)
