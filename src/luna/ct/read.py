@@ -35,7 +35,7 @@ NOT_IN_UID = re.compile(r"[^\w.\-]+")
 """What a file name may hold and a series UID in a table or a file name should not."""
 
 
-def read_scan(path: Path, *, series_uid: str | None = None) -> Scan:
+def read_scan(path: str | Path, *, series_uid: str | None = None) -> Scan:
     """The CT at a path.
 
     `path` is a MetaImage (`.mhd`, `.mha`), NIfTI or NRRD file, a folder of DICOM files, one
@@ -47,6 +47,7 @@ def read_scan(path: Path, *, series_uid: str | None = None) -> Scan:
     (3) when the file is damaged, is no CT, or is not understood beyond doubt, and
     EnvironmentFault (4) when it may not be read or does not fit the memory.
     """
+    path = Path(path)
     with _opened(path) as place:
         volume, name = _read(place, series_uid)
         return _scan(volume, path.name if place != path else name)

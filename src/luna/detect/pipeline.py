@@ -20,6 +20,7 @@ from luna.detect.group import Components, group
 from luna.detect.measure import measure, trim
 from luna.detect.segment import SegmentConfig, segment
 from luna.nets.models import Models
+from luna.run.device import choose_device
 from luna.run.errors import UsageError
 from luna.run.memory import keep_freed_memory
 from luna.run.progress import Progress, silent
@@ -62,15 +63,17 @@ def faithful(config: DiagnoseConfig) -> DiagnoseConfig:
 def diagnose(
     scan: Scan,
     models: Models,
-    config: DiagnoseConfig,
-    device: torch.device,
+    config: DiagnoseConfig | None = None,
+    device: str | torch.device = "auto",
     progress: Progress = silent,
 ) -> Findings:
     """Find, classify and measure the nodules of one scan.
 
-    Raises InputError when the volume shows no lungs: an empty result always means that
-    luna looked.
+    `device` is a torch device or a name for `choose_device`. Raises InputError when the volume
+    shows no lungs: an empty result always means that luna looked.
     """
+    config = config or DiagnoseConfig()
+    device = choose_device(str(device))
     keep_freed_memory()
     seconds: dict[str, float] = {}
 

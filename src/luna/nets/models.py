@@ -80,15 +80,16 @@ def load_each(path: Path) -> list[Bundle]:
     return [_load(member) for member in _members(path)]
 
 
-def load_models(paths: Sequence[Path]) -> Models:
-    """The networks in bundles, `.state` files, folders of either, `book` or `shipped`.
+def load_models(paths: str | Path | Sequence[str | Path] = SHIPPED) -> Models:
+    """Load the networks in bundles, `.state` files, folders of either, `book` or `shipped`.
 
     A file named by itself must load; in a folder, checkpoints of networks that luna cannot
     rebuild are left out and said. Raises UsageError when a path is missing, or a role has no
     model or several, and TrustError when a model cannot be trusted or does not fit, or a role
     has none and files were left out.
     """
-    bundles, left_out = _load_all(paths)
+    named = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
+    bundles, left_out = _load_all(named)
     chosen = {role: _only(role, bundles) for role in ("segmentation", "nodule", "malignancy")}
     segmentation, nodule = chosen["segmentation"], chosen["nodule"]
     if segmentation is None or nodule is None:
@@ -96,7 +97,7 @@ def load_models(paths: Sequence[Path]) -> Models:
         fault = TrustError if left_out else UsageError
         raise fault(
             f"no {missing} model among the weights",
-            file=", ".join(str(p) for p in paths),
+            file=", ".join(str(p) for p in named),
             why=" ".join(left_out),
             hint="diagnose needs a segmentation and a nodule model; name both with --weights",
         )

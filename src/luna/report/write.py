@@ -21,7 +21,7 @@ DETECTIONS_HEADER = ("seriesuid", "coordX", "coordY", "coordZ", "probability")
 
 
 def write_report(
-    scan: Scan, findings: Findings, out: Path, *, include_phi: bool = False
+    scan: Scan, findings: Findings, out: str | Path, *, include_phi: bool = False
 ) -> list[Path]:
     """Write the report of one scan into a folder, which is made when it is missing.
 
@@ -30,6 +30,7 @@ def write_report(
     another patient, go before the first one is written. Raises EnvironmentFault when the
     disk is full or the folder cannot be written.
     """
+    out = Path(out)
     said = document(scan, findings, include_phi=include_phi)
     page = render(scan, findings, said)
     writers: dict[str, Callable[[Path], object]] = {
