@@ -8,7 +8,7 @@ train the same network on the same samples in the same order, all files in the p
 book  float32 crops, pickled and gzipped (level 1) in a FanoutCache, through a DataLoader of two
       workers; one affine grid per batch for flip, offset, scale and turn, noise; default layout,
       plain SGD or Adam; metrics kept per sample (chapters 11 to 14)
-luna  `luna.train` as configs/cls.toml and seg.toml set it but for the batch: with every sample
+luna  `luna.train` as the configs cls and seg set it but for the batch: with every sample
       read from the cache, with samples in memory, as they are from the second epoch, and the
       same compiled
 
@@ -45,7 +45,6 @@ from luna.train.runs import Run
 from luna.train.tasks import SEGMENTATION, Batch
 
 CPU = torch.device("cpu")
-CONFIGS = Path(__file__).parent.parent / "configs"
 WORKERS = 2
 OFFSET, SCALE, NOISE_HU = 0.1, 0.2, 25.0
 CROP_VOX = 64
@@ -66,7 +65,7 @@ class Plan:
     copies: Path
 
     def job(self) -> tuple[ClassifierRecipe | SegmenterRecipe, Job]:
-        recipe = load_config(self.root, CONFIGS / self.config)
+        recipe = load_config(self.root, Path(self.config))
         torch.manual_seed(0)
         torch.set_num_threads(self.threads)
         return recipe, recipe.job(self.cache)
@@ -203,8 +202,8 @@ def plans(given: argparse.Namespace) -> Iterator[Plan]:
     if not (cache / "prepared.json").exists():
         luna_prep(cohort(given.folder, given.scans), cache, WORKERS)
     for root, config, batch in (
-        (ClassifierRecipe, "cls.toml", 24),
-        (SegmenterRecipe, "seg.toml", 32),
+        (ClassifierRecipe, "cls", 24),
+        (SegmenterRecipe, "seg", 32),
     ):
         copies = given.folder / f"copies-{config}"
         yield Plan(root, config, batch, given.steps, given.threads, cache, copies)

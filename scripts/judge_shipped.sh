@@ -9,7 +9,6 @@ set -eu
 out=${1:?usage: scripts/judge_shipped.sh OUT BOOK}
 book=${2:?usage: scripts/judge_shipped.sh OUT BOOK}
 here=$(dirname "$0")
-configs=$here/../configs
 heldout=$out/heldout
 runs=$out/runs
 . "$here/steps.sh"
@@ -29,7 +28,7 @@ pair() {
 }
 
 once "$heldout/seriesuids.csv" luna phantom "$heldout" --scans 40 --seed 9001 --processes 2 \
-    --config "$configs/heldout-cohort.toml"
+    --config heldout-cohort
 judge shipped --weights shipped
 judge malignancy --weights shipped --only malignancy
 judge book --weights "$book"
@@ -40,10 +39,10 @@ pair shipped book
 fast='--set train.precision="auto" --set train.channels_last=true'
 luna prep "$out/train" --cache "$out/cache-book" --set 'nodule_mask="book"'
 # shellcheck disable=SC2086  # options are words
-trained train-seg segmentation book "$out/cache-book" $fast --config "$configs/book-seg.toml" \
+trained train-seg segmentation book "$out/cache-book" $fast --config book-seg \
     --set train.epochs=10 --set sampling.samples_per_epoch=16384
 # shellcheck disable=SC2086
-trained train-cls nodule book "$out/cache-book" $fast --config "$configs/book-cls.toml" \
+trained train-cls nodule book "$out/cache-book" $fast --config book-cls \
     --set train.epochs=8 --set sampling.samples_per_epoch=13088
 judge recipe --weights "$runs"/segmentation-*-book/bundle --weights "$runs"/nodule-*-book/bundle
 pair shipped recipe

@@ -12,8 +12,8 @@ rm -rf "$out"
 slabs "$out/cohort" --scans 24 --seed 11
 slabs "$out/held-out" --scans 8 --seed 12
 luna prep "$out/cohort" --cache "$out/cache" --set 'slices="all"'
-luna train-seg "$out/cache" --config "$here/configs/tiny-seg.toml" --runs "$out/runs" --name demo
-luna train-cls "$out/cache" --config "$here/configs/tiny-cls.toml" --runs "$out/runs" --name tables
+luna train-seg "$out/cache" --config tiny-seg --runs "$out/runs" --name demo
+luna train-cls "$out/cache" --config tiny-cls --runs "$out/runs" --name tables
 judge() { luna evaluate "$out/held-out" "$@" --weights "$out"/runs/segmentation-*/bundle; }
 judge --only seg --out "$out/judged-seg" --weights "$out"/runs/nodule-*-tables/bundle
 judge --only cls --out "$out/judged-cls" --weights "$out"/runs/nodule-*-tables/bundle
@@ -22,7 +22,7 @@ judge --only cls --out "$out/judged-cls" --weights "$out"/runs/nodule-*-tables/b
 luna evaluate "$out/cohort" --out "$out/marks" --set samples=0 --quiet \
     --weights "$out"/runs/segmentation-*/bundle --weights "$out"/runs/nodule-*-tables/bundle
 luna prep "$out/cohort" --cache "$out/cache-marks" --detections "$out/marks/detections.csv"
-luna train-cls "$out/cache-marks" --config "$here/configs/tiny-cls.toml" --runs "$out/runs" \
+luna train-cls "$out/cache-marks" --config tiny-cls --runs "$out/runs" \
     --name demo --init "$out"/runs/nodule-*-tables/bundle --unfreeze 6
 python "$here/scripts/plot_runs.py" "$out"/runs/segmentation-*-demo "$out"/runs/nodule-*-tables \
     --out "$out/curves.png"

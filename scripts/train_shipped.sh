@@ -7,18 +7,17 @@
 set -eu
 out=${1:?usage: scripts/train_shipped.sh OUT}
 here=$(dirname "$0")/..
-configs=$here/configs
 runs=$out/runs
 . "$here/scripts/steps.sh"
 
 once "$out/train/seriesuids.csv" luna phantom "$out/train" --scans 120 --seed 2001 \
-    --processes 2 --config "$configs/shipped-cohort.toml"
+    --processes 2 --config shipped-cohort
 luna prep "$out/train" --cache "$out/cache1" --set 'slices="all"' --set spacing_mm=1.25
-trained train-seg segmentation shipped "$out/cache1" --config "$configs/shipped-seg.toml"
+trained train-seg segmentation shipped "$out/cache1" --config shipped-seg
 
 # What the U-Net marks is what the classifier has to judge: its marks become candidates. That
 # takes a pipeline, and so a first classifier, whose probabilities are not used.
-trained train-cls nodule first "$out/cache1" --config "$configs/shipped-cls.toml" \
+trained train-cls nodule first "$out/cache1" --config shipped-cls \
     --set train.epochs=1 --set sampling.samples_per_epoch=6400
 # Half of the scans have enough of them.
 find "$out/train" -name '*.mhd' -exec basename {} .mhd \; | LC_ALL=C sort | awk 'NR % 2' \
@@ -29,9 +28,9 @@ once "$out/marks/detections.csv" luna evaluate "$out/train" --series-list "$out/
 luna prep "$out/train" --cache "$out/cache2" --set spacing_mm=1.25 \
     --detections "$out/marks/detections.csv"
 
-trained train-cls nodule shipped "$out/cache2" --config "$configs/shipped-cls.toml"
+trained train-cls nodule shipped "$out/cache2" --config shipped-cls
 trained train-cls malignancy shipped "$out/cache2" --task malignancy \
-    --config "$configs/shipped-malignancy.toml" --unfreeze 6 \
+    --config shipped-malignancy --unfreeze 6 \
     --init "$runs"/nodule-*-shipped/bundle
 
 # The scans that chose the epochs choose the threshold too.

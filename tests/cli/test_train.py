@@ -17,7 +17,6 @@ from luna.train.checkpoint import LAST, read_checkpoint
 
 Luna = Callable[..., object]
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 CLASSIFIER = (
     "network.widths=[2,4]", "split.stride=4", "sampling.samples_per_epoch=16", "train.epochs=1",
     "train.batch_size=4", "train.precision=float32",
@@ -85,11 +84,10 @@ def test_the_small_configs_train(luna: Luna, small_cohort: Path, tmp_path: Path)
     prepared = luna("prep", small_cohort, "--cache", cache, "--set", 'slices="all"', "--quiet")
     assert prepared.code == 0, prepared.err
     fewer = sets("train.epochs=1", "sampling.samples_per_epoch=32")
-    for command, name, role in (
+    for command, config, role in (
         ("train-seg", "tiny-seg", "segmentation"),
         ("train-cls", "tiny-cls", "nodule"),
     ):
-        config = CONFIGS / f"{name}.toml"
         done = luna(command, cache, "--config", config, "--runs", runs, "--quiet", *fewer)
         assert done.code == 0, done.err
         (run,) = runs.glob(f"{role}-*")

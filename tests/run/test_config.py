@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luna.run.config import dump_config, load_config
+from luna.phantom.config import PhantomConfig
+from luna.run.config import CONFIGS, dump_config, load_config
 from luna.run.errors import UsageError
 
 
@@ -53,6 +54,19 @@ def write(folder: Path, text: str) -> Path:
 
 def test_defaults_without_file() -> None:
     assert load_config(Root) == Root()
+
+
+def test_a_name_is_the_config_that_luna_ships_under_it(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    by_name = load_config(PhantomConfig, Path("heldout-cohort"))
+    assert by_name == load_config(PhantomConfig, CONFIGS / "heldout-cohort.toml")
+    assert by_name != PhantomConfig()
+    with pytest.raises(UsageError, match="no such config file") as caught:
+        load_config(PhantomConfig, Path("heldout"))
+    assert "heldout-cohort" in caught.value.hint
+    (tmp_path / "heldout-cohort").write_text("")
+    with pytest.raises(UsageError, match="both a path here and the name"):
+        load_config(PhantomConfig, Path("heldout-cohort"))
 
 
 def test_file_is_a_diff_and_overrides_are_a_diff_from_it(tmp_path: Path) -> None:

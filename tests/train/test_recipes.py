@@ -13,12 +13,11 @@ from luna.data.prep import MANIFEST
 from luna.data.sampling import SamplingConfig
 from luna.data.splits import SplitConfig
 from luna.phantom.config import PhantomConfig
-from luna.run.config import load_config
+from luna.run.config import CONFIGS, load_config
 from luna.run.errors import UsageError
 from luna.train.config import TrainConfig
 from luna.train.recipes import ClassifierNetConfig, ClassifierRecipe, SegmenterRecipe, UNetConfig
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 ROOTS = {
     "cls": ClassifierRecipe,
     "malignancy": ClassifierRecipe,
@@ -29,7 +28,7 @@ HALF = SplitConfig(stride=4)
 
 
 def load(name: str) -> object:
-    return load_config(ROOTS[name.rpartition("-")[2]], CONFIGS / f"{name}.toml")
+    return load_config(ROOTS[name.rpartition("-")[2]], Path(name))
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.toml")))

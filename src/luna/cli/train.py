@@ -92,7 +92,7 @@ def train_cls(
 
     Examples:
 
-      luna train-cls cache/ --config configs/cls.toml
+      luna train-cls cache/ --config cls
 
       luna train-cls cache/ --task malignancy --init runs/nodule-…/bundle --unfreeze 2
 
@@ -130,7 +130,7 @@ def train_seg(
 
     Examples:
 
-      luna train-seg cache/ --config configs/seg.toml
+      luna train-seg cache/ --config seg
 
       luna train-seg cache/ --set train.epochs=40 --set train.batch_size=64
 

@@ -27,6 +27,9 @@ NONE_WORD = "none"
 CONFIG_BYTES_MAX = 1 << 20
 """A config is written by hand; a larger file is something else."""
 
+CONFIGS = Path(__file__).parents[1] / "configs"
+"""Folder of the configs that luna ships."""
+
 INTEGER_MAX = (1 << 63) - 1
 """What array libraries can count with."""
 
@@ -40,11 +43,13 @@ KINDS: dict[type, str] = {
 
 
 def load_config(root: type[T], file: Path | None = None, overrides: Sequence[str] = ()) -> T:
-    """The dataclass `root` from its defaults, a TOML file and `key=value` overrides, in order.
+    """Build the dataclass `root` from its defaults, a TOML file and `key=value` overrides.
 
-    Raises UsageError that names the file and the dotted key for an unknown key, a value of the
-    wrong type, or one that the dataclass itself refuses.
+    Later ones win. `file` is a path, or the name of a config in CONFIGS. Raises UsageError
+    that names the file and the dotted key for an unknown key, a value of the wrong type, or
+    one that the dataclass itself refuses.
     """
+    file = None if file is None else _located(file)
     table = {} if file is None else _read(file)
     overridden = set()
     for text in overrides:
@@ -71,10 +76,24 @@ def flat(config: Any) -> dict[str, bool | int | float | str]:
     return found
 
 
+def _located(file: Path) -> Path:
+    """The config that luna ships under this name, otherwise the path as given."""
+    shipped = CONFIGS / f"{file}.toml"
+    if file.name != str(file) or not shipped.is_file():
+        return file
+    if file.exists():
+        raise UsageError(
+            f"{file} is both a path here and the name of a config",
+            hint=f"give the path as {file.absolute()}, or start luna in another folder",
+        )
+    return shipped
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
         if not file.is_file():
-            raise UsageError("no such config file", file=file)
+            names = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.toml")))
+            raise UsageError("no such config file", file=file, hint=f"luna's own are {names}")
         if file.stat().st_size > CONFIG_BYTES_MAX:
             raise UsageError(f"a config larger than {CONFIG_BYTES_MAX} bytes", file=file)
         return tomllib.loads(file.read_bytes().decode())
