@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from luna.ct.geometry import Geometry
-from luna.detect.findings import NoduleMask
+from luna.ct.mask import BoxMask
 from luna.detect.measure import measure, trim
 
 SPACING_XYZ = (0.7, 0.7, 1.25)
@@ -26,8 +26,8 @@ def scan_with(scan_of, mask: np.ndarray, hu: float = 40.0):
     return scan_of(np.rint(volume).astype(np.int16), Geometry((0, 0, 0), SPACING_XYZ))
 
 
-def whole(mask: np.ndarray) -> NoduleMask:
-    return NoduleMask(start_irc=(0, 0, 0), voxels=mask)
+def whole(mask: np.ndarray) -> BoxMask:
+    return BoxMask(start_irc=(0, 0, 0), voxels=mask)
 
 
 @pytest.mark.parametrize("angle", [0, 30, 45, 90, 137])

@@ -14,8 +14,9 @@ import SimpleITK as sitk
 from PIL import Image
 
 from luna.ct.geometry import Geometry
+from luna.ct.mask import BoxMask
 from luna.ct.scan import Provenance, Scan
-from luna.detect.findings import Candidates, Finding, Findings, Measurement, NoduleMask
+from luna.detect.findings import Candidates, Finding, Findings, Measurement
 from luna.report.document import document
 from luna.report.figures import key_images, outline_path, slice_view, windowed
 from luna.report.write import write_report
@@ -46,7 +47,7 @@ def scan() -> Scan:
 
 
 def finding(number: int = 1, p: float = 0.9) -> Finding:
-    mask = NoduleMask(start_irc=(12, 18, 26), voxels=np.ones((3, 4, 6), dtype=bool))
+    mask = BoxMask(start_irc=(12, 18, 26), voxels=np.ones((3, 4, 6), dtype=bool))
     size = Measurement(
         long_axis_mm=7.2,
         short_axis_mm=4.0,

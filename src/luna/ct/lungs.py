@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from luna.ct.geometry import Triple
+from luna.ct.mask import Mask
 from luna.ct.scan import Scan
 from luna.run.errors import InputError
 
@@ -58,7 +59,6 @@ PLEURA_MM = 4.0
 
 RIGHT, LEFT = 1, 2
 Labels = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ have to be made up: as the book does, or bounded by the annotation.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from luna.ct.geometry import FloatArray
+from luna.ct.mask import BoxMask
 from luna.ct.scan import HuArray, Scan
 
 MaskMethod = Literal["bounded", "book"]
@@ -42,19 +43,6 @@ VESSEL_RADIUS_MM = 2.5
 """Dense tissue outside the annotated sphere that is thicker than this is no vessel."""
 
 
-class NoduleVoxels(NamedTuple):
-    """Voxels of one nodule: bool (index, row, column) from `start_irc` of the scan on."""
-
-    start_irc: tuple[int, int, int]
-    voxels: NDArray[np.bool_]
-
-    @property
-    def slices(self) -> tuple[slice, slice, slice]:
-        """Where the box lies in the scan's array."""
-        i, r, c = (slice(a, a + n) for a, n in zip(self.start_irc, self.voxels.shape, strict=True))
-        return i, r, c
-
-
 def nodule_mask(
     scan: Scan, centers_xyz: ArrayLike, diameters_mm: ArrayLike, method: MaskMethod = "bounded"
 ) -> NDArray[np.bool_]:
@@ -73,18 +61,18 @@ def nodule_mask(
 
 def nodule_voxels(
     scan: Scan, center_xyz: ArrayLike, diameter_mm: float, method: MaskMethod = "bounded"
-) -> NoduleVoxels:
+) -> BoxMask:
     """The voxels of one nodule, by either method; none when its centre is off the volume."""
     center_irc = scan.geometry.irc_from_xyz(center_xyz)
     nearest = np.rint(center_irc).astype(int)
     if (nearest < 0).any() or (nearest >= scan.hu.shape).any():
-        return NoduleVoxels((0, 0, 0), np.zeros((0, 0, 0), dtype=np.bool_))
+        return BoxMask((0, 0, 0), np.zeros((0, 0, 0), dtype=np.bool_))
     if method == "book":
         return _book(scan.hu, nearest)
     return _bounded(scan, center_irc, diameter_mm)
 
 
-def _book(hu: HuArray, center: NDArray[np.int_]) -> NoduleVoxels:
+def _book(hu: HuArray, center: NDArray[np.int_]) -> BoxMask:
     """Grow a box from the centre along each axis, keep what is over -700 HU in it.
 
     Where the growth leaves the volume it takes one step back. Source: chapter 13.
@@ -94,7 +82,7 @@ def _book(hu: HuArray, center: NDArray[np.int_]) -> NoduleVoxels:
     high = np.minimum(center + radius + 1, hu.shape)
     i, r, c = (int(v) for v in low)
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    return NoduleVoxels((i, r, c), hu[box] > BOOK_THRESHOLD_HU)
+    return BoxMask((i, r, c), hu[box] > BOOK_THRESHOLD_HU)
 
 
 def _book_radius(hu: HuArray, center: NDArray[np.int_], axis: int) -> int:
@@ -109,7 +97,7 @@ def _book_radius(hu: HuArray, center: NDArray[np.int_], axis: int) -> int:
     return radius - 1
 
 
-def _bounded(scan: Scan, center_irc: FloatArray, diameter_mm: float) -> NoduleVoxels:
+def _bounded(scan: Scan, center_irc: FloatArray, diameter_mm: float) -> BoxMask:
     """Voxels denser than half way between nodule and lung, near enough and of one piece.
 
     No voxel lies further than REACH radii from the centre. Vessels that leave the nodule
@@ -129,7 +117,7 @@ def _bounded(scan: Scan, center_irc: FloatArray, diameter_mm: float) -> NoduleVo
     own = dense & near & ~_wall(dense, distance_mm, radius_mm, spacing)
     voxels = _central_piece(_opened(own, radius_mm, spacing), own, distance_mm)
     i, r, c = (int(v) for v in low)
-    return NoduleVoxels((i, r, c), voxels)
+    return BoxMask((i, r, c), voxels)
 
 
 def _distance(

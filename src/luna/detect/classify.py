@@ -1,4 +1,4 @@
-"""Probability of nodule, and of malignancy, for each candidate (book, chapter 14)."""
+"""Judges candidates: the probability of a nodule, or of malignancy (book, chapter 14)."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ Mirrors = tuple[tuple[int, ...], ...]
 Cut = Callable[[NDArray[np.float64], Irc], HuArray]
 
 CLEAR_NEGATIVE = 0.02
-"""Candidates below this in bfloat16 keep that probability: with the book's classifier the two
-precisions differ by up to 0.03, so what is below stays far below any threshold in use."""
-
+"""Candidates below this in bfloat16 keep that probability. With the book's classifier the two
+precisions differ by up to 0.03, so these stay far below any threshold in use."""
 
 MIRRORS: Mirrors = ((), (2,), (3,), (4,))
 """Axes of (N, 1, D, H, W) along which a crop is mirrored for each of its views."""
@@ -37,13 +36,13 @@ class ClassifyConfig:
     """How the candidates are classified."""
 
     precision: Precision = "auto"
-    """Arithmetic: auto sorts out the clear negatives in bfloat16 where the hardware has it,
-    and judges the others in float32, whose probabilities are the ones reported."""
+    """Arithmetic: auto drops the clear negatives in bfloat16 where the hardware has it, and
+    judges the others in float32."""
     batch_crops: int = 16
     """Crops per forward pass."""
     border: Literal["pad", "shift"] = "pad"
-    """Crops at the border of the scan: padded with air around their centre, or slid inwards
-    as in the book (whose code cannot take scans smaller than a crop; those are padded)."""
+    """Crops at the border of the scan are padded with air, or shifted inwards as in the book.
+    Scans smaller than a crop, which the book's code cannot take, are padded either way."""
 
     def __post_init__(self) -> None:
         if self.batch_crops < 1:
@@ -58,7 +57,7 @@ def classify(
     device: torch.device,
     progress: Callable[[int, int], None],
 ) -> NDArray[np.float64]:
-    """(M,) float64 probability of "yes" for crops around M centres (M, 3) in voxels."""
+    """Judge crops around M centres (M, 3) in voxels: (M,) float64 probability of "yes"."""
     views = MIRRORS if bundle.card.mirrored else MIRRORS[:1]
     judge = partial(_classify, scan, bundle=bundle, config=config, device=device)
     if config.precision == "auto" and bf16_is_native(device):
@@ -71,7 +70,7 @@ def classify(
 
 
 def _silent(done: int, total: int) -> None:
-    """No progress: a short second pass."""
+    """Report no progress: the second pass is short."""
 
 
 def _classify(
@@ -84,7 +83,7 @@ def _classify(
     device: torch.device,
     progress: Callable[[int, int], None],
 ) -> NDArray[np.float64]:
-    """The same at one precision, from the mean of the logits of some views."""
+    """Judge at one precision, by the mean of the logits over some views."""
     net = bundle.module.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     size_irc = net.input_size
     cut = _cut(scan, bundle.card, config)
@@ -107,7 +106,7 @@ def _logits(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def _cut(scan: Scan, card: Card, config: ClassifyConfig) -> Cut:
-    """How crops are taken: in the scan's own voxels, or in those that the card names."""
+    """The way to cut crops: in the scan's own voxels, or in cubes of the card's size."""
     if card.spacing_mm is not None:
         return partial(_cube, scan, card.spacing_mm)
     return scan.crop if config.border == "pad" else _SlidingCrop(scan)
@@ -119,7 +118,7 @@ def _cube(scan: Scan, spacing_mm: float, center_irc: NDArray[np.float64], size_i
 
 @dataclass(frozen=True, slots=True)
 class _SlidingCrop:
-    """The book's crop: at the border it slides inwards, so that its centre moves."""
+    """Cuts crops as the book does: at the border they move inwards, off their centre."""
 
     scan: Scan
 

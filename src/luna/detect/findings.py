@@ -1,33 +1,17 @@
-"""What luna says about one scan: plain data that reports, scores and the CLI read."""
+"""What luna found in one scan: plain data for reports, scores and the command line."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from luna.ct.geometry import Triple
+from luna.ct.mask import BoxMask
 
 Side = Literal["left", "right"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NoduleMask:
-    """The segmented voxels of one finding, as a box cut from the scan's grid.
-
-    `voxels` is bool (index, row, column); its voxel (0, 0, 0) is `start_irc` of the scan.
-    """
-
-    start_irc: tuple[int, int, int]
-    voxels: NDArray[np.bool_]
-
-    @property
-    def slices(self) -> tuple[slice, slice, slice]:
-        """Where the box lies in the scan's array."""
-        i, r, c = (slice(a, a + n) for a, n in zip(self.start_irc, self.voxels.shape, strict=True))
-        return i, r, c
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,15 +50,15 @@ class Finding:
     p_malignant: float | None
     measurement: Measurement
     side: Side
-    mask: NoduleMask
+    mask: BoxMask
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidates:
-    """Everything the classifier looked at, M of them in order of falling probability.
+    """The places that the nodule classifier judged, M of them.
 
     `center_irc`, `center_xyz`: (M, 3) float64; `p_nodule`: (M,) float64; `nodule`: (M,) int,
-    equal for fragments of one nodule. Findings are nodules at or above the threshold.
+    equal for pieces of one nodule.
     """
 
     center_irc: NDArray[np.float64]
@@ -82,8 +66,16 @@ class Candidates:
     p_nodule: NDArray[np.float64]
     nodule: NDArray[np.int64]
 
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Candidates:
+        """The candidates of some rows, by index or by a bool for each."""
+        return Candidates(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
+
+    def ranked(self) -> Candidates:
+        """The candidates in order of falling probability."""
+        return self.take(np.argsort(-self.p_nodule, kind="stable"))
+
     def marks(self) -> NDArray[np.intp]:
-        """Indices of the most probable fragment of each nodule: the rows of `detections.csv`."""
+        """Rows of the first piece of each nodule; in ranked candidates, of the most probable."""
         return np.sort(np.unique(self.nodule, return_index=True)[1])
 
 
@@ -91,12 +83,13 @@ class Candidates:
 class Findings:
     """The outcome of `diagnose` on one scan.
 
-    An instance means that luna looked: lungs were found and every step ran. A scan that
-    could not be looked at raises instead. `models` names the bundles used, by role, and
-    `weights_sha256` tells which they were; `config` is the whole DiagnoseConfig as nested
-    dictionaries; `device` is as torch names it. `lung_volume_ml` is (right, left);
-    `notices` is what the networks' cards want every report to say; `warnings` are sentences
-    for the reader (partial scan, thick slices, …); `seconds` the wall time per stage.
+    An instance means that lungs were found and every stage ran; otherwise `diagnose` raises.
+    `findings` and `candidates` are in order of falling probability; the findings are the nodules
+    at or above `threshold`. `models` holds the name of each bundle by its role, `weights_sha256`
+    the SHA-256 of its weights; `config` is the DiagnoseConfig as nested dictionaries; `device` is
+    as torch names it. `lung_volume_ml` is (right, left). `notices` are the sentences that the
+    bundles' cards want in every report; `warnings` are sentences for the reader (partial scan,
+    thick slices, …); `seconds` is the wall time by stage.
     """
 
     series_uid: str

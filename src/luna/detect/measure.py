@@ -1,4 +1,4 @@
-"""Size and attenuation of a segmented nodule."""
+"""The size and attenuation of a segmented nodule."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist, squareform
 
 from luna.ct.geometry import Triple
+from luna.ct.mask import BoxMask, Mask
 from luna.ct.scan import Scan
-from luna.detect.findings import Measurement, NoduleMask
+from luna.detect.findings import Measurement
 
 LUNG_HU = -850.0
-"""Aerated lung around a nodule; its edge is taken half way from here to the nodule's core."""
+"""Aerated lung around a nodule; a nodule's edge is half way from here to its core."""
 
 TAIL = 0.5
-"""Parts of the mask thinner than this share of the nodule (vessels, pleural tails) are not it."""
-
-Mask = NDArray[np.bool_]
+"""What is thinner than this share of the nodule is a vessel or a pleural tail, and is cut off."""
 
 
-def trim(scan: Scan, mask: NoduleMask) -> NoduleMask:
-    """The nodule's body within a segmented component.
+def trim(scan: Scan, mask: BoxMask) -> BoxMask:
+    """Cut a segmented component down to the nodule's body.
 
-    The U-Net's mask is generous by a voxel and runs along vessels and pleura. What is
-    measured is the part denser than half way between lung and the component's median,
-    opened by a ball of half its inscribed radius. Never empty: a component too small or too
-    faint for that is kept as it is.
+    The U-Net's mask is a voxel too wide and runs along vessels and pleura. The body is the part
+    that is denser than half way between lung and the component's median, opened by a ball of
+    half its inscribed radius. It is never empty: a component too small or too faint for that is
+    kept as it is.
     """
     hu = scan.hu[mask.slices].astype(np.float32)
     median_hu = float(
@@ -35,16 +34,16 @@ def trim(scan: Scan, mask: NoduleMask) -> NoduleMask:
     )
     dense = mask.voxels & (hu > (LUNG_HU + median_hu) / 2)
     body = _body(dense, scan.geometry.spacing_irc) if dense.any() else mask.voxels
-    return NoduleMask(start_irc=mask.start_irc, voxels=body)
+    return BoxMask(mask.start_irc, body)
 
 
 def _densest(hu: NDArray[np.float32], voxels: Mask) -> Mask:
-    """The densest voxel of the mask, for components that have no inside."""
+    """The densest voxels of the mask: the core of a component that erosion empties."""
     return np.asarray(voxels & (hu == hu[voxels].max()))
 
 
 def _body(mask: Mask, spacing_irc: Triple) -> Mask:
-    """The largest piece of a mask after opening by a ball of half its inscribed radius."""
+    """The piece around the deepest voxel, after opening by a ball of half its inscribed radius."""
     wide = np.pad(mask, 1)
     depth = ndimage.distance_transform_edt(wide, sampling=spacing_irc)
     radius_mm = TAIL * depth.max()
@@ -56,8 +55,8 @@ def _body(mask: Mask, spacing_irc: Triple) -> Mask:
     return np.asarray(body[1:-1, 1:-1, 1:-1])
 
 
-def measure(scan: Scan, mask: NoduleMask) -> Measurement:
-    """Axes in the axial plane, volume and attenuation of a nodule's body (see `trim`)."""
+def measure(scan: Scan, mask: BoxMask) -> Measurement:
+    """Measure axes in the axial plane, volume and attenuation of a nodule's body (see `trim`)."""
     hu = scan.hu[mask.slices][mask.voxels]
     _, row_mm, column_mm = scan.geometry.spacing_irc
     axes = {

@@ -1,4 +1,4 @@
-"""Probability of nodule for every voxel, slice by slice with context (book, chapters 13–14)."""
+"""Gives every voxel a probability of nodule, slice by slice with context (book, chapter 13)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from luna.run.errors import TrustError, UsageError
 
 BOX_STEP = 16
 """Boxes begin and end at multiples of this many pixels, so that few sizes occur: oneDNN keeps
-compiled kernels and scratch memory for every size it has seen (docs/performance.md)."""
+compiled kernels and scratch memory for every size it meets (docs/performance.md)."""
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Box = tuple[slice, slice]
@@ -30,11 +30,11 @@ class SegmentConfig:
     """How the U-Net is run over a scan."""
 
     region: Literal["lungs", "whole"] = "lungs"
-    """Look at the lungs' box only, or at whole slices as the book does."""
+    """Compute the lungs' box only, or whole slices as the book does."""
     precision: Precision = "auto"
     """Arithmetic: auto takes bfloat16 where the hardware has it, else float32."""
     batch_slices: int = 4
-    """Slices per forward pass; on a CPU more of them only leave its caches."""
+    """Slices per forward pass; more of them do not fit the caches of a CPU."""
     threshold: float = 0.5
     """Voxels above this probability are nodule."""
 
@@ -47,7 +47,7 @@ class SegmentConfig:
 
 @dataclass(frozen=True, slots=True)
 class Segmentation:
-    """Probabilities in a box of the scan, zero where the networks did not look.
+    """Probabilities in a box of the scan, 0 where the network was not run.
 
     `p_voxel`: float32 (index, row, column); its voxel (0, 0, 0) is `start_irc` of the scan.
     """
@@ -70,7 +70,7 @@ def segment(
     device: torch.device,
     progress: Callable[[int, int], None],
 ) -> Segmentation:
-    """Probability of nodule per voxel, in the lungs' box or in the whole scan.
+    """Compute the probability of nodule per voxel, in the lungs' box or the whole scan.
 
     The first and last slice are repeated where the context reaches beyond the scan, as in
     the book. `progress(done, total)` counts slices.
@@ -95,7 +95,7 @@ def segment(
 
 
 class _Volume:
-    """The slices in view, on the device once, and stacks of them as network input."""
+    """Stacks of a scan's slices as network input; a GPU gets the scan once."""
 
     def __init__(
         self,

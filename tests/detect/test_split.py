@@ -1,4 +1,4 @@
-"""What hangs together in the U-Net's mask is parted into what lies in it."""
+"""A piece of the U-Net's mask is split into the nodules that lie in it."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -7,8 +7,8 @@ from scipy import ndimage
 
 from luna.ct.geometry import Geometry
 from luna.detect.group import group
-from luna.detect.part import RADIUS_MM, part
 from luna.detect.segment import Segmentation
+from luna.detect.split import RADIUS_MM, split
 
 SPACING_IRC = np.array([1.25, 0.7, 0.7])
 SHAPE = (40, 100, 100)
@@ -26,21 +26,19 @@ def tube(row_mm: float, radius_mm: float) -> np.ndarray:
     return np.hypot(index - 25, row - row_mm) < radius_mm
 
 
-def parted(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of the mask's voxels before and after."""
+def split_labels(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The labelled volume before and after."""
     labels, _ = ndimage.label(mask)
-    irc = np.argwhere(mask)
-    before = labels[tuple(irc.T)]
-    return before, part(before, irc, SPACING_IRC)
+    return labels, split(labels.copy(), SPACING_IRC)
 
 
 def test_a_ball_stays_whole_and_an_early_piece_keeps_its_number() -> None:
-    before, after = parted(ball((15, 20, 20), 6) | ball((35, 50, 50), 3))
+    before, after = split_labels(ball((15, 20, 20), 6) | ball((35, 50, 50), 3))
     np.testing.assert_array_equal(after, before)
 
 
 def test_a_vessel_thinner_than_a_nodule_stays_one_piece() -> None:
-    before, after = parted(tube(35, RADIUS_MM - 0.5))
+    before, after = split_labels(tube(35, RADIUS_MM - 0.5))
     np.testing.assert_array_equal(after, before)
 
 
@@ -62,21 +60,23 @@ def test_two_nodules_on_one_vessel_are_two_with_masks_of_their_own(scan_of) -> N
     for center_mm, radius_mm in zip(centers_mm, (6, 4), strict=True):
         far_mm = np.linalg.norm(components.center_irc * SPACING_IRC - center_mm, axis=1)
         assert far_mm.min() < 1.5
-        own = components.opened == components.nodule[far_mm.argmin()] + 1
+        own = components.labels == components.nodule[far_mm.argmin()] + 1
         assert own[ball(tuple(center_mm), radius_mm - 1.5)].all()
 
 
 @given(seed=st.integers(0, 2**32 - 1), smooth=st.floats(1.0, 3.0))
 @settings(max_examples=25, deadline=None)
-def test_parts_are_parts_of_their_piece(seed: int, smooth: float) -> None:
+def test_a_split_piece_keeps_to_itself(seed: int, smooth: float) -> None:
     noise = np.random.default_rng(seed).normal(size=(20, 40, 40))
     mask = ndimage.gaussian_filter(noise, smooth) > 0.02
-    before, after = parted(mask)
+    before, after = split_labels(mask)
     used = after > 0
     assert set(after[used]) == set(range(1, after.max() + 1))
     for label in range(1, after.max() + 1):
         assert len(set(before[after == label])) == 1
-    untouched = np.flatnonzero(np.bincount(before)[1:] == np.bincount(after)[1:][: before.max()])
+    untouched = np.flatnonzero(
+        np.bincount(before.ravel())[1:] == np.bincount(after.ravel())[1:][: before.max()]
+    )
     for label in untouched + 1:
         np.testing.assert_array_equal(after == label, before == label)
 
@@ -87,5 +87,5 @@ def test_every_candidate_has_voxels_of_its_nodule(scan_of) -> None:
     scan = scan_of(np.full(mask.shape, 40), GEOMETRY)
     components = group(scan, Segmentation(mask.astype(np.float32), (0, 0, 0)), 0.5, "slice")
     assert len(np.unique(components.nodule)) > 3
-    assert set(components.nodule + 1) == set(np.unique(components.opened)) - {0}
-    assert not components.opened[~mask].any()
+    assert set(components.nodule + 1) == set(np.unique(components.labels)) - {0}
+    assert not components.labels[~mask].any()
