@@ -18,7 +18,15 @@ PAGES = sorted(
 )
 SCRIPTS = sorted(ROOT.glob("scripts/*.sh"))
 LINE_CHARACTERS_MAX = 100
-LONG = {"CHANGELOG.md", "cli.md", "decisions.md", "evaluate.md", "pipeline.md", "reliability.md", "tutorial.md"}
+LONG = {
+    "CHANGELOG.md",
+    "cli.md",
+    "decisions.md",
+    "evaluate.md",
+    "pipeline.md",
+    "reliability.md",
+    "tutorial.md",
+}
 """Pages whose lines are still longer."""
 
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
@@ -101,7 +109,8 @@ def test_commands_have_the_options_that_pages_give_them(page: Path) -> None:
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_commands_have_the_options_that_scripts_give_them(script: Path) -> None:
     text = re.sub(r"\\\n\s*", "", script.read_text(encoding="utf-8"))
-    lines = re.findall(r'^(?:[^#\n"]|"[^"\n]*")*?\b(luna [a-z][a-z-]*(?: [^\n;|]*)?)', text, flags=re.MULTILINE)
+    command = r'^(?:[^#\n"]|"[^"\n]*")*?\b(luna [a-z][a-z-]*(?: [^\n;|]*)?)'
+    lines = re.findall(command, text, flags=re.MULTILINE)
     assert {line: unknown_in(line) for line in lines if unknown_in(line)} == {}
 
 
