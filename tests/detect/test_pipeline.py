@@ -10,7 +10,8 @@ from luna.ct.lungs import find_lungs
 from luna.detect.classify import ClassifyConfig, classify
 from luna.detect.pipeline import DiagnoseConfig, diagnose, faithful
 from luna.nets.models import Models
-from luna.run.errors import InputError, UsageError
+from luna.nets.unet import UNet
+from luna.run.errors import InputError, TrustError, UsageError
 
 CPU = torch.device("cpu")
 # Where conftest's `nodule_chest` has its nodules (index, row, column) and their radius in voxels.
@@ -140,3 +141,34 @@ def test_sliding_crops_differ_only_at_the_border(nodule_chest, models: Models) -
 def test_threshold_range(threshold: float) -> None:
     with pytest.raises(UsageError):
         DiagnoseConfig(threshold=threshold)
+
+
+class Fragile(torch.nn.Module):
+    """A network whose output is NaN."""
+
+    input_size = (16, 16, 16)
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, hu: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(hu), *self.shape), float("nan"))
+
+
+@pytest.mark.parametrize("role", ["nodule", "malignancy"])
+def test_an_output_that_is_no_number_is_no_finding(nodule_chest, models: Models, role) -> None:
+    fragile = replace(models.nodule, module=Fragile((2,)))
+    with pytest.raises(TrustError, match="not a number"):
+        diagnose(nodule_chest, replace(models, **{role: fragile}), EXACT, CPU)
+
+
+def test_a_segmenter_whose_output_is_no_number_is_refused(nodule_chest, models: Models) -> None:
+    class FragileUNet(UNet):
+        def forward(self, hu: torch.Tensor) -> torch.Tensor:
+            return super().forward(hu) * float("nan")
+
+    net = FragileUNet(**models.segmentation.card.arguments)
+    fragile = replace(models.segmentation, module=net.eval())
+    with pytest.raises(TrustError, match="not a number"):
+        diagnose(nodule_chest, replace(models, segmentation=fragile), EXACT, CPU)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from luna.nets.bundle import save_bundle
 
-from .conftest import Outcome, assert_refused, half_sure
+from .conftest import CLASSIFIER, Outcome, assert_refused, half_sure
 
 Diagnose = Callable[..., Outcome]
 RESIDUAL = {"architecture": "residual-classifier"}
@@ -210,3 +210,46 @@ def test_a_bundle_to_start_training_from(
     assert_refused(run_luna("train-cls", small_cache, *arguments), 6, "SHA-256 differs")
     assert not (tmp_path / "executed").exists()
     assert not list((tmp_path / "runs").glob("*/checkpoints/*"))
+
+
+def negative_variance(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["input_norm.running_var"].fill_(-1.0)
+
+
+def overflow(tensors: dict[str, torch.Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if name.endswith("weight"):
+            tensor.fill_(3e38)
+
+
+def zeros(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["head.weight"].zero_()
+
+
+@pytest.mark.parametrize("role", ["segmentation", "nodule", "malignancy"])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (negative_variance, "output is not a number"),
+        (overflow, "output is not a number"),
+        (zeros, "the same answer whatever it sees"),
+    ],
+)
+def test_finite_weights_that_cannot_judge_are_refused(
+    diagnose: Diagnose, weights: Path, tmp_path: Path, role: str, change: Any, words: str
+) -> None:
+    if role == "malignancy":
+        save_bundle(half_sure("malignancy", "classifier", CLASSIFIER), weights / "half-malignancy")
+    change_tensors(weights / f"half-{role}", change)
+    assert_refused(diagnose("--weights", weights), 6, f"half-{role}", words)
+    assert not (tmp_path / "out" / "report.json").exists()
+
+
+def test_every_command_refuses_them(
+    run_luna: Diagnose, small_cohort: Path, weights: Path, tmp_path: Path
+) -> None:
+    change_tensors(weights / "half-nodule", negative_variance)
+    out = ("--out", tmp_path / "scores")
+    words = (6, "half-nodule", "output is not a number")
+    assert_refused(run_luna("evaluate", small_cohort, "--weights", weights, *out), *words)
+    assert_refused(run_luna("weights", "info", weights), *words)

@@ -16,6 +16,7 @@ from luna.ct.resample import cube_crop
 from luna.ct.scan import HuArray, Scan
 from luna.detect.segment import Precision, autocast
 from luna.nets.bundle import Bundle, Card
+from luna.nets.probe import refuse_non_finite
 from luna.run.device import bf16_is_native
 from luna.run.errors import UsageError
 
@@ -94,6 +95,7 @@ def _classify(
             hu = torch.from_numpy(np.stack([cut(c, size_irc) for c in center_irc[batch]]))
             x = hu.to(device).float().clamp_(*bundle.card.hu_window)[:, None]
             logits = torch.stack([_logits(net, x.flip(axes)) for axes in views]).mean(dim=0)
+            refuse_non_finite(logits, why=f"{bundle.card.name} on a candidate of this scan")
             p_batch = torch.softmax(logits / bundle.card.temperature, dim=1)[:, 1]
             p[batch] = p_batch.double().cpu().numpy()
             progress(min(batch.stop, len(p)), len(p))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from luna.ct.lungs import Lungs
 from luna.ct.scan import AIR_HU, Scan
 from luna.nets.bundle import Bundle
+from luna.nets.probe import refuse_non_finite
 from luna.nets.unet import UNet
 from luna.run.device import bf16_is_native
 from luna.run.errors import TrustError, UsageError
@@ -86,6 +87,7 @@ def segment(
         for batch in _batches(box[0], config.batch_slices):
             rows, columns = _batch_box(scan, lungs, net, config.region, batch)
             logits = net(volume.stack(batch, rows, columns))[:, 0].float()
+            refuse_non_finite(logits, why=f"{bundle.card.name} on slices of this scan")
             _place(
                 p_voxel, torch.sigmoid(logits / bundle.card.temperature), box, batch, rows, columns
             )

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from luna.nets.bundle import Bundle, Card, Role, check_arguments, rebuild_network
+from luna.nets.probe import refuse_useless
 from luna.run.errors import TrustError, UsageError, naming
 
 Tensors = Mapping[str, torch.Tensor]
@@ -69,6 +70,8 @@ def import_state(path: Path, role: Role | None = None) -> Bundle:
         source=f"imported from {path.name}",
         weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
     )
+    with naming(path):
+        refuse_useless(module, card.hu_window)
     return Bundle(card, module)
 
 

@@ -23,6 +23,7 @@ from torch import nn
 
 from luna.ct.resample import wrong_spacing
 from luna.nets.classifier import Classifier
+from luna.nets.probe import refuse_useless
 from luna.nets.residual import ResidualClassifier
 from luna.nets.unet import UNet
 from luna.run.config import INTEGER_MAX
@@ -266,10 +267,10 @@ def _check_ranges(card: Card) -> None:
 
 
 def load_bundle(folder: Path) -> Bundle:
-    """A bundle from its folder, hash and tensors checked.
+    """Load a bundle from its folder and check its hash, its tensors and its answers to a probe.
 
-    Raises TrustError for a missing or damaged card or weights, a hash mismatch, or tensors
-    that do not fit the architecture.
+    Raises TrustError for a missing or damaged card or weights, a hash mismatch, tensors that do
+    not fit the architecture, and a network whose answers are not finite or always the same.
     """
     card = read_card(folder)
     path = folder / WEIGHTS_NAME
@@ -292,4 +293,5 @@ def load_bundle(folder: Path) -> Bundle:
         raise TrustError("the weights are damaged", file=path, why=str(error)) from error
     with naming(path):
         module = rebuild_network(card.architecture, card.arguments, tensors)
+        refuse_useless(module, card.hu_window)
     return Bundle(card, module)
