@@ -7,15 +7,9 @@ import pytest
 import torch
 
 from luna.detect.pipeline import DiagnoseConfig, diagnose
-from luna.evaluate.cohort import CohortConfig
-from luna.evaluate.store import (
-    as_json,
-    from_json,
-    read_stored,
-    result_of,
-    run_key,
-    write_stored,
-)
+from luna.evaluate.cohort import CohortConfig, read_result, write_result
+from luna.evaluate.store import as_json, from_json, result_of, run_key
+from luna.run.checked import DamagedError
 from luna.run.errors import UsageError
 from luna.score.evaluation import EvaluationConfig
 
@@ -43,13 +37,13 @@ def stored(nodule_chest, models, tmp_path_factory):
     result = result_of(replace(findings, warnings=("only a part of the lungs",)))
     key = {**run_key(models.bundles(), DiagnoseConfig(), CPU), "scan": "abc"}
     path = tmp_path_factory.mktemp("store") / "1.2.json"
-    write_stored(path, as_json(result), key)
+    write_result(path, as_json(result), key)
     return path, result, key
 
 
 def test_a_result_comes_back_to_the_last_bit(stored):
     path, result, key = stored
-    again = from_json(read_stored(path, key))
+    again = from_json(read_result(path, key))
     assert len(result.marks) == len(result.diameter_mm) == 4
     for name in ("center_xyz", "p_nodule", "component", "p_malignant", "diameter_mm"):
         np.testing.assert_array_equal(getattr(again, name), getattr(result, name))
@@ -58,15 +52,15 @@ def test_a_result_comes_back_to_the_last_bit(stored):
 
 def test_a_result_of_something_else_is_none(stored):
     path, _, key = stored
-    assert read_stored(path, {**key, "scan": "abd"}) is None
-    assert read_stored(path, {**key, "device": "cuda"}) is None
+    assert read_result(path, {**key, "scan": "abd"}) is None
+    assert read_result(path, {**key, "device": "cuda"}) is None
 
 
 @pytest.mark.parametrize("damage", ["", "[]", "{}", "{", "null", '{"sha256": "0"}'])
 def test_a_damaged_result_is_no_result(stored, tmp_path, damage):
     (tmp_path / "1.2.json").write_text(damage)
-    with pytest.raises(ValueError, match=r"."):
-        read_stored(tmp_path / "1.2.json", stored[2])
+    with pytest.raises(DamagedError):
+        read_result(tmp_path / "1.2.json", stored[2])
 
 
 def test_every_changed_byte_is_noticed(stored, tmp_path):
@@ -78,8 +72,8 @@ def test_every_changed_byte_is_noticed(stored, tmp_path):
         changed[place] ^= 1
         (tmp_path / "1.2.json").write_bytes(changed)
         try:
-            again = read_stored(tmp_path / "1.2.json", key)
-        except ValueError:
+            again = read_result(tmp_path / "1.2.json", key)
+        except DamagedError:
             continue
         assert again is not None  # white space, or an escape of the same letter
-        assert again == read_stored(path, key)
+        assert again == read_result(path, key)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from luna.run.errors import LunaError
-from luna.run.progress import Progress, silent
+from luna.run.progress import Listener, Progress, silent
 from luna.run.text import printable
 
 if TYPE_CHECKING:
@@ -31,17 +31,6 @@ BARS = 8
 
 _live: list[Console] = []
 """The console on which bars move at the moment, if they do."""
-
-
-def duration(seconds: float) -> str:
-    """A time to wait, no finer than it is known.
-
-    >>> duration(40), duration(400), duration(40_000)
-    ('40 s', '7 min', '11.1 h')
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def print_data(text: str) -> None:
@@ -113,6 +102,23 @@ def progress(*, quiet: bool) -> Iterator[Progress]:
         lines = _StageLines()
         yield lines.advance
         lines.finish()
+
+
+@contextmanager
+def listening(*, quiet: bool) -> Iterator[Listener]:
+    """Yield a listener whose sentences go to stderr and whose progress is drawn there."""
+    with progress(quiet=quiet) as advance:
+        yield Listener(note=lambda text: note(text, quiet=quiet), warn=warn, progress=advance)
+
+
+def listener_by_line(*, quiet: bool) -> Listener:
+    """Return a listener to whom every step is a line: for steps that take long."""
+
+    def advance(name: str, done: int, total: int, detail: str = "", /) -> None:
+        if detail:
+            note(f"{name} {done}/{total} {detail}", quiet=quiet)
+
+    return Listener(note=lambda text: note(text, quiet=quiet), warn=warn, progress=advance)
 
 
 @contextmanager

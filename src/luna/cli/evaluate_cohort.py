@@ -7,21 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from luna.cli.console import duration, note, print_lines, warn
+from luna.cli.console import listener_by_line, note, print_lines
 from luna.cli.evaluate_files import show
-from luna.cli.output import claim_folder
 from luna.data.luna16 import read_luna16
 from luna.data.luna16_places import refuse_strange_places
 from luna.evaluate.calibrate import Calibrated, write_calibrated
 from luna.evaluate.cohort import (
     RESULTS,
     CohortConfig,
-    Listener,
-    Step,
     diagnose_cohort,
     threshold_in_force,
 )
-from luna.evaluate.folder import ALL
+from luna.evaluate.folder import ALL, keep_inputs
 from luna.evaluate.gallery import galleries
 from luna.evaluate.page import PAGE
 from luna.evaluate.scoring import (
@@ -40,8 +37,8 @@ from luna.nets.models import Models, load_models
 from luna.run.config import dump_config, load_config
 from luna.run.device import choose_device
 from luna.run.errors import PartialFailure
-from luna.run.files import remove_files, sweep
-from luna.run.folders import contents, keep_inputs
+from luna.run.files import TEMPORARY, remove_files, sweep
+from luna.run.folders import claim_folder
 from luna.run.record import is_record, record_run, write_record
 
 RECORD = "run.json"
@@ -87,7 +84,7 @@ def evaluate_cohort(
     write_record(
         record_run(sys.argv, dump_config(settings), str(processor), settings.seed), out / RECORD
     )
-    run = diagnose_cohort(scans, models, diagnosing, processor, out, listener(quiet=quiet))
+    run = diagnose_cohort(scans, models, diagnosing, processor, out, listener_by_line(quiet=quiet))
     write_truth(out, cohort, scans)
     write_outcome(out, cohort, run, malignancy=models.malignancy is not None)
     files = files_in(out, versus or ())
@@ -112,7 +109,7 @@ def is_own(out: Path, results: Path) -> bool:
     record = out / RECORD
     if results.is_dir():
         return is_record(record)
-    others = contents(out)
+    others = [path for path in out.glob("*") if not path.name.startswith(TEMPORARY)]
     return not others or (others == [record] and is_record(record))
 
 
@@ -136,22 +133,8 @@ def show_plan(scans: Mapping[str, Path], models: Models, out: Path) -> None:
     )
 
 
-def listener(*, quiet: bool) -> Listener:
-    """Tells each scan in a line, with the time that is left."""
-
-    def tell(step: Step) -> None:
-        left = step.seconds_left
-        rest = "" if not left else f", about {duration(left)} left"
-        line = f"scan {step.number}/{step.scans} {step.series_uid}: {step.outcome}"
-        note(f"{line}, {step.seconds:.1f} s{rest}", quiet=quiet)
-
-    return Listener(on_step=tell, on_damage=warn)
-
-
 def refuse_failures(failures: Mapping[str, str], scans: int, meaning: str) -> None:
-    """Name every scan without a result and raise PartialFailure, if there is one."""
-    for uid, reason in failures.items():
-        warn(f"no result for {uid}: {reason}")
+    """Raise PartialFailure when a scan has no result."""
     if failures:
         raise PartialFailure(
             f"{len(failures)} of {scans} scans have no result",

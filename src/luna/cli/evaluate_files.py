@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from luna.cli.console import note, print_data, print_lines, print_table, warn
-from luna.cli.output import claim_folder
-from luna.evaluate.folder import CONCLUSIONS
+from luna.evaluate.folder import CONCLUSIONS, keep_inputs
 from luna.evaluate.page import PAGE
 from luna.evaluate.scoring import (
     EvaluationFiles,
@@ -19,7 +18,7 @@ from luna.evaluate.scoring import (
 from luna.evaluate.tables import Section, sections
 from luna.run.config import load_config
 from luna.run.files import remove_files
-from luna.run.folders import keep_inputs
+from luna.run.folders import claim_folder
 from luna.score.evaluation import Evaluation, EvaluationConfig
 
 

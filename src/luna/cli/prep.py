@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from luna.cli import options
-from luna.cli.console import duration, note, print_data, print_lines, progress, warn
+from luna.cli.console import note, print_data, print_lines, progress, warn
 from luna.run.errors import PartialFailure
 from luna.run.progress import Progress
+from luna.run.text import duration
 
 if TYPE_CHECKING:
     from luna.data.luna16 import Luna16

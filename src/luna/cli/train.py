@@ -14,7 +14,6 @@ import typer
 
 from luna.cli import options
 from luna.cli.console import (
-    duration,
     note,
     print_data,
     print_lines,
@@ -23,6 +22,7 @@ from luna.cli.console import (
     warn,
 )
 from luna.run.progress import Progress
+from luna.run.text import duration
 
 if TYPE_CHECKING:
     from luna.train.launch import Recipe

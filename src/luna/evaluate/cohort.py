@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -15,27 +14,19 @@ from luna.ct.scan import Scan
 from luna.detect.classify import ClassifyConfig
 from luna.detect.pipeline import DiagnoseConfig, diagnose, faithful
 from luna.detect.segment import SegmentConfig
-from luna.evaluate.store import (
-    Json,
-    Key,
-    ScanResult,
-    as_json,
-    from_json,
-    read_stored,
-    result_of,
-    run_key,
-    write_stored,
-)
+from luna.evaluate.store import Key, ScanResult, as_json, from_json, result_of, run_key
 from luna.nets.models import Models
-from luna.run.errors import EnvironmentFault, InputError, LunaError, UsageError
+from luna.run.batch import Batch, Done, ThisProcess, item_at_fault, resumed, run_batch
+from luna.run.checked import Json, read_checked, write_checked
 from luna.run.files import write_fault
+from luna.run.progress import SILENT, Listener
 from luna.score.evaluation import EvaluationConfig
 
 RESULTS = "scans"
 """Folder of one file per scan below the folder of the evaluation."""
 
-DONE, KEPT = "done", "kept"
-"""Outcomes of a scan that has a result: computed now, or by an earlier run."""
+SCHEMA = 1
+"""Raised when the file changes; files of another schema are done again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,21 +69,6 @@ class CohortConfig:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
-    """A scan that has just been dealt with; `seconds_left` is None until one was computed.
-
-    `outcome`: DONE, KEPT, or why there is no result.
-    """
-
-    number: int
-    scans: int
-    series_uid: str
-    outcome: str
-    seconds: float
-    seconds_left: float | None
-
-
 class ScanTask(Protocol):
     """What is done with each scan."""
 
@@ -104,30 +80,11 @@ class ScanTask(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ScansRun:
-    """Results and failures by series UID, in the order of the scans; each scan is in one."""
-
-    results: dict[str, Json]
-    failures: dict[str, str]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class CohortRun:
-    """The same with what `diagnose` found."""
+    """What was found, and why there is nothing, by series UID; each scan is in one of them."""
 
     results: dict[str, ScanResult]
     failures: dict[str, str]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Listener:
-    """Who is told of each scan, and of result files that are damaged and done again."""
-
-    on_step: Callable[[Step], None] = lambda step: None
-    on_damage: Callable[[str], None] = lambda sentence: None
-
-
-SILENT = Listener()
 
 
 def diagnose_cohort(
@@ -161,90 +118,56 @@ class _Diagnose:
 
 def run_scans(
     files: Mapping[str, Path], task: ScanTask, folder: Path, listener: Listener = SILENT
-) -> ScansRun:
+) -> Batch[Json]:
     """Do a task with scans by series UID, one result file each in `folder`.
 
     A result is kept when the scan and the task's key are those it was computed with. Scans
-    that cannot be looked at are failures; the others go on.
+    that cannot be read are failures; the others go on.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_fault(folder, error) from error
-    results: dict[str, Json] = {}
-    failures: dict[str, str] = {}
-    clock = _Clock(len(files))
-    for uid, path in files.items():
-        result, outcome = _at(uid, path, task, folder, listener)
-        if result is None:
-            failures[uid] = outcome
-        else:
-            results[uid] = result
-        listener.on_step(clock.step(uid, outcome))
-    return ScansRun(results=results, failures=failures)
+    return run_batch("scan", files, _ScanWork(task, folder), ThisProcess(), listener)
 
 
-def _at(
-    uid: str, path: Path, task: ScanTask, folder: Path, listener: Listener
-) -> tuple[Json | None, str]:
-    """The result of a scan and DONE or KEPT, or None and why there is none."""
-    place = folder / f"{uid}.json"
-    try:
-        scan = read_scan(path)
-        key = {**task.key(uid), "scan": scan.fingerprint(), "series_uid": uid}
-        earlier = _earlier(place, key, listener)
-        if earlier is not None:
-            return earlier, KEPT
-        result = task.look(uid, scan)
-    # A path that names nothing is wrong usage only where a user gave it.
-    except (UsageError, InputError, EnvironmentFault, MemoryError) as error:
-        return None, _reason(error)
-    # Outside the try: a full disk is no fault of the scan.
-    write_stored(place, result, key)
-    return result, DONE
+@dataclass(frozen=True, slots=True)
+class _ScanWork:
+    """A task with one scan, whose result is a file named by the series UID."""
 
+    task: ScanTask
+    folder: Path
 
-def _earlier(place: Path, key: Key, listener: Listener) -> Json | None:
-    if not place.exists():
-        return None
-    try:
-        return read_stored(place, key)
-    except ValueError as error:
-        listener.on_damage(f"{place} is damaged ({error}): this scan is looked at again")
-        return None
+    def __call__(self, uid: str, path: Path) -> Done[Json]:
+        with item_at_fault():
+            scan = read_scan(path)
+        key = {**self.task.key(uid), "scan": scan.fingerprint(), "series_uid": uid}
+        place = self.folder / f"{uid}.json"
 
+        def make() -> Json:
+            with item_at_fault():
+                return self.task.look(uid, scan)
 
-def _reason(error: LunaError | MemoryError) -> str:
-    """What is wrong with a scan, its file by name only: reports travel further than folders."""
-    if isinstance(error, MemoryError):
-        return "out of memory"
-    file = "" if error.file is None else f"{Path(error.file).name}: "
-    return f"{file}{error.what}" + (f" ({error.why})" if error.why else "")
-
-
-class _Clock:
-    """Counts scans and times them; the rest will take as long as those computed in this run."""
-
-    def __init__(self, scans: int) -> None:
-        self._scans, self._number = scans, 0
-        self._computed, self._seconds = 0, 0.0
-        self._begun = time.perf_counter()
-
-    def step(self, uid: str, outcome: str) -> Step:
-        now = time.perf_counter()
-        seconds, self._begun = now - self._begun, now
-        self._number += 1
-        if outcome != KEPT:
-            self._seconds, self._computed = self._seconds + seconds, self._computed + 1
-        mean = self._seconds / self._computed if self._computed else None
-        return Step(
-            number=self._number,
-            scans=self._scans,
-            series_uid=uid,
-            outcome=outcome,
-            seconds=seconds,
-            seconds_left=None if mean is None else mean * (self._scans - self._number),
+        return resumed(
+            lambda: read_result(place, key), make, lambda result: write_result(place, result, key)
         )
+
+
+def write_result(path: Path, result: Json, key: Key) -> None:
+    """Write a result with what decided it."""
+    write_checked(path, {"schema": SCHEMA, "key": key, **result})
+
+
+def read_result(path: Path, key: Key) -> Json | None:
+    """Return a result, or None when there is none, or one of another scan, network or config.
+
+    Raises DamagedError when the file is damaged.
+    """
+    if not path.exists():
+        return None
+    values = read_checked(path)
+    same = values.pop("schema", None) == SCHEMA and values.pop("key", None) == key
+    return values if same else None
 
 
 def threshold_in_force(models: Models, config: DiagnoseConfig) -> float:

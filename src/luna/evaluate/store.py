@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,15 +14,11 @@ from numpy.typing import NDArray
 import luna
 from luna.detect.findings import Findings
 from luna.nets.bundle import Bundle
-from luna.run.files import replace_file
-
-SCHEMA = 1
-"""Raised when the file changes; files of another schema are done again."""
+from luna.run.checked import Json
 
 CARD_WORDS = ("name", "training_data", "licence", "metrics", "notice", "source", "card_version")
 """What a card only says: a change of these changes no number."""
 
-Json = dict[str, Any]
 Key = dict[str, Any]
 """What decides a result; equal keys, equal results."""
 
@@ -111,32 +105,3 @@ def run_key(bundles: Iterable[Bundle], config: Any, device: torch.device) -> Key
         "models": cards,
     }
     return dict(json.loads(json.dumps(key)))  # tuples as a file gives them back
-
-
-def write_stored(path: Path, result: Json, key: Key) -> None:
-    """A result with its key and a checksum over both."""
-    values = {"schema": SCHEMA, "key": key, **result}
-    with replace_file(path) as temporary:
-        document = {"sha256": _checksum(values), **values}
-        temporary.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def read_stored(path: Path, key: Key) -> Json | None:
-    """The result in a file, None when it belongs to another scan, network or config.
-
-    Raises ValueError when the file is damaged.
-    """
-    try:
-        values: Json = json.loads(path.read_text(encoding="utf-8"))
-        checksum = values.pop("sha256")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
-    if checksum != _checksum(values):
-        raise ValueError("its checksum differs")
-    same = values.pop("schema") == SCHEMA and values.pop("key") == key
-    return values if same else None
-
-
-def _checksum(values: Mapping[str, Any]) -> str:
-    text = json.dumps(values, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""How the C library keeps memory between the large tensors of a CPU run."""
+"""Memory: what keeps it between large tensors, and which errors mean that it ran out."""
 
 from __future__ import annotations
 
@@ -23,3 +23,15 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, _NEVER)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out, the device's or the machine's.
+
+    torch has a class of its own for CUDA, and a plain RuntimeError for the CPU.
+    """
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -17,3 +19,15 @@ class Progress(Protocol):
 
 def silent(stage: str, done: int, total: int, detail: str = "", /) -> None:
     """Show nothing: the progress of work that nobody watches."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listener:
+    """Who watches long work: `note` and `warn` take sentences, `progress` each step."""
+
+    note: Callable[[str], None] = lambda sentence: None
+    warn: Callable[[str], None] = lambda sentence: None
+    progress: Progress = silent
+
+
+SILENT = Listener()

@@ -1,4 +1,4 @@
-"""Text from files made safe to show: a terminal or a spreadsheet would obey some characters."""
+"""Text for people: strings from files made safe to show, and times to wait."""
 
 from __future__ import annotations
 
@@ -26,3 +26,14 @@ def printable(text: str, *, keep: str = "\n\t") -> str:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def duration(seconds: float) -> str:
+    """Return a time to wait, no finer than it is known.
+
+    >>> duration(40), duration(400), duration(40_000)
+    ('40 s', '7 min', '11.1 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from types import FrameType
 
 import numpy as np
 import torch
@@ -19,6 +17,7 @@ from torch import nn
 from luna.run.device import bf16_is_native
 from luna.run.errors import DivergedError, EnvironmentFault, UsageError
 from luna.run.memory import keep_freed_memory
+from luna.run.stop import Stop, stoppable
 from luna.train.config import TrainConfig
 from luna.train.feed import feed
 from luna.train.metrics import Metrics
@@ -41,13 +40,6 @@ SIGNALLED = 128
 """Exit codes of signals start here: 130 for Ctrl-C, 143 for SIGTERM, as the shell has it."""
 
 
-@dataclass(slots=True)
-class _Stop:
-    """The signal that came, SIGTERM or Ctrl-C, or 0; obeyed between two steps."""
-
-    signal: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class _Trainer:
     """What stays the same during a run."""
@@ -59,7 +51,7 @@ class _Trainer:
     ranks: Ranks
     run: Run
     steps: int
-    stop: _Stop = field(default_factory=_Stop)
+    stop: Stop = field(default_factory=Stop)
 
     @property
     def best_by(self) -> str:
@@ -99,7 +91,7 @@ def train(
     net = net.to(device).to(memory_format=layout)  # type: ignore[call-overload]
     state = run.restore(State(net, new_optimizer(net, config)), trainer.steps, trainer.ranks)
     forward = forward_pass(trainer.ranks.wrap(net, device), config)
-    with _stoppable(trainer.stop), _explained_memory():
+    with stoppable(trainer.stop), _explained_memory():
         while state.epoch < config.epochs:
             metrics = {"train": _train_epoch(trainer, state, forward)}
             if config.validates(state.epoch + 1):
@@ -313,28 +305,6 @@ def _diverged(step: int, run: Run) -> DivergedError:
         why="the file is the last checkpoint with finite numbers" if last else "no checkpoint yet",
         hint="lower learning_rate, or raise warmup, with --set",
     )
-
-
-@contextmanager
-def _stoppable(stop: _Stop) -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C ask the loop to save and stop; a second Ctrl-C does not wait.
-
-    Only the main thread may listen to signals.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(signum: int, frame: FrameType | None) -> None:
-        stop.signal = signum
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

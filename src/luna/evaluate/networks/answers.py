@@ -16,8 +16,9 @@ from luna.ct.scan import Scan
 from luna.data.nodule_mask import nodule_voxels
 from luna.detect.classify import ClassifyConfig, classify
 from luna.detect.segment import SegmentConfig, segment
-from luna.evaluate.store import Json, Key, run_key
+from luna.evaluate.store import Key, run_key
 from luna.nets.bundle import Bundle
+from luna.run.checked import Json
 from luna.score.overlap import LEVELS
 
 

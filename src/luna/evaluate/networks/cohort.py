@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from luna.data.luna16 import Luna16
 from luna.data.luna16_rows import UNKNOWN
 from luna.detect.pipeline import DiagnoseConfig
-from luna.evaluate.cohort import RESULTS, Listener, run_scans
+from luna.evaluate.cohort import RESULTS, run_scans
 from luna.evaluate.networks.answers import ClassifyPlaces, SegmentNodules
 from luna.nets.bundle import Bundle
 from luna.run.errors import InputError
+from luna.run.progress import Listener
 from luna.score.decisions import Answers, refuse_one_kind
 from luna.score.overlap import VoxelCounts
 

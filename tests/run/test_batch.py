@@ -1,0 +1,133 @@
+"""Many items: each has a result or a reason, what is done stays done, and Ctrl-C waits once."""
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from luna.run.batch import Done, LocalProcesses, ThisProcess, engine_for, resumed, run_batch
+from luna.run.checked import DamagedError, read_checked, write_checked
+from luna.run.errors import EnvironmentFault, InputError, TrustError
+from luna.run.progress import Listener
+
+ENGINES = [ThisProcess(), LocalProcesses(2)]
+
+
+@dataclass(frozen=True)
+class Doubled:
+    """Writes twice the number of an item into a file of its own; some numbers are bad."""
+
+    folder: Path
+
+    def __call__(self, name: str, item: int) -> Done[int]:
+        path = self.folder / f"{name}.json"
+
+        def load() -> int | None:
+            return int(read_checked(path)["doubled"]) if path.exists() else None
+
+        return resumed(load, lambda: double(item), lambda n: write_checked(path, {"doubled": n}))
+
+
+def double(item: int) -> int:
+    errors = {
+        -1: InputError("a bad item", file="/home/someone/scan.mhd", why="it is negative"),
+        -2: MemoryError(),
+        -3: TrustError("these weights cannot be trusted"),
+        -4: EnvironmentFault("the disk is full"),
+    }
+    if item in errors:
+        raise errors[item]
+    return 2 * item
+
+
+@dataclass
+class Heard:
+    """What a listener was told."""
+
+    def __post_init__(self) -> None:
+        self.warnings: list[str] = []
+        self.steps: list[tuple[str, int, int, str]] = []
+        self.listener = Listener(
+            warn=self.warnings.append, progress=lambda *step: self.steps.append(step)
+        )
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=["here", "processes"])
+def test_every_item_has_a_result_or_a_reason_in_the_order_of_the_items(tmp_path, engine):
+    items = {"c": 3, "b": -1, "a": 1, "d": -2, "e": 5}
+    heard = Heard()
+    batch = run_batch("double", items, Doubled(tmp_path), engine, heard.listener)
+    assert list(batch.results.items()) == [("c", 6), ("a", 2), ("e", 10)]
+    # The file by name only: a reason travels further than the folders of this machine.
+    bad = "scan.mhd: a bad item (it is negative)"
+    assert list(batch.failures.items()) == [("b", bad), ("d", "out of memory")]
+    assert sorted(heard.warnings) == [f"no result for b: {bad}", "no result for d: out of memory"]
+    assert [step[:3] for step in heard.steps] == [("double", n, 5) for n in range(6)]
+    assert heard.steps[-1][3].endswith(" s")  # nothing is left
+    assert ", about 0 s left" in heard.steps[-2][3]
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=["here", "processes"])
+@pytest.mark.parametrize(("item", "error"), [(-3, TrustError), (-4, EnvironmentFault)])
+def test_what_is_no_fault_of_one_item_ends_the_batch(tmp_path, engine, item, error):
+    with pytest.raises(error):
+        run_batch("double", {"a": 1, "b": item}, Doubled(tmp_path), engine)
+
+
+def test_a_second_run_keeps_what_is_whole_and_makes_the_rest_anew(tmp_path):
+    items = {"a": 1, "b": 2, "c": 3}
+    work = Doubled(tmp_path)
+    first = run_batch("double", items, work, ThisProcess())
+    text = (tmp_path / "b.json").read_text()
+    (tmp_path / "b.json").write_text(text.replace("4", "5"))
+    (tmp_path / "c.json").unlink()
+    heard = Heard()
+    second = run_batch("double", items, work, ThisProcess(), heard.listener)
+    assert (first.kept, second.kept) == (0, 1)
+    assert second.results == first.results
+    assert len(heard.warnings) == 1
+    assert "b was damaged (its checksum differs" in heard.warnings[0]
+    assert (tmp_path / "b.json").read_text() == text
+
+
+class Interrupted(Doubled):
+    """Presses Ctrl-C at the first item, before it is done, as often as asked."""
+
+    def __call__(self, name: str, item: int) -> Done[int]:
+        for _ in range(item):
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().__call__(name, item)
+
+
+def test_ctrl_c_finishes_what_was_begun_and_begins_nothing_more(tmp_path):
+    heard = Heard()
+    with pytest.raises(KeyboardInterrupt):
+        run_batch("double", {"a": 1, "b": 0}, Interrupted(tmp_path), ThisProcess(), heard.listener)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert heard.warnings == ["stopping after this step; press Ctrl-C again to stop at once"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run_batch("double", {"a": 2, "b": 0}, Interrupted(tmp_path), ThisProcess())
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_worker_is_this_process():
+    assert (engine_for(1), engine_for(3)) == (ThisProcess(), LocalProcesses(3))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"sha256": "0"}', "[" * 50_000, "\xff"])
+def test_a_file_that_luna_did_not_write_is_damaged(tmp_path, text):
+    (tmp_path / "x.json").write_text(text, encoding="latin-1")
+    with pytest.raises(DamagedError):
+        read_checked(tmp_path / "x.json")
+
+
+def test_a_pipe_in_the_place_of_a_file_is_damaged_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.json")
+    with pytest.raises(DamagedError, match="not a plain file"):
+        read_checked(tmp_path / "x.json")
