@@ -5,7 +5,7 @@ DEMO := demo
 TRAIN_DEMO := train-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo train-demo test test-all lint bench clean
+.PHONY: help demo train-demo test test-all lint docs bench clean
 
 help: ## print these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -28,17 +28,22 @@ test-all: ## the slow tests too
 	@$(SETUP)
 	$(BIN)/python -m pytest -q -m ""
 
-lint: ## ruff, mypy, the storeys' contracts
+lint: ## ruff, mypy, import-linter, and the documentation built strictly
 	@$(SETUP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m mkdocs build --quiet
+
+docs: ## build the documentation as a site, into site/
+	@$(SETUP)
+	$(BIN)/python -m mkdocs build
 
 bench: ## time diagnose against the book's way: make bench SCAN=… WEIGHTS=…
 	@$(SETUP)
 	$(BIN)/python scripts/bench_diagnose.py $(SCAN) --weights $(WEIGHTS)
 
 clean: ## remove .venv, caches and the demos
-	rm -rf .venv $(DEMO) $(TRAIN_DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv site $(DEMO) $(TRAIN_DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -46,7 +46,7 @@ def test_bad_input_names_file_and_line_and_leaves_no_page(evaluate, tmp_path):
     outcome = evaluate()
     assert outcome.code == 3
     assert "marks.csv: line 2: probability is not a finite number ('x')" in outcome.err
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_earlier_evaluation_is_kept_unless_forced(evaluate, tmp_path):
@@ -75,7 +75,7 @@ def test_an_evaluation_is_not_written_over_its_input(evaluate, tmp_path):
     (tmp_path / "out" / "nodules.csv").write_bytes((tmp_path / "truth.csv").read_bytes())
     outcome = evaluate("--force", "--annotations", tmp_path / "out" / "nodules.csv")
     assert outcome.code == 2
-    assert "out/nodules.csv: the evaluation would be written over what it" in outcome.err
+    assert "out/nodules.csv: the results would be written over what they" in outcome.err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["nodules.csv"]
 
 

@@ -155,7 +155,7 @@ def test_the_data_is_not_written_over(evaluate, cohort):
     for more in ([], ["--only", "cls"]):
         outcome = evaluate("--force", "--out", cohort, *more)
         assert outcome.code == 2
-        assert "over what it evaluates" in outcome.err
+        assert "over what they are made from" in outcome.err
     assert (cohort / "annotations.csv").read_bytes() == before
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from luna.run.folders import held_folder
 
 from .conftest import Outcome, Strike, assert_refused
 
@@ -129,9 +132,34 @@ def test_a_diagnosis_that_is_stopped_leaves_no_report(
     outcome = diagnose(strike=Strike(number, out, 1, "files"))
     assert outcome.code == code, outcome
     assert "Traceback" not in outcome.err
-    assert not list(out.iterdir())
-    assert diagnose().code == 0
+    killed = number == signal.SIGKILL
+    assert out.exists() == killed
+    again = diagnose()
+    assert again.code == 0
+    assert ("taken over from a run that ended" in again.err) == killed
+    assert sorted(path.name for path in out.iterdir())[0] == "detections.csv"
     assert json.loads((out / "report.json").read_text())
+
+
+def test_a_second_diagnosis_into_the_same_folder_is_refused(
+    diagnose: Diagnose, tmp_path: Path
+) -> None:
+    with held_folder(tmp_path / "out", force=False, warn=pytest.fail):
+        for more in ((), ("--force",)):
+            refused = diagnose(*more)
+            assert_refused(refused, 2, "another run writes into this folder", "choose another")
+        (tmp_path / "out" / "mine").touch()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
+
+
+def test_a_report_is_never_written_over_its_scan(
+    diagnose: Diagnose, good_scan: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    scan = Path(shutil.move(good_scan, tmp_path / "out" / "report.mha"))
+    before = scan.read_bytes()
+    assert_refused(diagnose("--force", scan=scan), 2, "written over what they are made from")
+    assert scan.read_bytes() == before
 
 
 def test_an_earlier_report_is_not_touched(diagnose: Diagnose, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import typer
 from luna import __version__
 from luna.cli import diagnose, doctor, evaluate, phantom, prep, train, weights
 from luna.cli.console import print_data, print_error
+from luna.cli.output import claims_released
 from luna.run.errors import EnvironmentFault, LunaError, UsageError
 
 INTERRUPTED, READER_GONE, TERMINATED = 130, 141, 143
@@ -86,7 +87,8 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     try:
         # What comes back is an exit code: commands return nothing, and Ctrl-C comes as 130.
-        code = int(app(list(arguments), prog_name="luna", standalone_mode=False) or 0)
+        with claims_released():
+            code = int(app(list(arguments), prog_name="luna", standalone_mode=False) or 0)
         return _ended(code)
     except SystemExit as stop:
         return _stopped(stop)

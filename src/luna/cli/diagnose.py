@@ -9,6 +9,7 @@ import typer
 
 from luna.cli import options
 from luna.cli.console import note, print_data, print_lines, print_table, progress, stage, warn
+from luna.cli.output import claim_folder
 
 if TYPE_CHECKING:
     from luna.ct.scan import Scan
@@ -70,14 +71,13 @@ def diagnose(
     from luna.report.write import write_report
     from luna.run.config import load_config
     from luna.run.device import choose_device
-    from luna.run.folders import claim_folder
 
     settings = load_config(pipeline.DiagnoseConfig, config, overrides or ())
     settings = pipeline.faithful(settings) if faithful else settings
     processor = choose_device(device)
     models = load_models(weights or [Path(SHIPPED)])
     refuse_odd_name(out)
-    claim_folder(out, force=force, dry_run=dry_run)
+    claim_folder(out, [scan, *(weights or ())], force=force, dry_run=dry_run)
     note("\n".join([f"computing on {processor}", *models.left_out]), quiet=quiet)
     with progress(quiet=quiet) as advance, stage(advance, "read"):
         volume = read_scan(scan, series_uid=series)

@@ -10,10 +10,11 @@ from luna.cli.console import listener_by_line, note, print_data, print_lines, wa
 from luna.cli.evaluate import Only
 from luna.cli.evaluate_cohort import RECORD, is_own, refuse_failures
 from luna.cli.evaluate_files import show_sections
+from luna.cli.output import claim_folder
 from luna.data.luna16 import ANNOTATIONS, CANDIDATES, MALIGNANCY, OLD_CANDIDATES, read_luna16
 from luna.data.luna16_places import refuse_strange_places
 from luna.evaluate.cohort import CohortConfig
-from luna.evaluate.folder import CONCLUSIONS, keep_inputs
+from luna.evaluate.folder import CONCLUSIONS
 from luna.evaluate.networks.cohort import (
     Alone,
     count_voxels,
@@ -31,7 +32,7 @@ from luna.nets.models import load_role
 from luna.run.config import dump_config, load_config
 from luna.run.device import choose_device
 from luna.run.files import remove_files, sweep
-from luna.run.folders import claim_folder
+from luna.run.folders import keep_inputs
 from luna.run.record import record_run, write_record
 from luna.score.decisions import decisions
 from luna.score.evaluation import EvaluationConfig

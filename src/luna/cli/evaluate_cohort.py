@@ -9,6 +9,7 @@ from pathlib import Path
 
 from luna.cli.console import listener_by_line, note, print_lines
 from luna.cli.evaluate_files import show
+from luna.cli.output import claim_folder
 from luna.data.luna16 import read_luna16
 from luna.data.luna16_places import refuse_strange_places
 from luna.evaluate.calibrate import Calibrated, write_calibrated
@@ -18,7 +19,7 @@ from luna.evaluate.cohort import (
     diagnose_cohort,
     threshold_in_force,
 )
-from luna.evaluate.folder import ALL, keep_inputs
+from luna.evaluate.folder import ALL
 from luna.evaluate.gallery import galleries
 from luna.evaluate.page import PAGE
 from luna.evaluate.scoring import (
@@ -37,8 +38,8 @@ from luna.nets.models import Models, load_models
 from luna.run.config import dump_config, load_config
 from luna.run.device import choose_device
 from luna.run.errors import PartialFailure
-from luna.run.files import TEMPORARY, remove_files, sweep
-from luna.run.folders import claim_folder
+from luna.run.files import remove_files, sweep
+from luna.run.folders import contents, keep_inputs
 from luna.run.record import is_record, record_run, write_record
 
 RECORD = "run.json"
@@ -109,7 +110,7 @@ def is_own(out: Path, results: Path) -> bool:
     record = out / RECORD
     if results.is_dir():
         return is_record(record)
-    others = [path for path in out.glob("*") if not path.name.startswith(TEMPORARY)]
+    others = contents(out)
     return not others or (others == [record] and is_record(record))
 
 

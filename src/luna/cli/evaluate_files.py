@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from luna.cli.console import note, print_data, print_lines, print_table, warn
-from luna.evaluate.folder import CONCLUSIONS, keep_inputs
+from luna.cli.output import claim_folder
+from luna.evaluate.folder import CONCLUSIONS
 from luna.evaluate.page import PAGE
 from luna.evaluate.scoring import (
     EvaluationFiles,
@@ -18,7 +19,7 @@ from luna.evaluate.scoring import (
 from luna.evaluate.tables import Section, sections
 from luna.run.config import load_config
 from luna.run.files import remove_files
-from luna.run.folders import claim_folder
+from luna.run.folders import keep_inputs
 from luna.score.evaluation import Evaluation, EvaluationConfig
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from luna.cli.console import note, print_lines
 from luna.cli.evaluate_files import show
-from luna.evaluate.folder import ALL, keep_inputs
+from luna.cli.output import claim_folder
+from luna.evaluate.folder import ALL
 from luna.evaluate.folds import DETECTIONS, find_folds, pool
 from luna.evaluate.page import PAGE
 from luna.evaluate.scoring import files_in, read_tables, score_tables, write_evaluation
 from luna.run.config import load_config
 from luna.run.files import remove_files
-from luna.run.folders import claim_folder
+from luna.run.folders import keep_inputs
 from luna.run.table import write_table
 from luna.score.evaluation import EvaluationConfig
 

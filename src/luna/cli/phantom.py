@@ -9,6 +9,7 @@ import typer
 
 from luna.cli import options
 from luna.cli.console import note, print_data
+from luna.cli.output import claim_folder
 
 
 def phantom(
@@ -34,6 +35,7 @@ def phantom(
     from luna.run.config import load_config
 
     settings = load_config(PhantomConfig, config, overrides or ())
+    claim_folder(out, force=True)
     write_cohort(
         out, scans, seed, settings, processes, lambda uid: note(f"made {uid}", quiet=quiet)
     )

@@ -39,7 +39,7 @@ def import_(
     """
     from luna.nets.models import import_states
 
-    imported = import_states(paths, out, role, force=force)
+    imported = import_states(paths, out, role, force=force, warn=warn)
     for left_out in imported.left_out:
         warn(left_out)
     for folder in imported.folders:

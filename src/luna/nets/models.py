@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import luna
 from luna.nets.book import import_state
 from luna.nets.bundle import CARD_NAME, WEIGHTS_NAME, Bundle, Role, load_bundle, save_bundle
 from luna.run.errors import TrustError, UsageError
-from luna.run.folders import claim_folder
+from luna.run.folders import held_folder
 
 BOOK, SHIPPED = "book", "shipped"
 """The names of the fetched weights and of luna's own, where a path of weights is asked for."""
@@ -104,7 +104,14 @@ def load_models(paths: str | Path | Sequence[str | Path] = SHIPPED) -> Models:
     return Models(segmentation, nodule, chosen["malignancy"], tuple(left_out))
 
 
-def import_states(paths: Sequence[Path], out: Path, role: Role | None, *, force: bool) -> Imported:
+def import_states(
+    paths: Sequence[Path],
+    out: Path,
+    role: Role | None,
+    *,
+    force: bool,
+    warn: Callable[[str], None],
+) -> Imported:
     """Write a bundle into `out` for each of the book's `.state` files, or folders of them.
 
     A file named by itself must be one that luna can rebuild; in a folder the others are left
@@ -125,8 +132,8 @@ def import_states(paths: Sequence[Path], out: Path, role: Role | None, *, force:
             left_out.append(f"{member.name} left out: {error.what} ({error.why}).")
             continue
         folder = out / bundle.card.name
-        claim_folder(folder, force=force)
-        save_bundle(bundle, folder)
+        with held_folder(folder, force=force, warn=warn):
+            save_bundle(bundle, folder)
         folders.append(folder)
     return Imported(tuple(folders), tuple(left_out))
 

@@ -1,44 +1,164 @@
-"""The folder that a command writes into."""
+"""The folder that a command writes into: checked, held by one run at a time, and left tidy."""
 
 from __future__ import annotations
 
 import errno
 import os
-import tempfile
+import platform
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from luna.run.errors import UsageError
-from luna.run.files import nearest_existing, write_fault
+from luna.run.files import TEMPORARY, nearest_existing, sweep, write_fault
+
+LOCK = ".luna-lock"
+"""The file in a folder that the run which writes there keeps locked."""
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What systems answer whose file system knows no locks."""
 
 
-def claim_folder(out: Path, *, force: bool, dry_run: bool = False, option: str = "--out") -> None:
-    """Make sure, before any computing, that results may and can be written into a folder.
+@contextmanager
+def held_folder(
+    out: Path, *, force: bool, warn: Callable[[str], None], option: str = "--out"
+) -> Iterator[None]:
+    """Hold a folder for results while the block runs, so that no other run writes there.
 
-    The folder is made when it is not there; a dry run only looks. `option` is what names it on
-    the command line. Raises UsageError when it
-    holds files and `force` is not set, or is no folder; EnvironmentFault when it cannot be
+    The folder is made when it is missing, and removed again when the block leaves it empty. A
+    lock that a dead run left is taken over, which `warn` is told. `option` names the folder on
+    the command line. Raises UsageError when the path is no folder, when it holds files and
+    `force` is not set, or when another run holds it, and EnvironmentFault when it cannot be
     written.
     """
+    existing = check_folder(out, force=force, option=option)
+    try:
+        with _locked(out, warn, option):
+            yield
+    finally:
+        _remove_empty(out, existing)
+
+
+def check_folder(out: Path, *, force: bool, option: str = "--out") -> Path:
+    """Raise what `held_folder` raises, but write nothing; the nearest folder that exists."""
     try:
         if out.exists() and not out.is_dir():
             raise UsageError("not a folder", file=out, hint=f"choose another {option} folder")
-        if not force and out.exists() and any(out.iterdir()):
+        if not force and contents(out):
             raise UsageError(
                 "this folder already holds files",
                 file=out,
                 hint=f"choose another {option} folder, or --force to write into this one",
             )
-        if dry_run:
-            _look_whether_writable(out)
-            return
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out) as probe:
-            probe.write(b"\0")
+        existing = nearest_existing(out)
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(existing))
     except OSError as error:
         raise write_fault(out, error, option) from error
+    return existing
 
 
-def _look_whether_writable(out: Path) -> None:
-    nearest = nearest_existing(out)
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(nearest))
+def keep_inputs(out: Path, inputs: Iterable[Path], names: Iterable[str] | None = None) -> None:
+    """Raise UsageError when writing into `out` could replace an input.
+
+    `names` are the files that are written there; without it, no input may lie in `out`.
+    """
+    folder = out.resolve()
+    written = None if names is None else {folder, *((folder / name).resolve() for name in names)}
+    for path in inputs:
+        place = path.resolve()
+        if place.is_relative_to(folder) if written is None else place in written:
+            raise UsageError(
+                "the results would be written over what they are made from",
+                file=path,
+                hint="choose another --out folder",
+            )
+
+
+def contents(folder: Path) -> list[Path]:
+    """What a folder holds beside the lock and the temporary files of a run."""
+    return [p for p in folder.glob("*") if p.name != LOCK and not p.name.startswith(TEMPORARY)]
+
+
+@contextmanager
+def _locked(out: Path, warn: Callable[[str], None], option: str) -> Iterator[None]:
+    """Keep the lock of a folder while the block runs."""
+    lock = out / LOCK
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        handle = _open_locked(lock, warn, option)
+    except OSError as error:
+        raise write_fault(out, error, option) from error
+    try:
+        yield
+    finally:
+        # The name goes while the lock is held: whoever waits for this file finds it unnamed.
+        with suppress(OSError):
+            lock.unlink()
+        os.close(handle)
+        with suppress(OSError):  # Windows removes no open file
+            lock.unlink()
+
+
+def _open_locked(lock: Path, warn: Callable[[str], None], option: str) -> int:
+    """The handle of the lock file, locked, with the process and machine that hold it inside."""
+    while True:
+        stale = lock.exists()
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        try:
+            _lock(handle)
+        except BlockingIOError as error:
+            holder = os.read(handle, 200).decode(errors="replace").strip()
+            os.close(handle)
+            raise UsageError(
+                "another run writes into this folder",
+                file=lock.parent,
+                why=holder,
+                hint=f"wait until it has ended, or choose another {option} folder",
+            ) from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                os.close(handle)
+                raise
+            warn(f"{lock.parent}: this file system has no locks, so a second run is not kept out")
+        if os.fstat(handle).st_nlink:
+            break
+        os.close(handle)  # its run ended and removed the file just now
+    if stale:
+        warn(f"{lock.parent}: taken over from a run that ended without finishing")
+        sweep(lock.parent)
+    os.truncate(handle, 0)
+    os.write(handle, f"process {os.getpid()} on {platform.node()}\n".encode())
+    return handle
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(handle: int) -> None:
+        """Lock an open file. Raises BlockingIOError when another process has locked it."""
+        # Far behind the text, which others read: a locked byte cannot be read.
+        os.lseek(handle, 1 << 30, os.SEEK_SET)
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except PermissionError as error:
+            raise BlockingIOError(errno.EAGAIN, str(error)) from error
+        finally:
+            os.lseek(handle, 0, os.SEEK_SET)
+
+else:
+    import fcntl
+
+    def _lock(handle: int) -> None:
+        """Lock an open file. Raises BlockingIOError when another process has locked it."""
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _remove_empty(out: Path, existing: Path) -> None:
+    """Remove a folder that was made and stayed empty, and those above it that were made for it."""
+    with suppress(OSError):
+        for folder in (out, *out.parents):
+            if folder == existing:
+                break
+            folder.rmdir()

@@ -7,6 +7,7 @@ import os
 import shlex
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -18,7 +19,7 @@ from luna.nets.bundle import Card, Erosion
 from luna.run.config import dump_config, flat, load_config
 from luna.run.errors import InputError, TrustError, UsageError
 from luna.run.files import replace_file
-from luna.run.folders import claim_folder
+from luna.run.folders import check_folder, held_folder
 from luna.run.record import record_run, write_record
 from luna.train.board import Board
 from luna.train.config import TrainConfig
@@ -86,19 +87,19 @@ def start(
     """
     if not name or Path(name).name != name or name.startswith("."):
         raise UsageError(f"{name!r} cannot be part of a folder's name", hint="choose a plain word")
-    config = dump_config(recipe)
+    config, teller = dump_config(recipe), teller or Teller()
     device = device_of_rank(device)
-    with joined_ranks(device) as ranks:
+    with joined_ranks(device) as ranks, ExitStack() as stack:
         torch.manual_seed(recipe.train.seed)
         job = recipe.job(cache)
         job.initialise()
         began = time.strftime("%Y%m%d-%H%M%S", time.gmtime(ranks.of_first(int(time.time()))))
         folder = runs / f"{job.task.role}-{began}-{name}"
         if ranks.leads:
-            claim_folder(folder, force=False, option="--runs")
+            stack.enter_context(held_folder(folder, force=False, option="--runs", warn=teller.warn))
             _write_down(recipe, config, job, cache, folder, device, command)
         ranks.wait()
-        return folder, _go(recipe, job, folder, name, device, ranks, teller or Teller())
+        return folder, _go(recipe, job, folder, name, device, ranks, teller)
 
 
 def plan(recipe: Recipe, cache: Path, runs: Path) -> list[str]:
@@ -106,7 +107,7 @@ def plan(recipe: Recipe, cache: Path, runs: Path) -> list[str]:
     job = recipe.job(cache)
     job.initialise()
     steps = steps_of(job.task, job.data, recipe.train)
-    claim_folder(runs, force=True, dry_run=True, option="--runs")
+    check_folder(runs, force=True, option="--runs")
     parameters = sum(p.numel() for p in job.net.parameters() if p.requires_grad)
     return [
         f"would train {job.task.role}: {job.data.description}",
@@ -134,9 +135,11 @@ def resume(
             file=folder,
             hint=f"luna {data['command']} --resume {shlex.quote(str(folder))}",
         )
-    recipe = load_config(root, folder / CONFIG)
+    recipe, teller = load_config(root, folder / CONFIG), teller or Teller()
     device = device_of_rank(device)
-    with joined_ranks(device) as ranks:
+    with joined_ranks(device) as ranks, ExitStack() as stack:
+        if ranks.leads:
+            stack.enter_context(held_folder(folder, force=True, option="--runs", warn=teller.warn))
         torch.manual_seed(recipe.train.seed)
         job = recipe.job(Path(data["cache"]))
         if job.fingerprint != data["fingerprint"]:
@@ -149,7 +152,7 @@ def resume(
         if last_checkpoint(folder) is None:
             job.initialise()
         name = folder.name.split("-", 3)[-1]
-        return _go(recipe, job, folder, name, device, ranks, teller or Teller())
+        return _go(recipe, job, folder, name, device, ranks, teller)
 
 
 def _go(

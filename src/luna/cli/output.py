@@ -1,0 +1,44 @@
+"""The folders that a command writes into, held until the command ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from luna.cli.console import warn
+from luna.run.folders import check_folder, held_folder, keep_inputs
+
+_held: list[ExitStack] = []
+"""What the command that runs at the moment holds; a test may run one inside another."""
+
+
+def claim_folder(
+    out: Path,
+    inputs: Iterable[Path] = (),
+    *,
+    force: bool,
+    dry_run: bool = False,
+    option: str = "--out",
+) -> None:
+    """Hold a folder until the command ends; a dry run only checks it.
+
+    Raises what `held_folder` raises, and UsageError when one of the inputs lies in the folder.
+    """
+    keep_inputs(out, inputs)
+    if dry_run:
+        check_folder(out, force=force, option=option)
+        return
+    held = held_folder(out, force=force, option=option, warn=warn)
+    _held[-1].enter_context(held)
+
+
+@contextmanager
+def claims_released() -> Iterator[None]:
+    """Release, when the block ends, every folder that was claimed in it."""
+    with ExitStack() as stack:
+        _held.append(stack)
+        try:
+            yield
+        finally:
+            _held.pop()
