@@ -21,16 +21,15 @@ judge() {
 }
 # pair NAME OTHER: the difference of two evaluations of the same scans, with its interval.
 pair() {
-    once "$out/judged/$1-versus-$2/metrics.json" luna evaluate \
-        --detections "$out/judged/$1/detections.csv" \
-        --versus "$out/judged/$2/detections.csv" --out "$out/judged/$1-versus-$2" \
-        --annotations "$out/judged/$1/annotations.csv" --series "$out/judged/$1/series.csv"
+    once "$out/judged/$1-versus-$2/metrics.json" luna score "$out/judged/$1" \
+        --versus "$out/judged/$2" --out "$out/judged/$1-versus-$2"
 }
 
-once "$heldout/seriesuids.csv" luna phantom "$heldout" --scans 40 --seed 9001 --processes 2 \
+once "$heldout/seriesuids.csv" luna phantom "$heldout" --scans 40 --seed 9001 --workers 2 \
     --config heldout-cohort
 judge shipped --weights shipped
-judge malignancy --weights shipped --only malignancy
+once "$out/judged/malignancy/metrics.json" luna validate shipped "$heldout" \
+    --role malignancy --out "$out/judged/malignancy"
 judge book --weights "$book"
 pair shipped book
 

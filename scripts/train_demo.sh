@@ -6,7 +6,7 @@
 set -eu
 out=${1:-train-demo}
 here=$(dirname "$0")/..
-slabs() { luna phantom "$@" --processes 2 --quiet \
+slabs() { luna phantom "$@" --workers 2 --quiet \
     --set slab_mm=100 --set without_nodules=0 --set extra_nodules=4; }
 rm -rf "$out"
 slabs "$out/cohort" --scans 24 --seed 11
@@ -14,9 +14,8 @@ slabs "$out/held-out" --scans 8 --seed 12
 luna prep "$out/cohort" --cache "$out/cache" --set 'slices="all"'
 luna train-seg "$out/cache" --config tiny-seg --runs "$out/runs" --name demo
 luna train-cls "$out/cache" --config tiny-cls --runs "$out/runs" --name tables
-judge() { luna evaluate "$out/held-out" "$@" --weights "$out"/runs/segmentation-*/bundle; }
-judge --only seg --out "$out/judged-seg" --weights "$out"/runs/nodule-*-tables/bundle
-judge --only cls --out "$out/judged-cls" --weights "$out"/runs/nodule-*-tables/bundle
+luna validate "$out"/runs/segmentation-*/bundle "$out/held-out" --out "$out/judged-seg"
+luna validate "$out"/runs/nodule-*-tables/bundle "$out/held-out" --out "$out/judged-cls"
 # In the pipeline the classifier has to judge what the U-Net marks, so its marks become candidates,
 # and a classifier that begins with the parts of the first learns from both.
 luna evaluate "$out/cohort" --out "$out/marks" --set samples=0 --quiet \

@@ -11,7 +11,7 @@ runs=$out/runs
 . "$here/scripts/steps.sh"
 
 once "$out/train/seriesuids.csv" luna phantom "$out/train" --scans 120 --seed 2001 \
-    --processes 2 --config shipped-cohort
+    --workers 2 --config shipped-cohort
 luna prep "$out/train" --cache "$out/cache1" --set 'slices="all"' --set spacing_mm=1.25
 trained train-seg segmentation shipped "$out/cache1" --config shipped-seg
 

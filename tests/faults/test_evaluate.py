@@ -201,7 +201,7 @@ def test_a_bad_table_is_named_by_file_and_line(
         assert old in text or table != name
         (tmp_path / table).write_text(text.replace(old, new) if table == name else text)
     outcome = run_luna(
-        "evaluate", "--detections", "marks.csv", "--annotations", "nodules.csv", "--series",
+        "score", "marks.csv", "--annotations", "nodules.csv", "--series",
         "series.csv", "--excluded", "excluded.csv", "--out", "out",
     )  # fmt: skip
     assert_refused(outcome, 3, f"{name}: {message}")

@@ -83,9 +83,11 @@ def commands(
             "train-seg": ["train-seg", small_cache, "--set", "split.stride=4", "--runs", out],
             "evaluate": [*evaluate, "--out", out],
             "evaluate --calibrate": [*evaluate, "--out", tmp_path / "e", "--calibrate", out],
-            "evaluate --only": [*evaluate, "--only", "cls", "--out", out],
-            "evaluate --detections": [
-                *("evaluate", "--detections", "marks.csv", "--annotations", "nodules.csv"),
+            "validate": [
+                *("validate", good_weights, small_cohort, "--role", "nodule", "--out", out)
+            ],
+            "score": [
+                *("score", "marks.csv", "--annotations", "nodules.csv"),
                 *("--series", "series.csv", "--out", out),
             ],
             "phantom": ["phantom", out, "--scans", 1],
@@ -95,8 +97,8 @@ def commands(
     return words
 
 
-COMPUTE = ("diagnose", "train-cls", "train-seg", "evaluate", "evaluate --only")
-WRITE = (*COMPUTE, "prep", "evaluate --calibrate", "evaluate --detections", "phantom")
+COMPUTE = ("diagnose", "train-cls", "train-seg", "evaluate", "validate")
+WRITE = (*COMPUTE, "prep", "evaluate --calibrate", "score", "phantom")
 WORK = ("lungs", "scan 1/", "epoch", "step", "made ", "candidates/s")
 """What commands say once they work."""
 

@@ -56,5 +56,6 @@ def test_evaluation(run_luna: Run, small_cohort: Path, weights: Path, odd: Path)
     words = ("--weights", weights, "--out", odd / "out", "--set", "samples=100")
     outcome = run_luna("evaluate", data, *words)
     assert outcome.code == 0, outcome
-    out = run_luna("evaluate", data, *words, "--only", "cls", "--out", odd / "alone")
-    assert out.code == 0, out
+    words = ("--role", "nodule", "--set", "samples=100", "--out", odd / "alone")
+    outcome = run_luna("validate", weights, data, *words)
+    assert outcome.code == 0, outcome

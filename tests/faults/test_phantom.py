@@ -13,7 +13,7 @@ def test_a_stopped_cohort_has_no_tables_and_takes_its_workers_along(
     run_luna, tmp_path: Path, number: int, code: int, word: str
 ) -> None:
     out = tmp_path / "cohort"
-    command = ("phantom", out, "--scans", 20, "--processes", 2, *SMALL)
+    command = ("phantom", out, "--scans", 20, "--workers", 2, *SMALL)
     outcome: Outcome = run_luna(*command, strike=Strike(number, out / "*/*.mhd", 1, "files"))
     assert_refused(outcome, code, word)
     assert not list(out.glob("*.csv"))

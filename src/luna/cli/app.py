@@ -13,8 +13,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from luna import __version__
-from luna.cli import diagnose, doctor, evaluate, phantom, prep, train, weights
+from luna.cli import diagnose, doctor, evaluate, phantom, prep, score, train, validate, weights
 from luna.cli.console import print_data, print_error
+from luna.cli.options import ConfigCommand
 from luna.cli.output import claims_released
 from luna.run.errors import EnvironmentFault, LunaError, UsageError
 
@@ -66,12 +67,17 @@ def root(
     """Find lung nodules in chest CT scans. For research; not a medical device."""
 
 
-app.command()(diagnose.diagnose)
-app.command()(prep.prep)
-app.command()(train.train_seg)
-app.command()(train.train_cls)
-app.command()(evaluate.evaluate)
-app.command()(phantom.phantom)
+for command in (
+    diagnose.diagnose,
+    prep.prep,
+    train.train_seg,
+    train.train_cls,
+    evaluate.evaluate,
+    score.score,
+    validate.validate,
+    phantom.phantom,
+):
+    app.command(cls=ConfigCommand)(command)
 app.command()(doctor.doctor)
 app.add_typer(weights.app, name="weights")
 

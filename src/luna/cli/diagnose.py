@@ -35,6 +35,7 @@ def diagnose(
     ] = None,
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
+    print_config: options.PrintConfig = False,
     faithful: Annotated[
         bool,
         typer.Option("--faithful", help="Compute as the book's code does; overrides --set."),
@@ -69,10 +70,9 @@ def diagnose(
     from luna.detect import pipeline
     from luna.nets.models import SHIPPED, load_models
     from luna.report.write import write_report
-    from luna.run.config import load_config
     from luna.run.device import choose_device
 
-    settings = load_config(pipeline.DiagnoseConfig, config, overrides or ())
+    settings = options.settings(pipeline.DiagnoseConfig, config, overrides, print_only=print_config)
     settings = pipeline.faithful(settings) if faithful else settings
     processor = choose_device(device)
     models = load_models(weights or [Path(SHIPPED)])

@@ -1,181 +1,195 @@
-"""`luna evaluate`: how good is this system, and how sure are we."""
+"""`luna evaluate`: how good is the whole pipeline, and how sure are we."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from luna.cli import options
-from luna.run.errors import UsageError
+from luna.cli.console import listener_by_line, note, print_data, print_lines, print_table, warn
+from luna.cli.output import claim_evaluation, claim_folder
+from luna.run.errors import PartialFailure
 
-MODES: dict[str, tuple[set[str], set[str]]] = {
-    "data": (
-        {"weights"},
-        {"fold", "series_list", "device", "faithful", "calibrate", "versus"},
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import torch
+
+    from luna.data.luna16 import Luna16
+    from luna.evaluate.calibrate import Calibrated
+    from luna.evaluate.system import System
+    from luna.evaluate.tables import Section
+    from luna.score.evaluation import Evaluation
+
+SCANS, SCORES = "Scans and networks", "Scores"
+
+Data = Annotated[
+    Path, typer.Argument(help="Folder in the layout of LUNA16 whose scans are looked at.")
+]
+Fold = Annotated[
+    int | None,
+    typer.Option(min=0, max=9, help="Take the scans of this subset only.", rich_help_panel=SCANS),
+]
+SeriesList = Annotated[
+    Path | None,
+    typer.Option(
+        help="Take the scans of this file only, a series UID a line.", rich_help_panel=SCANS
     ),
-    "only": ({"data", "weights"}, {"fold", "series_list", "device", "faithful"}),
-    "cv": ({"data"}, {"versus"}),
-    "detections": ({"annotations", "series"}, {"excluded", "versus"}),
-}
-"""What may be evaluated: by the option that names it, those it needs and those it takes."""
-
-Only = Literal["cls", "seg", "malignancy"]
-
-EVERYWHERE = {"out", "config", "overrides", "force", "as_json", "quiet", "debug", "dry_run"}
+]
+Faithful = Annotated[
+    bool,
+    typer.Option(
+        "--faithful", help="Compute as the book's code does.", rich_help_panel=options.COMPUTING
+    ),
+]
 
 
 def evaluate(
-    context: typer.Context,
-    out: Annotated[Path, typer.Option(help="Folder for the tables, plots and page.")],
-    data: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            help="Folder in the layout of LUNA16, whose scans are looked at; with --cv, the "
-            "folders that evaluations of the folds wrote."
-        ),
-    ] = None,
+    data: Data,
+    out: options.Out,
     weights: Annotated[
         list[Path] | None,
         typer.Option(
-            help="For DATA: bundle, .state file, a folder of them, `book` or `shipped`; repeatable."
+            help="Bundle, .state file, a folder of them, or `book`; repeatable. Without it, "
+            "luna's own.",
+            rich_help_panel=SCANS,
         ),
     ] = None,
-    only: Annotated[
-        Only | None,
-        typer.Option(help="Of DATA: one network alone, on candidates, voxels or nodules known."),
+    fold: Fold = None,
+    series_list: SeriesList = None,
+    versus: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Marks of a second system, for a paired comparison: a CSV file or the folder of "
+            "an evaluation.",
+            rich_help_panel=SCORES,
+        ),
     ] = None,
-    cv: Annotated[
-        bool, typer.Option("--cv", help="Pool evaluated folds into one score, as LUNA16 does.")
-    ] = False,
-    fold: Annotated[
-        int | None, typer.Option(min=0, max=9, help="Of DATA: the scans of this subset only.")
-    ] = None,
-    series_list: Annotated[
-        Path | None, typer.Option(help="Of DATA: the scans of this list only, one UID a line.")
-    ] = None,
-    device: options.Device = "auto",
-    faithful: Annotated[
-        bool, typer.Option("--faithful", help="Of DATA: compute as the book's code does.")
-    ] = False,
     calibrate: Annotated[
         Path | None,
         typer.Option(
-            help="Of DATA: new folder for the bundles, with the temperature and the threshold "
-            "for fp_per_scan that fit its marks."
+            help="New folder for the bundles: the nodule model gets the temperature that fits "
+            "these scans, and the threshold for fp_per_scan.",
+            rich_help_panel=SCORES,
         ),
     ] = None,
-    detections: Annotated[
-        list[Path] | None,
-        typer.Option(help="Marks in LUNA16's format; repeat it to pool the folds of one system."),
-    ] = None,
-    annotations: Annotated[
-        Path | None, typer.Option(help="Annotated nodules; may tell kind and malignancy.")
-    ] = None,
-    series: Annotated[
-        Path | None, typer.Option(help="The scans that are scored, one UID a line.")
-    ] = None,
-    excluded: Annotated[
-        Path | None, typer.Option(help="Irrelevant findings: neither hit nor false.")
-    ] = None,
-    versus: Annotated[
-        list[Path] | None, typer.Option(help="Marks of a second system, for a paired test.")
-    ] = None,
+    faithful: Faithful = False,
+    device: options.Device = "auto",
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
+    print_config: options.PrintConfig = False,
     force: options.Force = False,
+    dry_run: options.DryRun = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
-    dry_run: options.DryRun = False,
 ) -> None:
-    """Score a system as the LUNA16 challenge does, and say how sure the scores are.
+    """Run the pipeline over a cohort and score its marks as the LUNA16 challenge does.
 
-    Runs the pipeline over the scans of DATA, or scores the marks of any
-    system. Prints tables and writes evaluation.html, metrics.json, froc.csv,
-    nodules.csv, the plots and events for TensorBoard. A scan of DATA that is
-    done is not done again: run the same command to go on after an interruption.
+    Prints tables and writes evaluation.html, metrics.json, detections.csv,
+    froc.csv, nodules.csv and plots. An interrupted run goes on when the same
+    command is run again: a scan that has a result is not computed again. A
+    scan that cannot be read does not stop the others; it counts as a scan
+    without a mark, and the exit code is 5.
 
     Examples:
 
-      luna evaluate luna16/ --weights models/ --fold 9 --out evaluation/
+      luna evaluate LUNA16/ --weights models/ --fold 9 --out evaluation/
 
-      luna evaluate luna16/ --weights models/ --fold 8 --out evaluation/
+      luna evaluate LUNA16/ --weights models/ --fold 8 --out tuning/
       --calibrate calibrated/ --set fp_per_scan=0.5
-
-      luna evaluate luna16/ --weights models/ --only malignancy --out alone/
-
-      luna evaluate --cv evaluations/fold*/ --out pooled/
-
-      luna evaluate --detections submission.csv --annotations annotations.csv
-      --excluded annotations_excluded.csv --series seriesuids.csv --out evaluation/
-
-      luna evaluate … --versus other.csv --set threshold=0.3 --set samples=5000
     """
-    mode = choose_mode(context)
-    values = of_mode(context, mode)
-    if mode == "data":
-        from luna.cli.evaluate_cohort import evaluate_cohort
+    from luna.evaluate.cohort import RESULTS, CohortConfig
+    from luna.evaluate.folder import EVERYTHING
+    from luna.evaluate.scans import chosen_scans
+    from luna.evaluate.system import System, calibrated, judge_system
+    from luna.nets.models import SHIPPED, load_models
+    from luna.run.device import choose_device
 
-        evaluate_cohort(**values)
-    elif mode == "only":
-        from luna.cli.evaluate_alone import evaluate_alone
+    settings = options.settings(CohortConfig, config, overrides, print_only=print_config)
+    processor, models = choose_device(device), load_models(weights or [Path(SHIPPED)])
+    cohort, scans = chosen_scans(data, fold, series_list)
+    system = System(
+        data=cohort, scans=scans, models=models, config=settings, faithful=faithful,
+        device=processor, out=out, versus=versus or (), calibrate=calibrate,
+    )  # fmt: skip
+    inputs = [data, *filter(None, [series_list]), *(versus or ())]
+    claim_evaluation(out, inputs, EVERYTHING, results=out / RESULTS, force=force, dry_run=dry_run)
+    if calibrate is not None:  # never into a folder that holds anything, a bundle least of all
+        claim_folder(calibrate, force=False, dry_run=dry_run, option="--calibrate")
+    note_start(cohort, processor, models.left_out, quiet=quiet)
+    if dry_run:
+        show_plan(system)
+        return
+    judged = judge_system(system, listener_by_line(quiet=quiet))
+    show(judged.evaluation, out, as_json=as_json, quiet=quiet)
+    refuse_failures(judged.failures, len(scans), "they count as scans without a mark")
+    note_calibrated(calibrated(system, judged.evaluation), quiet=quiet)
 
-        evaluate_alone(**values)
-    elif mode == "cv":
-        from luna.cli.evaluate_folds import evaluate_folds
 
-        evaluate_folds(**values)
+def note_start(
+    cohort: Luna16, device: torch.device, left_out: Iterable[str] = (), *, quiet: bool
+) -> None:
+    """Say what was skipped of weights and tables, and where the networks are computed."""
+    lines = [*left_out, *map(str, cohort.notices), f"computing on {device}"]
+    note("\n".join(lines), quiet=quiet)
+
+
+def show_plan(system: System) -> None:
+    """Print what a dry run found out."""
+    print_lines(
+        f"would diagnose {len(system.scans)} scans",
+        *(f"with {name} for {role}" for role, name in system.models.names().items()),
+        f"and write an evaluation to {system.out}",
+    )
+
+
+def show(evaluation: Evaluation, out: Path, *, as_json: bool, quiet: bool) -> None:
+    """Print the warnings, then the tables or metrics.json."""
+    from luna.evaluate.tables import sections
+
+    show_sections(sections(evaluation), evaluation.warnings, out, as_json=as_json, quiet=quiet)
+
+
+def show_sections(
+    sections: Iterable[Section], warnings: Iterable[str], out: Path, *, as_json: bool, quiet: bool
+) -> None:
+    """Print warnings, then tables with what they rest on, or metrics.json."""
+    from luna.evaluate.page import PAGE
+
+    for warning in warnings:
+        warn(warning)
+    if as_json:
+        print_data((out / "metrics.json").read_text(encoding="utf-8"))
     else:
-        from luna.cli.evaluate_files import evaluate_files
+        for section in sections:
+            print_lines(section.title)
+            print_table(section.header, section.rows, left=section.left)
+            print_lines(section.basis, "")
+    note(f"page: {out / PAGE}", quiet=quiet)
 
-        evaluate_files(**values)
+
+def note_calibrated(made: Calibrated | None, *, quiet: bool) -> None:
+    """Say what is new on the card of the nodule model."""
+    if made is None:
+        return
+    point = made.point
+    note(
+        f"calibrated: temperature {made.temperature:.3f}, threshold {made.threshold:.4f} for "
+        f"{point.fp_per_scan:.3f} false positives per scan at sensitivity {point.sensitivity:.3f}, "
+        f"in {made.folders[0].parent}",
+        quiet=quiet,
+    )
 
 
-def choose_mode(context: typer.Context) -> str:
-    """What is evaluated. Raises UsageError for options that are missing or do not go together."""
-    given = {
-        name
-        for name in context.params
-        if (source := context.get_parameter_source(name)) and source.name != "DEFAULT"
-    }
-    asked = MODES.keys() & given
-    needed_by_others = set[str]().union(*(MODES[name][0] for name in asked))
-    named = [name for name in MODES if name in asked - needed_by_others]
-    if len(named) != 1:
-        raise UsageError(
-            f"{' and '.join(map(_shown, named)) or 'nothing'} to evaluate",
-            hint=f"name one of {', '.join(map(_shown, MODES))}",
+def refuse_failures(failures: Mapping[str, str], scans: int, meaning: str) -> None:
+    """Raise PartialFailure when a scan has no result."""
+    if failures:
+        raise PartialFailure(
+            f"{len(failures)} of {scans} scans have no result",
+            why=meaning,
+            hint="mend or leave out these scans and run the same command; the others are done",
         )
-    mode = named[0]
-    needed, taken = MODES[mode]
-    missing = sorted(needed - given)
-    if missing:
-        raise UsageError(f"{_shown(mode)} needs {' and '.join(map(_shown, missing))}")
-    strange = sorted(given - EVERYWHERE - needed - taken - {mode})
-    if strange:
-        raise UsageError(f"{_shown(strange[0])} means nothing beside {_shown(mode)}")
-    return mode
-
-
-def of_mode(context: typer.Context, mode: str) -> dict[str, Any]:
-    """The values of the options that a mode takes, by name.
-
-    Raises UsageError for several folders where one is meant.
-    """
-    names = EVERYWHERE.union(*MODES[mode], {mode}) - {"debug", "cv"}
-    values = {name: context.params[name] for name in names}
-    if mode in {"data", "only"}:
-        if len(values["data"]) > 1:
-            raise UsageError(
-                f"{len(values['data'])} DATA folders",
-                why=", ".join(map(str, values["data"])),
-                hint="name one; --cv pools the folders of folds that are evaluated",
-            )
-        (values["data"],) = values["data"]
-    return values
-
-
-def _shown(name: str) -> str:
-    return "DATA" if name == "data" else f"--{name.replace('_', '-')}"

@@ -1,31 +1,113 @@
-"""The options that mean the same in every command (docs/cli.md lists them)."""
+"""The options that mean the same in every command; docs/cli.md lists them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
+from typer.core import TyperCommand
+
+from luna.cli.console import print_data
+
+CONFIG, COMPUTING, OUTPUT, TERMINAL = "Config", "Computing", "Output", "Terminal"
+"""Panels of `--help` for the shared options."""
+
+T = TypeVar("T")
 
 Device = Annotated[
     str,
     typer.Option(
-        "--device", metavar="auto|cpu|cuda[:N]", help="Where to compute; only auto falls back."
+        "--device",
+        metavar="auto|cpu|cuda[:N]",
+        help="Where to compute; only auto falls back to the CPU.",
+        rich_help_panel=COMPUTING,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Processes at work; without it, as many as cores and memory allow.",
+        rich_help_panel=COMPUTING,
     ),
 ]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="TOML file: a diff from the defaults.")
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE|NAME",
+        help="TOML file with what differs from the defaults, or the name of one that luna ships.",
+        rich_help_panel=CONFIG,
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override one config value; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one config value; repeatable.",
+        rich_help_panel=CONFIG,
+    ),
 ]
+PrintConfig = Annotated[
+    bool,
+    typer.Option(
+        "--print-config",
+        help="Print the config in force as TOML and leave.",
+        rich_help_panel=CONFIG,
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder for the results.", rich_help_panel=OUTPUT)]
 Force = Annotated[
-    bool, typer.Option("--force", help="Write into a folder that already holds files.")
+    bool,
+    typer.Option(
+        "--force", help="Write into a folder that already holds files.", rich_help_panel=OUTPUT
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout and nothing else there.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and notes on stderr.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Check everything, compute and write nothing.")
+    bool,
+    typer.Option(
+        "--dry-run", help="Check everything; compute and write nothing.", rich_help_panel=OUTPUT
+    ),
 ]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print one JSON document and nothing else.", rich_help_panel=TERMINAL
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", help="No progress and no notes.", rich_help_panel=TERMINAL),
+]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=TERMINAL),
+]
+
+
+class ConfigCommand(TyperCommand):
+    """A command whose `--print-config` needs none of the command's arguments."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # typer hides the base
+        """Parse as always, but let arguments be missing where only the config is asked for."""
+        ctx.resilient_parsing = "--print-config" in args
+        try:
+            return super().parse_args(ctx, args)
+        finally:
+            ctx.resilient_parsing = False
+
+
+def settings(
+    root: type[T], config: Path | None, overrides: list[str] | None, *, print_only: bool
+) -> T:
+    """The config in force; with `print_only` it is printed as TOML and the command ends."""
+    from luna.run.config import dump_config, load_config
+
+    found = load_config(root, config, overrides or ())
+    if print_only:
+        print_data(dump_config(found))
+        raise typer.Exit
+    return found

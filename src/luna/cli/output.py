@@ -33,6 +33,28 @@ def claim_folder(
     _held[-1].enter_context(held)
 
 
+def claim_evaluation(
+    out: Path,
+    inputs: Iterable[Path],
+    names: Iterable[str],
+    *,
+    results: Path | None = None,
+    force: bool,
+    dry_run: bool,
+) -> None:
+    """Hold the folder of an evaluation, in which files of these names will be written.
+
+    `results`: where the results of single scans go; an evaluation that was begun there goes on
+    without `force`. Raises what `claim_folder` raises, and UsageError when one of the inputs
+    would be overwritten.
+    """
+    from luna.evaluate.folder import was_begun
+
+    keep_inputs(out, inputs, names)
+    goes_on = results is not None and was_begun(out, results)
+    claim_folder(out, force=force or goes_on, dry_run=dry_run)
+
+
 @contextmanager
 def claims_released() -> Iterator[None]:
     """Release, when the block ends, every folder that was claimed in it."""

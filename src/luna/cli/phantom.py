@@ -18,7 +18,11 @@ def phantom(
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
-    processes: Annotated[int, typer.Option(help="Worker processes.")] = 1,
+    print_config: options.PrintConfig = False,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, help="Processes at work.", rich_help_panel=options.COMPUTING),
+    ] = 1,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
@@ -26,17 +30,14 @@ def phantom(
 
     Examples:
 
-      luna phantom cohort/ --scans 20 --processes 2
+      luna phantom cohort/ --scans 20 --workers 2
 
       luna phantom small/ --set slab_mm=80 --set extra_nodules=4
     """
     from luna.phantom.cohort import write_cohort
     from luna.phantom.config import PhantomConfig
-    from luna.run.config import load_config
 
-    settings = load_config(PhantomConfig, config, overrides or ())
+    settings = options.settings(PhantomConfig, config, overrides, print_only=print_config)
     claim_folder(out, force=True)
-    write_cohort(
-        out, scans, seed, settings, processes, lambda uid: note(f"made {uid}", quiet=quiet)
-    )
+    write_cohort(out, scans, seed, settings, workers, lambda uid: note(f"made {uid}", quiet=quiet))
     print_data(str(out))

@@ -40,6 +40,7 @@ def prep(
     ] = None,
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
+    print_config: options.PrintConfig = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -47,22 +48,25 @@ def prep(
 ) -> None:
     """Read every scan of a cohort once and store what training needs.
 
-    A run that was stopped goes on where it was; run it again after adding scans or changing
-    tables. Training reads the cache alone: the CT files may then be moved away.
+    An interrupted run goes on when the same command is run again. Run it
+    again, too, after adding scans or changing a table: what is still right is
+    kept. Training reads the cache alone, so the CT files may then be moved
+    away. A scan that cannot be read does not stop the others; the exit code
+    is 5.
 
-    \b
-      luna phantom cohort/ --scans 8
+    Examples:
+
       luna prep cohort/ --cache cache/ --dry-run
-      luna prep cohort/ --cache cache/
-      luna prep LUNA16/ --cache cache/ --set slices="all" --set nodule_mask="book"
+
+      luna prep LUNA16/ --cache cache/ --set slices=all --set nodule_mask=book
+
       luna prep LUNA16/ --cache cache/ --detections evaluation/detections.csv
     """
     from luna.data.prep import default_workers, plan
     from luna.data.prep import prep as prepare
     from luna.data.prep_scan import PrepConfig
-    from luna.run.config import load_config
 
-    settings = load_config(PrepConfig, config, overrides or ())
+    settings = options.settings(PrepConfig, config, overrides, print_only=print_config)
     cohort = read_cohort(data, detections, quiet=quiet)
     if dry_run:
         show_plan(plan(cohort, cache, settings), cache, as_json=as_json)

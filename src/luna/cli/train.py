@@ -60,6 +60,13 @@ class Settings:
     recipe: type[Recipe]
     config: Path | None
     overrides: list[str]
+    print_only: bool
+
+    def recipe_in_force(self) -> Recipe:
+        """The recipe with its changes; with `print_only` it is printed and the command ends."""
+        return options.settings(
+            self.recipe, self.config, self.overrides, print_only=self.print_only
+        )
 
 
 def train_cls(
@@ -78,6 +85,7 @@ def train_cls(
     resume: Resume = None,
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
+    print_config: options.PrintConfig = False,
     device: options.Device = "auto",
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -105,7 +113,7 @@ def train_cls(
     chosen = {"task": task, "init": init, "unfreeze": unfreeze}
     said = [f"{key}={value}" for key, value in chosen.items() if value is not None]
     place = Place(cache=cache, resume=resume, runs=runs, name=name)
-    settings = Settings(ClassifierRecipe, config, [*(overrides or ()), *said])
+    settings = Settings(ClassifierRecipe, config, [*(overrides or ()), *said], print_config)
     _train(place, settings, device, as_json=as_json, quiet=quiet, dry_run=dry_run)
 
 
@@ -116,6 +124,7 @@ def train_seg(
     resume: Resume = None,
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
+    print_config: options.PrintConfig = False,
     device: options.Device = "auto",
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -139,19 +148,20 @@ def train_seg(
     from luna.train.recipes import SegmenterRecipe
 
     place = Place(cache=cache, resume=resume, runs=runs, name=name)
-    settings = Settings(SegmenterRecipe, config, overrides or [])
+    settings = Settings(SegmenterRecipe, config, overrides or [], print_config)
     _train(place, settings, device, as_json=as_json, quiet=quiet, dry_run=dry_run)
 
 
 def _train(
     place: Place, settings: Settings, device: str, *, as_json: bool, quiet: bool, dry_run: bool
 ) -> None:
-    from luna.run.config import load_config
     from luna.run.device import choose_device
     from luna.run.errors import UsageError
     from luna.train import launch
     from luna.train.runs import Teller
 
+    if settings.print_only:
+        settings.recipe_in_force()
     processor = choose_device(device)
     with progress(quiet=quiet) as advance:
         teller = Teller(
@@ -166,7 +176,7 @@ def _train(
             folder = place.resume
             best = launch.resume(folder, settings.recipe, processor, teller)
         elif place.cache is not None and place.resume is None:
-            recipe = load_config(settings.recipe, settings.config, settings.overrides)
+            recipe = settings.recipe_in_force()
             _refuse_idle_unfreeze(recipe, settings.overrides)
             runs = place.runs or Path(RUNS)
             name = NAME if place.name is None else place.name

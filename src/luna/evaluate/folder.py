@@ -1,13 +1,39 @@
-"""The folder of an evaluation: what is written there by name."""
+"""The folder of an evaluation: the names in it, and whether one was begun there."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from luna.evaluate.board import EVENTS, FILE
-from luna.evaluate.folds import ANNOTATIONS, DETECTIONS, EXCLUDED, SERIES
 from luna.evaluate.page import PAGE, PLOT_ALTS
+from luna.evaluate.pooling import ANNOTATIONS, DETECTIONS, EXCLUDED, SERIES
+from luna.run.files import remove_files, sweep
+from luna.run.folders import contents
+from luna.run.record import is_record
 
 CONCLUSIONS = (PAGE, "metrics.json", "froc.csv", "nodules.csv", *PLOT_ALTS, f"{EVENTS}/{FILE}")
-"""What every evaluation may make; the page comes first, for it vouches for the others."""
+"""What every evaluation may write. The page comes first, because it vouches for the others."""
 
-ALL = (*CONCLUSIONS, DETECTIONS, SERIES, ANNOTATIONS, EXCLUDED)
-"""The tables too that an evaluation of scans or folds makes."""
+EVERYTHING = (*CONCLUSIONS, DETECTIONS, SERIES, ANNOTATIONS, EXCLUDED)
+"""The tables too, which an evaluation of scans, or of pooled folds, writes."""
+
+RECORD = "run.json"
+
+
+def clear(out: Path, names: Sequence[str], *results: Path) -> None:
+    """Remove what an earlier evaluation left: files of these names, and temporary ones."""
+    remove_files(out, names)
+    sweep(out, *results)
+
+
+def was_begun(out: Path, results: Path) -> bool:
+    """Whether an evaluation was begun in a folder, or the folder is empty.
+
+    The record is written before the folder of results is made; a kill may come between.
+    """
+    record = out / RECORD
+    if results.is_dir():
+        return is_record(record)
+    others = contents(out)
+    return not others or (others == [record] and is_record(record))

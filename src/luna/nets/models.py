@@ -55,20 +55,22 @@ class Imported:
     left_out: tuple[str, ...]
 
 
-def load_role(paths: Sequence[Path], role: Role) -> Bundle:
-    """The one network of a role among the paths, whatever else is there.
+def load_network(path: Path, role: Role | None = None) -> Bundle:
+    """The one network at a path, or the one of a role where the path holds several.
 
     Raises UsageError when there is none or more than one, and as `load_models`.
     """
-    bundles, left_out = _load_all(paths)
-    bundle = _only(role, bundles)
-    if bundle is None:
-        raise UsageError(
-            f"no {role} model among the weights",
-            file=", ".join(str(p) for p in paths),
-            why=" ".join(left_out),
-        )
-    return bundle
+    bundles, left_out = _load_all([path])
+    found = [bundle for _, bundle in bundles if role in (None, bundle.card.role)]
+    if len(found) == 1:
+        return found[0]
+    roles = ", ".join(bundle.card.role for _, bundle in bundles)
+    raise UsageError(
+        f"no {role} model among the weights" if role else f"{len(bundles)} networks here",
+        file=path,
+        why=" ".join([f"the networks are: {roles}.", *left_out]),
+        hint="name one bundle, or choose with --role",
+    )
 
 
 def load_each(path: Path) -> list[Bundle]:

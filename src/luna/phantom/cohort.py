@@ -118,7 +118,7 @@ def _mapped(
     if processes == 1:
         yield from map(job, numbers)
         return
-    with worker_pool(processes, "--processes") as pool:
+    with worker_pool(processes, "--workers") as pool:
         yield from pool.map(job, numbers)
 
 

@@ -16,8 +16,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from luna.evaluate.basis import basis
 from luna.evaluate.lists import worst_cases
 from luna.evaluate.page import metrics_text
-from luna.evaluate.scoring import (
-    EvaluationFiles,
+from luna.evaluate.submission import (
+    Submission,
     read_tables,
     score_tables,
     write_evaluation,
@@ -45,18 +45,18 @@ seriesuid,coordX,coordY,coordZ,diameter_mm,kind,malignant
 """
 
 
-def score_files(files: EvaluationFiles, config: EvaluationConfig) -> Evaluation:
+def score_files(files: Submission, config: EvaluationConfig) -> Evaluation:
     return score_tables(read_tables(files), config)
 
 
-def evaluate_detections(files: EvaluationFiles, config: EvaluationConfig, out: Path) -> Evaluation:
+def evaluate_detections(files: Submission, config: EvaluationConfig, out: Path) -> Evaluation:
     evaluation = score_files(files, config)
     out.mkdir(parents=True)
     write_evaluation(evaluation, out, files)
     return evaluation
 
 
-def write_tables(tmp_path: Path) -> EvaluationFiles:
+def write_tables(tmp_path: Path) -> Submission:
     """Four scans in two subsets, three nodules, five marks of which one is on the excluded."""
     (tmp_path / "marks.csv").write_text(MARKS)
     (tmp_path / "nodules.csv").write_text(NODULES)
@@ -64,8 +64,8 @@ def write_tables(tmp_path: Path) -> EvaluationFiles:
         "seriesuid,coordX,coordY,coordZ,diameter_mm\n1.1,80,1,0,-1\n"
     )
     (tmp_path / "series.csv").write_text("seriesuid,subset\n1.1,a\n1.2,a\n1.3,b\n1.4,b\n")
-    return EvaluationFiles(
-        detections=(tmp_path / "marks.csv",),
+    return Submission(
+        marks=(tmp_path / "marks.csv",),
         annotations=tmp_path / "nodules.csv",
         series=tmp_path / "series.csv",
         excluded=tmp_path / "excluded.csv",
@@ -251,8 +251,8 @@ def test_folds_are_pooled_and_counted(files, tmp_path):
     lines = MARKS.splitlines(keepends=True)
     first.write_text("".join(lines[:3]))
     second.write_text("".join([lines[0], *lines[3:]]))
-    pooled = EvaluationFiles(
-        detections=(first, second),
+    pooled = Submission(
+        marks=(first, second),
         annotations=files.annotations,
         series=files.series,
         excluded=files.excluded,
@@ -267,8 +267,8 @@ def test_folds_are_pooled_and_counted(files, tmp_path):
 def test_versus_compares_and_draws_both(files, tmp_path, out):
     worse = tmp_path / "worse.csv"
     worse.write_text(MARKS.replace("1.1,0,0,0,0.9", "1.1,0,0,300,0.9"))
-    files = EvaluationFiles(
-        detections=files.detections,
+    files = Submission(
+        marks=files.marks,
         annotations=files.annotations,
         series=files.series,
         excluded=files.excluded,
@@ -285,7 +285,7 @@ def test_versus_compares_and_draws_both(files, tmp_path, out):
 
 @pytest.mark.parametrize("marks", ["", "1.1,0,0,0,0.9\n", "1.3,50,0,0,0.6\n"])
 def test_no_marks_only_hits_or_only_false_marks_are_reported_too(files, out, marks):
-    files.detections[0].write_text("seriesuid,coordX,coordY,coordZ,probability\n" + marks)
+    files.marks[0].write_text("seriesuid,coordX,coordY,coordZ,probability\n" + marks)
     evaluation = evaluate_detections(files, CONFIG, out)
     assert evaluation.classifier is None
     assert "no ROC, precision or calibration" in " ".join(evaluation.warnings)
@@ -316,7 +316,7 @@ def test_metrics_are_strict_json(files):
 
 def test_a_cohort_without_nodules_has_no_sensitivity(files):
     files.series.write_text("1.3\n")
-    files.detections[0].write_text("seriesuid,coordX,coordY,coordZ,probability\n")
+    files.marks[0].write_text("seriesuid,coordX,coordY,coordZ,probability\n")
     with pytest.raises(InputError, match="none of the 1 scans has an annotated nodule"):
         score_files(files, CONFIG)
 

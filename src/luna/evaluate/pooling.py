@@ -39,17 +39,13 @@ class Fold:
 def find_folds(paths: Sequence[Path]) -> tuple[Fold, ...]:
     """Read and check the tables of evaluated folds.
 
-    Each path is the folder of an evaluation, or one whose `evaluation` is. Raises UsageError
-    for fewer than two, for one that is not evaluated, and for a scan in two of them; InputError,
-    naming file and line, for a table that `luna evaluate` would refuse.
+    Each path is the folder of an evaluation, or a folder that holds one in `evaluation`. Raises
+    UsageError for a folder without an evaluation, and for a scan in two of them; InputError,
+    naming file and line, for a damaged table.
     """
-    if len(paths) < 2:
-        raise UsageError(
-            f"{len(paths)} folder to pool", hint="name the evaluation of each fold: runs/fold*/"
-        )
     folds = tuple(
         Fold(name=name, folder=folder, cohort=_checked(folder))
-        for name, folder in zip(_names(paths), map(_evaluated, paths), strict=True)
+        for name, folder in zip(_names(paths), map(evaluated_folder, paths), strict=True)
     )
     _refuse_shared_scans(folds)
     listed = [(fold.folder / EXCLUDED).exists() for fold in folds]
@@ -76,13 +72,13 @@ def pool(folds: Sequence[Fold]) -> dict[str, Rows]:
     return pooled
 
 
-def _evaluated(path: Path) -> Path:
-    """The folder of an evaluation that is finished."""
+def evaluated_folder(path: Path) -> Path:
+    """The path itself or the `evaluation` below it: the one that holds an evaluation's tables."""
     for folder in (path, path / EVALUATION):
         if all((folder / name).is_file() for name in (DETECTIONS, SERIES, ANNOTATIONS)):
             return folder
     raise UsageError(
-        "no evaluation of a fold here",
+        "no evaluation here",
         file=path,
         why=f"{DETECTIONS}, {SERIES} and {ANNOTATIONS} are not all there",
         hint=f"luna evaluate DATA --weights … --fold K --out {path / EVALUATION}",

@@ -1,4 +1,4 @@
-"""The tables of an evaluated cohort: marks, scans and truth, in one folder that scores alone."""
+"""The scans of an evaluated cohort, and the tables that say what is known of them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from luna.data.luna16 import Luna16
+from luna.data.luna16 import Luna16, read_luna16
+from luna.data.luna16_places import refuse_strange_places
 from luna.data.luna16_rows import UNKNOWN, XYZ
 from luna.evaluate.cohort import CohortRun
-from luna.evaluate.folds import ANNOTATIONS, DETECTIONS, EXCLUDED, SERIES
+from luna.evaluate.pooling import ANNOTATIONS, DETECTIONS, EXCLUDED, SERIES
 from luna.run.errors import UsageError
 from luna.run.table import read_table, write_table
 from luna.score.marks import FAILED_COLUMN, Cohort, Marks, read_cohort
@@ -21,6 +22,19 @@ KINDS = "annotations_kind.csv"
 UNKNOWN_KIND = "unknown"
 
 Row = Sequence[object]
+
+
+def chosen_scans(
+    root: Path, fold: int | None, listed: Path | None
+) -> tuple[Luna16, dict[str, Path]]:
+    """A cohort in the layout of LUNA16, and the scans to look at.
+
+    Raises InputError when most annotations lie outside their scans.
+    """
+    data = read_luna16(root)
+    scans = choose_scans(data, fold, listed)
+    refuse_strange_places(data)
+    return data, scans
 
 
 def choose_scans(data: Luna16, fold: int | None, listed: Path | None) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""`luna evaluate DATA --only …`: one network alone, on three small chests."""
+"""`luna validate`: one network alone, on three small chests."""
 
 import json
 import shutil
@@ -22,9 +22,9 @@ def cohort(original, tmp_path) -> Path:
 
 
 @pytest.fixture
-def evaluate(luna, cohort, original, tmp_path):
-    def call(only, *more, weights=original / "weights"):
-        given = ["evaluate", cohort, "--weights", weights, "--only", only]
+def validate(luna, cohort, original, tmp_path):
+    def call(role, *more, weights=original / "weights"):
+        given = ["validate", weights, cohort, "--role", role]
         given += ["--out", tmp_path / "out", "--set", "samples=100"]
         precise = ("--set", "segment.precision=float32", "--set", "classify.precision=float32")
         return luna(*given, *precise, *more)
@@ -41,8 +41,8 @@ def answers_of(folder: Path) -> dict[str, list[float]]:
     return {path.stem: json.loads(path.read_text())["p"] for path in folder.glob("*.json")}
 
 
-def test_the_nodule_classifier_on_candidates(evaluate, cohort, tmp_path):
-    outcome = evaluate("cls")
+def test_the_nodule_classifier_on_candidates(validate, cohort, tmp_path):
+    outcome = validate("nodule")
     assert outcome.code == 0, outcome.err
     out = tmp_path / "out"
     found = metrics_of(out)
@@ -62,14 +62,14 @@ def test_the_nodule_classifier_on_candidates(evaluate, cohort, tmp_path):
     for name in ("evaluation.html", "roc.png", "precision_recall.png", "calibration.png", "events"):
         assert (out / name).exists()
     before = (out / "metrics.json").read_bytes()
-    again = evaluate("cls")
+    again = validate("nodule")
     assert again.err.count(": kept,") == 3
     assert (out / "metrics.json").read_bytes() == before
 
 
-def test_the_segmenter_on_voxels(evaluate, cohort, tmp_path):
+def test_the_segmenter_on_voxels(validate, cohort, tmp_path):
     """The U-Net of the tests calls what is above -400 HU, so every count is known."""
-    outcome = evaluate("seg", "--set", "segment.region=whole")
+    outcome = validate("segmentation", "--set", "segment.region=whole")
     assert outcome.code == 0, outcome.err
     found, data = metrics_of(tmp_path / "out"), read_luna16(cohort)
     hits = false = wanted = 0
@@ -92,10 +92,10 @@ def test_the_segmenter_on_voxels(evaluate, cohort, tmp_path):
     assert "voxels: best Dice" in outcome.out
 
 
-def test_the_malignancy_classifier_beside_diameter(evaluate, models, tmp_path):
+def test_the_malignancy_classifier_beside_diameter(validate, models, tmp_path):
     card = replace(models.nodule.card, name="test-malignancy", role="malignancy", threshold=0.3)
     save_bundle(replace(models.nodule, card=card), tmp_path / "head")
-    outcome = evaluate("malignancy", weights=tmp_path / "head")
+    outcome = validate("malignancy", weights=tmp_path / "head")
     assert outcome.code == 0, outcome.err
     found = metrics_of(tmp_path / "out")
     assert found["places"] == 2  # of the other scan nothing is known
@@ -108,9 +108,9 @@ def test_the_malignancy_classifier_beside_diameter(evaluate, models, tmp_path):
     assert "diameter alone 1.000" in (tmp_path / "out" / "evaluation.html").read_text()
 
 
-def test_a_bad_scan_is_left_out_and_named(evaluate, cohort, tmp_path):
+def test_a_bad_scan_is_left_out_and_named(validate, cohort, tmp_path):
     (cohort / "subset0" / "1.0.zraw").write_bytes(b"no")
-    outcome = evaluate("cls")
+    outcome = validate("nodule")
     assert outcome.code == 5
     assert "warning: no result for 1.0: " in outcome.err
     assert "1 of 3 scans have no result (they are left out of every number" in outcome.err
@@ -120,19 +120,19 @@ def test_a_bad_scan_is_left_out_and_named(evaluate, cohort, tmp_path):
     assert "Scans without a result" in (tmp_path / "out" / "evaluation.html").read_text()
 
 
-def test_what_cannot_be_scored_is_refused_before_computing(evaluate, cohort, tmp_path):
-    outcome = evaluate("malignancy")
+def test_what_cannot_be_scored_is_refused_before_computing(validate, cohort, tmp_path):
+    outcome = validate("malignancy")
     assert (outcome.code, "no malignancy model among the weights" in outcome.err) == (2, True)
     (cohort / "candidates_V2.csv").write_text("seriesuid,coordX,coordY,coordZ,class\n")
-    outcome = evaluate("cls")
+    outcome = validate("nodule")
     assert (outcome.code, "0 of 0 places are positive" in outcome.err) == (3, True)
     (cohort / "annotations.csv").write_text("seriesuid,coordX,coordY,coordZ,diameter_mm\n")
-    outcome = evaluate("seg", "--force")
+    outcome = validate("segmentation", "--force")
     assert (outcome.code, "none of the 3 scans has an annotated" in outcome.err) == (3, True)
     assert not list((tmp_path / "out").glob("scans-*"))
 
 
-def test_a_dry_run_computes_and_writes_nothing(evaluate, tmp_path):
-    outcome = evaluate("seg", "--dry-run")
+def test_a_dry_run_computes_and_writes_nothing(validate, tmp_path):
+    outcome = validate("segmentation", "--dry-run")
     assert "would ask test-segmentation (segmentation) about 3 scans" in outcome.out
     assert not (tmp_path / "out").exists()

@@ -10,13 +10,24 @@ from pathlib import Path
 import numpy as np
 
 from luna.evaluate.basis import basis
-from luna.evaluate.folds import ANNOTATIONS, DETECTIONS, EXCLUDED, SERIES
+from luna.evaluate.folder import CONCLUSIONS, EVERYTHING, clear
 from luna.evaluate.gallery import Gallery
 from luna.evaluate.lists import worst_cases
 from luna.evaluate.metrics import metrics
 from luna.evaluate.page import Page, write_page
 from luna.evaluate.plots import plots
+from luna.evaluate.pooling import (
+    ANNOTATIONS,
+    DETECTIONS,
+    EXCLUDED,
+    SERIES,
+    Fold,
+    evaluated_folder,
+    find_folds,
+    pool,
+)
 from luna.evaluate.tables import sections, span
+from luna.run.errors import UsageError
 from luna.run.table import write_table
 from luna.score.evaluation import Evaluation, EvaluationConfig, score_detections
 from luna.score.froc import FP_RATES, GRID_FP_PER_SCAN, operating_point
@@ -34,24 +45,34 @@ from luna.score.marks import (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EvaluationFiles:
-    """What is scored against what.
+class Submission:
+    """The files of one system's marks, and of the truth that they are scored against.
 
-    `detections`: one submission, or the test folds of a cross-validation to pool; `versus`:
-    a second system's, for a paired comparison; `excluded`: irrelevant findings, if known;
-    `folds`: names and marks of the folds, where `detections` is a file they were pooled into.
+    `marks`: one file, or the test folds of a cross-validation to pool; `excluded`: irrelevant
+    findings, if known; `versus`: the marks of a second system; `folds`: the evaluations that
+    were named by their folders. The tables of several are pooled before they are scored.
     """
 
-    detections: tuple[Path, ...]
+    marks: tuple[Path, ...]
     annotations: Path
     series: Path
     excluded: Path | None = None
     versus: tuple[Path, ...] = ()
-    folds: tuple[tuple[str, Path], ...] = ()
+    folds: tuple[Fold, ...] = ()
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether the tables of several evaluations are made one."""
+        return len(self.folds) > 1
+
+    def paths(self) -> list[Path]:
+        """Every file and folder that must not be overwritten."""
+        return [*(fold.folder for fold in self.folds), *(path for _, path in self)]
 
     def __iter__(self) -> Iterator[tuple[str, Path]]:
-        yield from ((f"fold {name}", path) for name, path in self.folds)
-        yield from (("detections", path) for path in self.detections)
+        if self.is_pooled:
+            yield from ((f"fold {fold.name}", fold.folder / DETECTIONS) for fold in self.folds)
+        yield from (("detections", path) for path in self.marks)
         yield from (("versus", path) for path in self.versus)
         yield "annotations", self.annotations
         yield "series", self.series
@@ -59,13 +80,46 @@ class EvaluationFiles:
             yield "excluded", self.excluded
 
 
-def files_in(
-    folder: Path, versus: Sequence[Path] = (), folds: Sequence[tuple[str, Path]] = ()
-) -> EvaluationFiles:
-    """The tables in the folder of an evaluation, as files to score."""
+def find_submission(
+    marks: Sequence[Path],
+    annotations: Path | None = None,
+    series: Path | None = None,
+    excluded: Path | None = None,
+    versus: Sequence[Path] = (),
+) -> Submission:
+    """The files to score. The folder of an evaluation stands for its marks and its own truth.
+
+    Raises UsageError when the truth of a file of marks is not named.
+    """
+    others = tuple(map(_marks_in, versus))
+    if annotations is not None and series is not None:
+        return Submission(
+            marks=tuple(map(_marks_in, marks)),
+            annotations=annotations,
+            series=series,
+            excluded=excluded,
+            versus=others,
+        )
+    if (annotations, series, excluded) != (None, None, None):
+        raise UsageError("--annotations and --series are needed together")
+    for path in marks:
+        if not path.is_dir():
+            raise UsageError(
+                "a file of marks needs --annotations and --series",
+                file=path,
+                why="only the folder of an evaluation holds its own truth",
+            )
+    folds = find_folds(marks)
+    return submission_in(folds[0].folder, others, folds)
+
+
+def submission_in(
+    folder: Path, versus: Sequence[Path] = (), folds: Sequence[Fold] = ()
+) -> Submission:
+    """The tables in the folder of an evaluation."""
     excluded = folder / EXCLUDED
-    return EvaluationFiles(
-        detections=(folder / DETECTIONS,),
+    return Submission(
+        marks=(folder / DETECTIONS,),
         annotations=folder / ANNOTATIONS,
         series=folder / SERIES,
         excluded=excluded if excluded.exists() else None,
@@ -74,11 +128,15 @@ def files_in(
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EvaluationTables:
-    """The files, read: all that `score_detections` needs.
+def _marks_in(path: Path) -> Path:
+    return evaluated_folder(path) / DETECTIONS if path.is_dir() else path
 
-    `fragments`: the parts that marks stand for; files do not know them.
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tables:
+    """The files of a submission, read: all that `score_detections` needs.
+
+    `fragments`: the parts that marks stand for, which files do not know.
     """
 
     cohort: Cohort
@@ -90,7 +148,7 @@ class EvaluationTables:
     fragments: Marks | None = None
 
 
-def read_tables(files: EvaluationFiles) -> EvaluationTables:
+def read_tables(files: Submission) -> Tables:
     """Read and check every file; several files of one system are pooled as folds.
 
     Raises InputError naming file and line.
@@ -100,17 +158,17 @@ def read_tables(files: EvaluationFiles) -> EvaluationTables:
     def pooled(paths: Sequence[Path]) -> Marks:
         return pool_marks([read_marks(path, cohort) for path in paths], paths, cohort)
 
-    return EvaluationTables(
+    return Tables(
         cohort=cohort,
-        marks=pooled(files.detections),
+        marks=pooled(files.marks),
         nodules=read_nodules(files.annotations, cohort),
         excluded=NO_FINDINGS if files.excluded is None else read_excluded(files.excluded, cohort),
         versus=pooled(files.versus) if files.versus else None,
-        folds=len(files.folds) or len(files.detections),
+        folds=len(files.folds) if files.is_pooled else len(files.marks),
     )
 
 
-def score_tables(tables: EvaluationTables, config: EvaluationConfig) -> Evaluation:
+def score_tables(tables: Tables, config: EvaluationConfig) -> Evaluation:
     """Score what was read; raises InputError when the scans hold no nodule."""
     return score_detections(
         tables.cohort,
@@ -124,8 +182,21 @@ def score_tables(tables: EvaluationTables, config: EvaluationConfig) -> Evaluati
     )
 
 
+def score_submission(files: Submission, config: EvaluationConfig, out: Path) -> Evaluation:
+    """Score the files and write the evaluation into `out`, with the pooled tables of folds."""
+    if files.is_pooled:
+        clear(out, EVERYTHING)
+        for name, rows in pool(files.folds).items():
+            write_table(out / name, rows)
+        files = submission_in(out, files.versus, files.folds)
+    evaluation = score_tables(read_tables(files), config)
+    clear(out, CONCLUSIONS)
+    write_evaluation(evaluation, out, files)
+    return evaluation
+
+
 def write_evaluation(
-    evaluation: Evaluation, out: Path, files: EvaluationFiles, galleries: Sequence[Gallery] = ()
+    evaluation: Evaluation, out: Path, files: Submission, galleries: Sequence[Gallery] = ()
 ) -> None:
     """Write froc.csv, nodules.csv and what `write_page` does into `out`.
 

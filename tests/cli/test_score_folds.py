@@ -1,4 +1,4 @@
-"""`luna evaluate --cv`: folds that are evaluated, as one score."""
+"""`luna score FOLDER…`: evaluated folds as one score."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def folds(tmp_path) -> list[Path]:
 def pool(luna, folds, tmp_path):
     def call(*more: object, of: list[Path] = folds):
         words = ("--out", tmp_path / "out", "--set", "samples=100")
-        return luna("evaluate", "--cv", *of, *words, *more)
+        return luna("score", *of, *words, *more)
 
     return call
 
@@ -71,7 +71,7 @@ def test_folds_are_scored_as_one(pool, luna, folds, tmp_path):
     ]
     # The challenge's own way: one submission for all scans.
     again = luna(
-        "evaluate", "--detections", out / "detections.csv", "--annotations",
+        "score", out / "detections.csv", "--annotations",
         out / "annotations.csv", "--excluded", out / "annotations_excluded.csv", "--series",
         out / "series.csv", "--out", tmp_path / "again", "--set", "samples=100",
     )  # fmt: skip
@@ -99,7 +99,7 @@ def test_a_score_that_is_not_finished_has_no_page_of_an_earlier_one(pool, tmp_pa
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("luna.cli.evaluate_folds.write_table", killed)
+    monkeypatch.setattr("luna.evaluate.submission.write_table", killed)
     assert pool("--force").code == 130
     assert not (tmp_path / "out" / "evaluation.html").exists()
 
@@ -147,12 +147,11 @@ def test_the_same_folder_twice_is_refused(pool, folds):
     assert "is in two folds" in pool(of=[folds[0], folds[0]]).err
 
 
-def test_one_fold_or_none_evaluated_is_refused(pool, folds, tmp_path):
-    assert "1 folder to pool" in pool(of=folds[:1]).err
+def test_a_folder_without_an_evaluation_is_refused(pool, folds, tmp_path):
     (tmp_path / "runs" / "bundle").mkdir()
     outcome = pool(of=[*folds, tmp_path / "runs"])
     assert outcome.code == 2
-    assert "no evaluation of a fold here" in outcome.err
+    assert "no evaluation here" in outcome.err
     assert "--fold K" in outcome.err
 
 

@@ -1,0 +1,99 @@
+"""`luna validate`: how good is one network alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from luna.cli import options
+from luna.cli.console import listener_by_line, print_lines
+from luna.cli.evaluate import (
+    SCANS,
+    Data,
+    Faithful,
+    Fold,
+    SeriesList,
+    note_start,
+    refuse_failures,
+    show_sections,
+)
+from luna.cli.output import claim_evaluation
+
+if TYPE_CHECKING:
+    from luna.evaluate.networks.judge import Network
+
+
+def validate(
+    bundle: Annotated[
+        Path, typer.Argument(help="Bundle, .state file, a folder of them, `book` or `shipped`.")
+    ],
+    data: Data,
+    out: options.Out,
+    role: Annotated[
+        Literal["segmentation", "nodule", "malignancy"] | None,
+        typer.Option(
+            help="Which network to judge, where BUNDLE holds several.", rich_help_panel=SCANS
+        ),
+    ] = None,
+    fold: Fold = None,
+    series_list: SeriesList = None,
+    faithful: Faithful = False,
+    device: options.Device = "auto",
+    config: options.ConfigFile = None,
+    overrides: options.Overrides = None,
+    print_config: options.PrintConfig = False,
+    force: options.Force = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Judge one network alone, on the places or voxels that are known of a cohort.
+
+    A nodule classifier is asked about every candidate of DATA, a malignancy
+    classifier about every nodule with a verdict, a segmenter about every
+    voxel that the pipeline looks at. Prints tables and writes
+    evaluation.html, metrics.json and plots. An interrupted run goes on when
+    the same command is run again. A scan that cannot be read is left out, and
+    the exit code is 5.
+
+    Examples:
+
+      luna validate runs/nodule-…/bundle LUNA16/ --fold 9 --out judged/
+
+      luna validate shipped LUNA16/ --role malignancy --out judged/
+    """
+    from luna.evaluate.cohort import CohortConfig
+    from luna.evaluate.folder import CONCLUSIONS
+    from luna.evaluate.networks.judge import Network, judge_network
+    from luna.evaluate.scans import chosen_scans
+    from luna.nets.models import load_network
+    from luna.run.device import choose_device
+
+    settings = options.settings(CohortConfig, config, overrides, print_only=print_config)
+    processor, network = choose_device(device), load_network(bundle, role)
+    cohort, scans = chosen_scans(data, fold, series_list)
+    task = Network(
+        data=cohort, scans=scans, bundle=network, config=settings, faithful=faithful,
+        device=processor, out=out,
+    )  # fmt: skip
+    inputs = [data, *filter(None, [series_list])]
+    claim_evaluation(out, inputs, CONCLUSIONS, results=task.results, force=force, dry_run=dry_run)
+    note_start(cohort, processor, quiet=quiet)
+    if dry_run:
+        show_plan(task)
+        return
+    judged = judge_network(task, listener_by_line(quiet=quiet))
+    show_sections(judged.sections, judged.warnings, out, as_json=as_json, quiet=quiet)
+    refuse_failures(judged.failures, len(scans), "they are left out of every number")
+
+
+def show_plan(task: Network) -> None:
+    """Print what a dry run found out."""
+    card = task.bundle.card
+    print_lines(
+        f"would ask {card.name} ({card.role}) about {len(task.scans)} scans",
+        f"and write an evaluation to {task.out}",
+    )

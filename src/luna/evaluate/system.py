@@ -1,0 +1,79 @@
+"""The whole pipeline over the scans of a cohort, scored and shown."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from luna.data.luna16 import Luna16
+from luna.evaluate.calibrate import Calibrated, write_calibrated
+from luna.evaluate.cohort import (
+    RESULTS,
+    CohortConfig,
+    diagnose_cohort,
+    threshold_in_force,
+)
+from luna.evaluate.folder import EVERYTHING, RECORD, clear
+from luna.evaluate.gallery import galleries
+from luna.evaluate.scans import fragments_of, write_outcome, write_truth
+from luna.evaluate.submission import read_tables, score_tables, submission_in, write_evaluation
+from luna.nets.models import Models
+from luna.run.config import dump_config
+from luna.run.progress import Listener
+from luna.run.record import record_run, write_record
+from luna.score.evaluation import Evaluation
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class System:
+    """A pipeline and the scans it is judged on; `calibrate` is where new bundles go, if any."""
+
+    data: Luna16
+    scans: Mapping[str, Path]
+    models: Models
+    config: CohortConfig
+    faithful: bool
+    device: torch.device
+    out: Path
+    versus: Sequence[Path] = ()
+    calibrate: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judged:
+    """The scores of a system, and why scans have no result, by series UID."""
+
+    evaluation: Evaluation
+    failures: Mapping[str, str]
+
+
+def judge_system(system: System, listener: Listener) -> Judged:
+    """Diagnose every scan, score all marks, and write the evaluation."""
+    out, config, models = system.out, system.config, system.models
+    clear(out, EVERYTHING, out / RESULTS)
+    record = record_run(sys.argv, dump_config(config), str(system.device), config.seed)
+    write_record(record, out / RECORD)
+    diagnosing = config.diagnosing(as_the_book=system.faithful)
+    run = diagnose_cohort(system.scans, models, diagnosing, system.device, out, listener)
+    write_truth(out, system.data, system.scans)
+    write_outcome(out, system.data, run, malignancy=models.malignancy is not None)
+    files = submission_in(out, system.versus)
+    tables = read_tables(files)
+    evaluation = score_tables(
+        replace(tables, fragments=fragments_of(run, tables.cohort)),
+        config.scoring(threshold_in_force(models, diagnosing)),
+    )
+    looked_at = {uid: path for uid, path in system.scans.items() if uid in run.results}
+    write_evaluation(evaluation, out, files, galleries(evaluation, looked_at))
+    return Judged(evaluation=evaluation, failures=run.failures)
+
+
+def calibrated(system: System, evaluation: Evaluation) -> Calibrated | None:
+    """Write the calibrated bundles, where they are asked for."""
+    if system.calibrate is None:
+        return None
+    return write_calibrated(system.models, evaluation, system.calibrate)
