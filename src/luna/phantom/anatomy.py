@@ -26,7 +26,7 @@ FAT_HU, MUSCLE_HU, LIVER_HU, SKIN_HU = -105.0, 48.0, 58.0, 15.0
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Coarse fields of one patient.
+    """The coarse fields of one patient.
 
     Distances in mm, negative inside: `body`, `lung`, `bone`. `major` and `minor` are the
     signed distances to the fissures (positive above). HU: `tissue` (everything but lung,
@@ -45,7 +45,7 @@ class Anatomy:
     hila: dict[str, Points]
 
     def lobe(self, points_xyz: Points) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
-        """0 to 4 for right upper, middle, lower, left upper, lower, at (M, 3) positions."""
+        """Number the lobes of (M, 3) positions: right upper, middle, lower, left upper, lower."""
         upper = self.grid.at(self.major, points_xyz) > 0
         high = self.grid.at(self.minor, points_xyz) > 0
         left = points_xyz[:, 0] > 0
@@ -54,7 +54,7 @@ class Anatomy:
 
 
 def build_anatomy(rng: np.random.Generator, patient: Patient, grid: CoarseGrid) -> Anatomy:
-    """All coarse fields of a patient on a grid."""
+    """Draw all coarse fields of a patient on a grid."""
     cavity = _cavity(patient, grid)
     body = _body(rng, patient, grid)
     organs = mediastinum(rng, patient, grid)
@@ -91,6 +91,7 @@ def _cavity(patient: Patient, grid: CoarseGrid) -> Field:
 
 
 def _body(rng: np.random.Generator, patient: Patient, grid: CoarseGrid) -> Field:
+    """Distance to the skin."""
     x, y, z = grid.axes()
     wall = 12 + patient.muscle + patient.fat
     waist = 1 - np.float32(0.08) * np.clip(-z / np.float32(patient.height), 0, 1)
@@ -103,7 +104,7 @@ def _body(rng: np.random.Generator, patient: Patient, grid: CoarseGrid) -> Field
 
 
 def _diaphragm(rng: np.random.Generator, patient: Patient, grid: CoarseGrid) -> Field:
-    """Distance above the diaphragm: negative in the lung's side, positive in the belly."""
+    """Distance to the diaphragm: negative on the side of the lung, positive in the belly."""
     x, y, z = grid.axes()
     h, w, d = patient.height, patient.half_width, patient.half_depth
     surface: Field = np.full((1, 1, 1), -0.66 * h, np.float32)
@@ -123,6 +124,7 @@ def _lungs(
     organs: dict[str, Field],
     dome: Field,
 ) -> Field:
+    """Distance to the surface of both lungs."""
     h, w, d = patient.height, patient.half_width, patient.half_depth
     sides = [
         ellipsoid(grid, (side * 0.47 * w, 0.06 * d, -0.2 * h), (0.66 * w, 1.3 * d, 0.70 * h), 2.3)
@@ -157,7 +159,7 @@ def _tissue(
     body: Field,
     dome: Field,
 ) -> Field:
-    """Chest wall by depth, the belly under the diaphragm, fat between the lungs."""
+    """Attenuation of the chest wall by depth, of the belly, and of fat between the lungs."""
     y = grid.axes()[1]
     streaks = smooth_noise(rng, grid, 7)
     tissue = np.full(grid.shape, MUSCLE_HU, np.float32) + 6 * streaks
@@ -185,7 +187,10 @@ def _tissue(
 
 
 def _parenchyma(rng: np.random.Generator, patient: Patient, grid: CoarseGrid) -> Field:
-    """Denser towards the back (the patient lies on it), mottled, with holes in emphysema."""
+    """Attenuation of the lung between its vessels.
+
+    It is denser towards the back, on which the patient lies, and mottled. Emphysema has holes.
+    """
     _, y, _ = grid.axes()
     depth = y / np.float32(patient.half_depth)
     field = np.float32(patient.lung_hu) + np.float32(patient.gradient_hu) * depth

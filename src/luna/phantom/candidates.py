@@ -1,4 +1,4 @@
-"""What a candidate detector would emit on a phantom: its nodules and their look-alikes."""
+"""Candidates of a phantom as a detector would mark them: nodules, and decoys like nodules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from luna.phantom.field import Points
 from luna.phantom.nodules import Lesion
 from luna.phantom.vessels import Vessels, forks
 
-# Shares of look-alikes, in the order in which detectors are known to confuse them.
 DECOY_WEIGHTS = {
     "fork": 0.34,
     "crossing": 0.24,
@@ -23,9 +22,10 @@ DECOY_WEIGHTS = {
     "pleura": 0.15,
     "scar": 0.05,
 }
+"""Share of each kind of decoy, in the order in which detectors are known to confuse them."""
 
 SPARE = 1.6
-"""How many more places of each sort are looked at than wanted: some fall together."""
+"""Factor by which more decoys of each kind are drawn than wanted, because some coincide."""
 
 MERGE_MM = 3.0
 """A detector makes one mark of what it sees twice within this distance."""
@@ -35,7 +35,7 @@ SECOND_MARK_SHARE = 0.3
 
 
 class Candidate(NamedTuple):
-    """A place to look at, LPS mm, and whether it is a nodule."""
+    """The centre of a candidate in LPS mm, and whether it is a nodule."""
 
     center_xyz: Triple
     is_nodule: bool
@@ -48,7 +48,7 @@ def find_decoys(
     lesions: list[Lesion],
     slab: tuple[float, float],
 ) -> dict[str, Points]:
-    """Places (M, 3) in body mm that look like nodules, by what they are."""
+    """Find places (M, 3) in body mm that resemble nodules, by the structure that they are."""
     grid, lung = anatomy.grid, anatomy.lung
     deep = lung < -6
     sheets = np.abs(anatomy.major) < 1
@@ -79,7 +79,7 @@ def draw_candidates(
     diameters_mm: Points,
     decoys: dict[str, Points],
 ) -> tuple[Candidate, ...]:
-    """The nodules, some of them marked twice, then look-alikes clear of every nodule."""
+    """Draw the candidates: all nodules, some marked twice, then decoys clear of every nodule."""
     marks = []
     for center, diameter in zip(nodules_xyz, diameters_mm, strict=True):
         for _ in range(1 + int(rng.random() < SECOND_MARK_SHARE)):
@@ -96,13 +96,13 @@ def draw_candidates(
 def _clear(
     points: Points, nodules_xyz: Points, diameters_mm: Points
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """Which points keep a radius and 3 mm from every nodule."""
+    """Tell which points keep a radius and 3 mm from every nodule."""
     gap = np.sqrt(((points[:, None] - nodules_xyz[None]) ** 2).sum(axis=-1))
     return np.asarray((gap > diameters_mm / 2 + 3).all(axis=1), dtype=np.bool_)
 
 
 def _apart(points: Points) -> Points:
-    """The points, without those that come near an earlier one."""
+    """Drop the points that come near an earlier one."""
     pairs = cKDTree(points).query_pairs(MERGE_MM, output_type="ndarray")
     keep = np.ones(len(points), dtype=bool)
     keep[pairs.max(axis=1)] = False

@@ -1,4 +1,4 @@
-"""Writes phantoms in the layout of LUNA16, in a pool of processes."""
+"""Write phantoms in the layout of LUNA16, in a pool of processes."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def write_cohort(
 ) -> list[str]:
     """Write `scans` phantoms under `out` and return their series UIDs.
 
-    The files are the same for any number of processes. `on_scan` is told each UID when its
-    files are on disk. Raises UsageError when `out` already holds tables, EnvironmentFault
+    The files are the same for any number of processes. `on_scan` is called with each UID once
+    its files are on disk. Raises UsageError when `out` already holds tables, EnvironmentFault
     when it cannot be written.
     """
     if scans < 1 or seed < 0 or processes < 1:
@@ -81,7 +81,7 @@ def write_cohort(
                 if on_scan is not None:
                     on_scan(uid)
     finally:
-        # A worker that is terminated leaves what it was writing.
+        # A worker that is terminated leaves behind the file that it was writing.
         sweep(*subsets)
     for name, columns in TABLES.items():
         write_table(out / name, [columns, *tables[name]])
@@ -91,7 +91,7 @@ def write_cohort(
 
 
 def _refuse_other_scans(out: Path, uids: set[str]) -> None:
-    """Raise UsageError for a scan of no table: it would pass for one without a nodule."""
+    """Raise UsageError for a scan in no table: it would count as one without nodules."""
     for path in sorted(out.glob("subset*/*.mhd")):
         if path.stem not in uids:
             raise UsageError(
@@ -134,7 +134,7 @@ def _write_scan(out: Path, seed: int, config: PhantomConfig, number: int) -> tup
 
 
 def stored(scan: Scan) -> tuple[HuArray, Geometry]:
-    """The scan as its file has it: padded, and turned to `stored_orientation` in place."""
+    """Turn a scan into what its file holds: padded, and in `stored_orientation`."""
     letters = scan.provenance.stored_orientation
     flip_xyz = [have != want for have, want in zip(letters, "LPS", strict=True)]
     flip_irc = np.array(flip_xyz[::-1])
@@ -201,7 +201,7 @@ def _rows(uid: str, phantom: Phantom, rng: np.random.Generator) -> Tables:
 
 
 def _ratings(rng: np.random.Generator, malignant: bool) -> list[int]:
-    """Three or four readers' ratings from 1 to 5 on the right side of 3."""
+    """Draw the ratings, 1 to 5, of three or four readers who are right about malignancy."""
     count = int(rng.integers(3, 5))
     low, high = (4, 6) if malignant else (1, 4)
     return [int(v) for v in rng.integers(low, high, count)]

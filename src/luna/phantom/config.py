@@ -48,14 +48,15 @@ BOUNDS: dict[str, Range] = {
     "juxtavascular_share": SHARE,
     "negatives": (0, 10_000),
 }
-"""What each number, or each end of a range, must lie between: what a body allows, widely."""
+"""Limits of each number, or of both ends of a range: wide enough for any human body."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhantomConfig:
-    """Ranges are (low, high) and drawn uniformly per scan unless the field says otherwise.
+    """What varies between the scans of a cohort.
 
-    Raises UsageError when a range is upside down or a number is out of bounds.
+    Ranges are (low, high) and drawn uniformly per scan unless the field says otherwise. Raises
+    UsageError when the ends of a range are swapped or a number is out of bounds.
     """
 
     size: int = REFERENCE_SIZE
@@ -118,9 +119,11 @@ class PhantomConfig:
             if not all(low <= number <= high for number in values):
                 raise UsageError(f"{name} is {value}, not between {low:g} and {high:g}")
             if len(values) == 2 and values[0] > values[1]:
-                raise UsageError(f"{name} is upside down: {value}")
+                raise UsageError(f"{name} is {value}, whose first number is larger than the second")
         if not any(self.kind_weights):
-            raise UsageError("kind_weights are all 0")
+            raise UsageError(
+                "kind_weights are all 0", hint="give at least one kind a weight above 0"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,7 +153,7 @@ class Patient:
 
 
 def draw_patient(rng: np.random.Generator, config: PhantomConfig) -> Patient:
-    """One patient; the same generator state gives the same patient."""
+    """Draw one patient; the same generator state gives the same patient."""
     contrast = rng.random() < config.contrast_share
     blood = rng.uniform(140, 330) if contrast else rng.uniform(32, 52)
     return Patient(

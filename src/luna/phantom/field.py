@@ -1,4 +1,4 @@
-"""Smooth scalar fields on a coarse grid, from which every slice of a phantom is drawn.
+"""Smooth scalar fields on a coarse grid, from which the slices of a phantom are drawn.
 
 Signed distances (negative inside, mm) are smooth where the tissue itself is not, so a grid
 of 2 mm carries boundaries that are sharp at 0.5 mm. All arithmetic is element by element:
@@ -44,7 +44,7 @@ class CoarseGrid:
         return np.asarray(offset[..., ::-1] / STEP_MM, dtype=np.float64)
 
     def at(self, field: Field, points_xyz: ArrayLike) -> Points:
-        """Values of a field at (M, 3) body positions, linear, clamped at the border."""
+        """Interpolate a field linearly at (M, 3) positions; outside, the border's value holds."""
         where = self.index(points_xyz).T
         return np.asarray(
             ndimage.map_coordinates(field, where, order=1, mode="nearest"), dtype=np.float64
@@ -89,7 +89,7 @@ def put(tissue: Field, distance: Field, hu: float | Field) -> None:
 
 
 def ellipsoid(grid: CoarseGrid, center: ArrayLike, radii: ArrayLike, power: float = 2.0) -> Field:
-    """Approximate distance to a (super)ellipsoid; exact at its surface along the axes."""
+    """Distance to a (super)ellipsoid, approximate; exact at its surface along the axes."""
     total: Field = np.zeros((1, 1, 1), np.float32)
     for axis, c, r in zip(grid.axes(), np.asarray(center), np.asarray(radii), strict=True):
         scaled = np.abs(axis - np.float32(c)) / np.float32(r)
@@ -124,7 +124,7 @@ def smooth_noise(rng: np.random.Generator, grid: CoarseGrid, scale_mm: float) ->
 
 
 def normalised(distance: Field) -> Field:
-    """The same zero set with a gradient of 1 mm per mm near it."""
+    """Rescale a field so that it grows by about 1 mm per mm near its surface."""
     slopes = np.gradient(distance, np.float32(STEP_MM))
     steep = np.sqrt(slopes[0] ** 2 + slopes[1] ** 2 + slopes[2] ** 2)
     return np.asarray(distance / np.maximum(steep, np.float32(0.3)), dtype=np.float32)

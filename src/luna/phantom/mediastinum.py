@@ -17,13 +17,13 @@ from luna.phantom.field import (
 )
 
 FAR_MM = 60.0
-"""A distance that means: nowhere near."""
+"""A distance that stands for far away."""
 
 Path3 = list[tuple[float, float, float]]
 
 
 def hila(patient: Patient) -> dict[str, Points]:
-    """Where arteries, veins and bronchi enter the lungs, body frame mm, by side."""
+    """Points in body mm where arteries, veins and bronchi enter the lungs, by side."""
     h = patient.height
     return {
         "artery-right": np.array([-42.0, 2.0, 0.01 * h]),
@@ -105,8 +105,8 @@ def septum(patient: Patient, grid: CoarseGrid, organs: dict[str, Field]) -> Fiel
     for side in ("right", "left"):
         carve_tube(airway, grid, [place["carina"], place[f"bronchus-{side}"]], [9, 7])
     joined = smooth_min(spine, np.asarray(behind, np.float32), 10)
-    for part in (upper, np.asarray(front, np.float32), airway):
-        joined = smooth_min(joined, part, 10)
+    for region in (upper, np.asarray(front, np.float32), airway):
+        joined = smooth_min(joined, region, 10)
     below = ellipsoid(grid, (8, 0.15 * d, -0.55 * h), (44, 0.75 * d, 0.32 * h))
     joined = smooth_min(joined, below, 14)
     for organ in organs.values():

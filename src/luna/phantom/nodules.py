@@ -1,4 +1,4 @@
-"""Nodules and scars of a phantom: where, how large, of which kind, benign or malignant."""
+"""Nodules and scars of a phantom: place, size, kind, and whether a nodule is malignant."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ODDS_UPPER_LOBE = 0.65
 
 @dataclass(frozen=True)
 class Lesion:
-    """What is painted into the lung: a nodule, or a scar when `kind` is None.
+    """A nodule to paint into the lung, or a scar when `kind` is None.
 
     `center` in body mm; the shape is a sphere of `radius` stretched by `axes` (3, 3) and
     dented by `waves` (K, 4): direction and amplitude. `core` is the share of the radius
@@ -61,7 +61,7 @@ def draw_lesions(
     vessels: Branches,
     slab: tuple[float, float],
 ) -> list[Lesion]:
-    """The nodules of a scan, then its scars, none overlapping another.
+    """Draw the nodules of a scan, then its scars, none overlapping another.
 
     `slab` is the (low, high) z of the scan in body mm; nodules lie wholly inside.
     """
@@ -83,7 +83,7 @@ def draw_lesions(
 
 
 def malignancy_probability(diameter_mm: float, kind: NoduleKind, upper_lobe: bool) -> float:
-    """Chance that a nodule of this size, kind and place is malignant in the cohort."""
+    """Probability that a nodule of this size, kind and place is malignant."""
     odds = ODDS_INTERCEPT + ODDS_PER_LOG_MM * np.log(diameter_mm) + ODDS_OF_KIND[kind]
     return float(1 / (1 + np.exp(-odds - ODDS_UPPER_LOBE * upper_lobe)))
 
@@ -96,7 +96,7 @@ def _draw_radius(rng: np.random.Generator, config: PhantomConfig) -> float:
 
 
 def _free(center: Points, radius: float, lesions: list[Lesion]) -> bool:
-    """Whether a lesion here keeps 6 mm from all others."""
+    """Tell whether a lesion here keeps 6 mm from all others."""
     return all(
         np.linalg.norm(center - other.center) > radius + other.radius + 6 for other in lesions
     )
@@ -111,7 +111,7 @@ def _place(
     radius: float,
     lesions: list[Lesion],
 ) -> Points | None:
-    """A centre: free in the lung, on the pleura, or on a vessel; None where none fits."""
+    """Find a centre free in the lung, on the pleura, or on a vessel; None where none fits."""
     site = rng.random()
     inner = (slab[0] + radius + 3, slab[1] - radius - 3)
     for _ in range(TRIES):
@@ -257,9 +257,9 @@ def _spikes(rng: np.random.Generator, radius: float) -> Points:
 
 
 def cover(lesion: Lesion, offset: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
-    """(coverage, spike coverage, attenuation) at offsets (..., 3) in mm from the centre.
+    """Coverage by the body, coverage by spikes, and attenuation at offsets (..., 3) in mm.
 
-    The first is the lesion's body, whose voxels over one half are its mask.
+    Offsets count from the centre. Voxels that the body covers by more than half are the mask.
     """
     scaled = sum(offset[..., k, None] * lesion.axes[k].astype(np.float32) for k in range(3))
     scaled = np.asarray(scaled)

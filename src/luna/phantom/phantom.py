@@ -45,7 +45,7 @@ class Nodule:
 
 
 class Phantom(NamedTuple):
-    """A scan in canonical axes, its nodules, and what a candidate detector would emit."""
+    """A scan in the axes that a Scan has, its nodules, and its candidates."""
 
     scan: Scan
     nodules: tuple[Nodule, ...]
@@ -58,9 +58,9 @@ def series_uid(seed: int, number: int) -> str:
 
 
 def make_scan(seed: int, config: PhantomConfig, number: int = 0) -> Phantom:
-    """Scan `number` of the cohort `seed`: the same bytes wherever and whenever it is made.
+    """Make scan `number` of the cohort `seed`: the same bytes on every machine.
 
-    `scan.provenance.stored_orientation` says how a file of it would be stored.
+    `scan.provenance.stored_orientation` is the orientation in which its file is written.
     """
     streams = np.random.SeedSequence([seed, number]).spawn(5)
     body_rng, vessel_rng, lesion_rng, scanner_rng, candidate_rng = map(
@@ -90,12 +90,12 @@ def make_scan(seed: int, config: PhantomConfig, number: int = 0) -> Phantom:
 
 
 def _to_patient(scanner: Scanner, geometry: Geometry, body_xyz: Points) -> Points:
-    """LPS mm of positions in the body frame, both (M, 3)."""
+    """Convert positions in the body frame to LPS mm, both (M, 3)."""
     return geometry.xyz_from_irc(((body_xyz - scanner.low_xyz) / scanner.spacing_xyz)[:, ::-1])
 
 
 def _coarse_grid(scanner: Scanner) -> CoarseGrid:
-    """A coarse grid that covers the scan and two elements more on each side."""
+    """The coarse grid that covers the scan, and two elements more on each side."""
     extent = np.array(scanner.shape_irc[::-1]) * scanner.spacing_xyz
     x, y, z = (scanner.low_xyz - 2 * STEP_MM).tolist()
     nx, ny, nz = (np.ceil(extent / STEP_MM).astype(int) + 5).tolist()
@@ -111,7 +111,7 @@ def _slab(scanner: Scanner) -> tuple[float, float]:
 def _placement(
     rng: np.random.Generator, config: PhantomConfig, scanner: Scanner
 ) -> tuple[Geometry, str]:
-    """Where the grid lies in the patient frame, and the stored orientation of the file."""
+    """Draw the geometry of the scan in the patient, and the orientation of its file."""
     tilt = rng.uniform(-0.2, 0.2, 3) if rng.random() < config.oblique_share else np.zeros(3)
     flipped = rng.random() < config.flipped_share
     turn = _rotation_xyz(*tilt.tolist())

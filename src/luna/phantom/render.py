@@ -39,14 +39,15 @@ TEXTURE_HU = 26.0
 """Standard deviation of the lung's own texture before the kernel."""
 
 LOWEST_HU = -1024
-"""Where scanners end their scale, and what a Scan has where a file has padding."""
+"""The lowest value that scanners store. A Scan has it where a file has padding."""
 
 BOW = 0.25
+"""Standard deviation of a vessel's bend, as a share of its length."""
 
 
 @dataclass(frozen=True)
 class Painted:
-    """What the lung shows of a lesion: a box of the scan, and sums over it in voxels."""
+    """The visible part of a lesion: a box of the scan, and sums over it in voxels."""
 
     start_irc: tuple[int, int, int]
     voxels: NDArray[np.bool_]
@@ -55,7 +56,7 @@ class Painted:
 
 
 class _Patch:
-    """A lesion sampled on the scan's grid, and what of it has been shown so far."""
+    """A lesion sampled on the scan's grid, and what the slices painted so far show of it."""
 
     def __init__(self, lesion: Lesion, scanner: Scanner) -> None:
         spacing = scanner.spacing_xyz[::-1]
@@ -71,12 +72,12 @@ class _Patch:
         ]
         z, y, x = np.meshgrid(*grids, indexing="ij")
         layers = max(int(np.ceil(spacing[0] / 0.8)), 1)
-        parts = [
+        sampled = [
             cover(lesion, np.stack([x, y, z + (k + 0.5 - layers / 2) * spacing[0] / layers], -1)
                   .astype(np.float32))
             for k in range(layers)
         ]  # fmt: skip
-        self.body, self.thorns, self.hu = (np.mean(p, axis=0) for p in zip(*parts, strict=True))
+        self.body, self.thorns, self.hu = (np.mean(p, axis=0) for p in zip(*sampled, strict=True))
         self.shown = np.zeros_like(self.body)
 
     def paint(self, image: Image, lung: Image, index: int) -> None:
@@ -93,7 +94,7 @@ class _Patch:
         image[where] = np.maximum(new, old) if self.soft else new
 
     def result(self) -> Painted:
-        """The lesion as shown, once every slice is painted."""
+        """The visible part of the lesion, once every slice is painted."""
         start = tuple(s.start for s in self.box)
         total = float(self.shown.sum())
         center = np.array(start, dtype=np.float64)
@@ -123,11 +124,11 @@ class _Slicer:
         for axis in (2, 1):
             at = self._at[axis]
             low = at.astype(np.intp)
-            part = (at - low).astype(np.float32)
+            high = (at - low).astype(np.float32)
             if axis == 2:
-                plane = plane[:, low] * (1 - part) + plane[:, low + 1] * part
+                plane = plane[:, low] * (1 - high) + plane[:, low + 1] * high
             else:
-                plane = plane[low] * (1 - part)[:, None] + plane[low + 1] * part[:, None]
+                plane = plane[low] * (1 - high)[:, None] + plane[low + 1] * high[:, None]
         return np.asarray(plane, dtype=np.float32)
 
 
@@ -138,7 +139,7 @@ def render(
     vessels: Vessels,
     lesions: list[Lesion],
 ) -> tuple[HuArray, list[Painted]]:
-    """The volume (index, row, column) int16, and what is seen of each lesion."""
+    """Render the volume (index, row, column) int16, and tell what it shows of each lesion."""
     patches = [_Patch(lesion, scanner) for lesion in lesions]
     kernel = build_kernel(scanner)
     noise = Noise(rng, kernel.noise, scanner.shape_irc[2], scanner.noise_memory)
@@ -154,7 +155,7 @@ def render(
 
 
 def _through_plane(slices: Iterator[Image], neighbour: float) -> Iterator[Image]:
-    """Each slice with a share of the one before and the one after."""
+    """Mix into each slice a share of the one before and of the one after."""
     share = np.float32(neighbour)
     before = current = next(slices)
     for after in slices:
@@ -170,7 +171,7 @@ def _anatomy_slices(
     vessels: Vessels,
     patches: list[_Patch],
 ) -> Iterator[Image]:
-    """Slices as they would be without blur and noise, from the lowest up."""
+    """Draw the slices without blur and noise, from the lowest up."""
     slicer = _Slicer(anatomy, scanner)
     size = scanner.shape_irc[2]
     memory = float(np.exp(-scanner.spacing_xyz[2] / 1.5))
@@ -198,7 +199,7 @@ def _anatomy_slices(
 def _tissue_slice(
     slicer: _Slicer, scanner: Scanner, anatomy: Anatomy, index: int, texture: Image
 ) -> tuple[Image, Image]:
-    """Soft tissue, bone, lung and fissures of one slice, and the share of lung."""
+    """Draw soft tissue, bone, lung and fissures of one slice; also return the share of lung."""
     pixel = scanner.spacing_xyz[0]
     image = slicer.cut(anatomy.tissue, index)
     bone = slicer.cut(anatomy.bone, index)
@@ -235,7 +236,7 @@ def _add_tubes(image: Image, tubes: list[Specks], index: int, blood_hu: float) -
 
 
 def _blanket(rng: np.random.Generator, scanner: Scanner, anatomy: Anatomy) -> Field:
-    """How far over the skin the blanket's folds stand, in mm."""
+    """Height of the blanket's folds over the skin, in mm."""
     folds = smooth_noise(rng, anatomy.grid, 30) + 0.5 * smooth_noise(rng, anatomy.grid, 12)
     y = anatomy.grid.axes()[1]
     lift = 9 + 5 * folds

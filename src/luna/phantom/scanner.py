@@ -1,4 +1,4 @@
-"""What the scanner does to the anatomy: grid, table, blanket, kernel, noise, padding."""
+"""The scanner of a phantom: grid, table, blanket, kernel, noise and padding."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Scanner:
 
 
 def draw_scanner(rng: np.random.Generator, config: PhantomConfig, patient: Patient) -> Scanner:
-    """A scanner whose field of view fits the patient's lungs."""
+    """Draw a scanner whose field of view fits the patient's lungs."""
     scale = REFERENCE_SIZE / config.size
     field = 2 * patient.half_width + rng.uniform(30, 130)
     pixel = float(np.clip(field / REFERENCE_SIZE, MIN_SPACING_MM, MAX_SPACING_MM)) * scale
@@ -81,7 +81,7 @@ def draw_scanner(rng: np.random.Generator, config: PhantomConfig, patient: Patie
 
 
 def pixel_axes(scanner: Scanner) -> tuple[Image, Image]:
-    """x (1, C) and y (R, 1) of the pixels in body mm."""
+    """Coordinates x (1, C) and y (R, 1) of the pixels in body mm."""
     _, rows, cols = scanner.shape_irc
     x = scanner.low_xyz[0] + scanner.spacing_xyz[0] * np.arange(cols)
     y = scanner.low_xyz[1] + scanner.spacing_xyz[1] * np.arange(rows)
@@ -89,7 +89,7 @@ def pixel_axes(scanner: Scanner) -> tuple[Image, Image]:
 
 
 def outside_circle(shape_rc: tuple[int, int]) -> NDArray[np.bool_]:
-    """(R, C), true where the scanner's circle does not reach."""
+    """Mask (R, C), true outside the scanner's circle."""
     rows, cols = shape_rc
     r = (np.arange(rows) - (rows - 1) / 2)[:, None]
     c = (np.arange(cols) - (cols - 1) / 2)[None, :]
@@ -97,7 +97,7 @@ def outside_circle(shape_rc: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def table_image(scanner: Scanner) -> Image:
-    """Air, with the shell and the foam of a curved table under the patient; (R, C) HU."""
+    """Image (R, C) in HU of air with a curved table, its shell and its foam, and a mattress."""
     x, y = pixel_axes(scanner)
     top = scanner.table_y - (np.abs(x) / 200) ** 2 * 45
     shell = np.float32(1.6)
@@ -121,7 +121,7 @@ class Kernel:
 
 
 def build_kernel(scanner: Scanner) -> Kernel:
-    """Transfer of the anatomy, and amplitudes that give noise and texture an SD of 1.
+    """Compute the transfer of the anatomy, and amplitudes that give noise and texture an SD of 1.
 
     Reconstruction multiplies by a ramp, so noise power grows with frequency until the
     kernel cuts it (Riederer, Pelc, Chesler, Phys Med Biol 1978, 23:446). The texture is
@@ -141,7 +141,7 @@ def build_kernel(scanner: Scanner) -> Kernel:
 
 
 def _unit(amplitude: NDArray[np.float64], cols: int) -> Image:
-    """Scaled so that the inverse transform of unit complex noise has variance 1."""
+    """Scale amplitudes so that the inverse transform of unit complex noise has variance 1."""
     rows, half = amplitude.shape
     twice = np.full(half, 2.0)
     twice[0] = 1
@@ -156,7 +156,7 @@ FILTER_FLOOR = 0.01
 
 
 class Noise:
-    """Successive slices of coloured noise (R, C) with mean 0, SD 1 and memory along z."""
+    """Successive slices of coloured noise (R, C) with mean 0, SD 1 and correlation along z."""
 
     def __init__(
         self, rng: np.random.Generator, amplitude: Image, size: int, memory: float
@@ -184,6 +184,6 @@ class Noise:
 
 
 def blur(image: Image, kernel: Kernel) -> Image:
-    """The image (R, C) through the reconstruction kernel."""
+    """Apply the reconstruction kernel to an image (R, C)."""
     spectrum = fft.rfft2(image) * kernel.transfer
     return np.asarray(fft.irfft2(spectrum, image.shape), dtype=np.float32)

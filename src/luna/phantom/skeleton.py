@@ -76,7 +76,7 @@ def _spine(patient: Patient, grid: CoarseGrid, top: float) -> Field:
 
 
 def _breastbone(patient: Patient, grid: CoarseGrid, bone: Field) -> None:
-    """A flat plate in front of the rib cage, following its slope; in place."""
+    """Add a flat plate in front of the rib cage, following its slope; in place."""
     x, y, z = grid.axes()
     rise = np.clip((z + 0.2 * patient.height) / (0.72 * patient.height), 0, 0.9)
     front = patient.half_depth * (1 - rise**2.6) ** (1 / 2.3) + 8

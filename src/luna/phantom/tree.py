@@ -1,4 +1,4 @@
-"""Branching vessels and airways: grown over points of a lobe, emitted as specks of mass.
+"""Branching vessels and airways: grown over the points of a lobe, then filled with specks.
 
 A tree is grown from the hilum by splitting the lobe's end points in two again and again
 (the volume-filling rule of Kitaoka et al., J Appl Physiol 1999, 87:2207), and its calibres
@@ -18,8 +18,8 @@ MURRAY_EXPONENT = 3.3
 MAX_RADIUS_MM = 5.0
 
 REACH_NEAR, REACH_FAR = 0.25, 0.5
-"""How far a branch runs towards the middle of what it feeds before it divides: little near
-the hilum, where many ends are still ahead of it, further in the periphery."""
+"""Share of the way to the middle of what a branch feeds after which it divides: small near
+the hilum, where it feeds many ends, larger in the periphery."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Branches:
     end_mm: NDArray[np.float64]
 
     def thicker_than(self, radius_mm: float) -> Branches:
-        """The branches whose start radius is at least `radius_mm`."""
+        """Keep the branches whose start radius is at least `radius_mm`."""
         keep = self.start_mm >= radius_mm
         return Branches(self.start[keep], self.end[keep], self.start_mm[keep], self.end_mm[keep])
 
 
 def join(trees: list[Branches]) -> Branches:
-    """All branches of several trees."""
+    """Join the branches of several trees."""
     return Branches(
         np.concatenate([t.start for t in trees]),
         np.concatenate([t.end for t in trees]),
@@ -48,7 +48,7 @@ def join(trees: list[Branches]) -> Branches:
 
 
 def grow(rng: np.random.Generator, root: Points, ends: Points, terminal_mm: float) -> Branches:
-    """A tree from `root` (3,) that reaches every one of `ends` (M, 3)."""
+    """Grow a tree from `root` (3,) that reaches every one of `ends` (M, 3)."""
     rows: list[tuple[float, ...]] = []
     stack = [(root, ends)]
     while stack:
@@ -72,7 +72,7 @@ def grow(rng: np.random.Generator, root: Points, ends: Points, terminal_mm: floa
 
 
 def _split(rng: np.random.Generator, group: Points, along: Points) -> NDArray[np.bool_]:
-    """Which of the points go to the first daughter: a cut across their widest extent."""
+    """Choose the points of the first daughter, by a cut across their widest extent."""
     spread = group - group.mean(axis=0)
     if len(group) > 2:
         along = along / max(float(np.sqrt((along * along).sum())), 1e-9)
@@ -88,7 +88,7 @@ def _split(rng: np.random.Generator, group: Points, along: Points) -> NDArray[np
 
 
 def airways_along(branches: Branches, lean: Points) -> tuple[Branches, Branches]:
-    """Bronchi beside arteries: (walls, lumens). `lean` is the side on which they run."""
+    """Draw bronchi beside arteries as (walls, lumens); `lean` is the side on which they run."""
     run = branches.end - branches.start
     run = run / np.maximum(np.sqrt((run * run).sum(axis=1))[:, None], 1e-9)
     side = lean - (run * lean).sum(axis=1)[:, None] * run
@@ -104,7 +104,7 @@ def airways_along(branches: Branches, lean: Points) -> tuple[Branches, Branches]
 
 @dataclass(frozen=True)
 class Specks:
-    """Mass of tubes in a voxel grid: (index, row, column) float32 (P, 3), volume (P,).
+    """Small masses that fill tubes: (index, row, column) float32 (P, 3), volume (P,).
 
     `mass` is in voxels; summed over the eight voxels around each speck it gives the share
     of a voxel that the tubes fill, before clipping at 1. Sorted by slice.
@@ -175,18 +175,18 @@ def _by_slice(irc: Points, mass: NDArray[np.float64], slices: int) -> Specks:
 
 
 def fill(specks_: Specks, index: int, shape_rc: tuple[int, int]) -> NDArray[np.float32]:
-    """Share 0 to 1 of each pixel of slice `index` that the tubes fill."""
+    """Compute the share, 0 to 1, of each pixel of slice `index` that the tubes fill."""
     begin, _, end = specks_.first[index : index + 3]
     irc = specks_.irc[begin:end]
     weight = 1 - np.abs(irc[:, 0] - index)
     mass = specks_.mass[begin:end] * weight
     total = np.zeros(shape_rc[0] * shape_rc[1])
     low = np.floor(irc[:, 1:]).astype(np.intp)
-    part = irc[:, 1:] - low
+    offset = irc[:, 1:] - low
     for dr in (0, 1):
         for dc in (0, 1):
             r, c = low[:, 0] + dr, low[:, 1] + dc
-            share = mass * np.abs(1 - dr - part[:, 0]) * np.abs(1 - dc - part[:, 1])
+            share = mass * np.abs(1 - dr - offset[:, 0]) * np.abs(1 - dc - offset[:, 1])
             ok = (r >= 0) & (r < shape_rc[0]) & (c >= 0) & (c < shape_rc[1])
             total += np.bincount(
                 r[ok] * shape_rc[1] + c[ok], weights=share[ok], minlength=total.size

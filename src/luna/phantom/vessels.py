@@ -11,7 +11,7 @@ from luna.phantom.field import STEP_MM, Points
 from luna.phantom.tree import Branches, airways_along, grow, join
 
 BRONCHUS_FROM_MM = 1.0
-"""Arteries thinner than this run beside bronchi too small to be seen."""
+"""Thinner arteries run beside bronchi that are too small to be visible."""
 
 PLEURA_MM = 1.5
 """Vessels end this far under the pleura."""
@@ -23,8 +23,8 @@ HILUM_MM = 6.0
 """How far outside the lung bronchi are still drawn."""
 
 GATE_OF_LOBE = ((12, 0, 20), (16, -16, -14), (10, 20, -24), (12, -8, 14), (12, 22, -26))
-"""Where each lobe's vessels divide first, mm from the hilum: away from the midline, to
-the back, to the head."""
+"""First fork of each lobe's vessels in mm from the hilum: away from the midline, to the
+back, to the head."""
 
 SIDE_OF_LOBE = ("right", "right", "right", "left", "left")
 
@@ -41,7 +41,7 @@ class Vessels:
 
 
 def build_vessels(rng: np.random.Generator, anatomy: Anatomy) -> Vessels:
-    """Two trees per lobe, bronchi beside the arteries, and the windpipe."""
+    """Grow two trees per lobe, bronchi beside the arteries, and the windpipe."""
     ends = anatomy.grid.positions(anatomy.lung < -PLEURA_MM)
     ends = ends + rng.uniform(-STEP_MM / 2, STEP_MM / 2, ends.shape)
     lobes = anatomy.lobe(ends)
@@ -72,7 +72,7 @@ def build_vessels(rng: np.random.Generator, anatomy: Anatomy) -> Vessels:
 def _lobar_tree(
     rng: np.random.Generator, anatomy: Anatomy, lobe: int, hilum: Points, ends: Points
 ) -> Branches:
-    """A tree that leaves the hilum on the lobe's own way round the heart."""
+    """Grow a tree that leaves the hilum on the lobe's own way round the heart."""
     terminal_mm = anatomy.patient.terminal_radius_mm
     mirror = 1 if SIDE_OF_LOBE[lobe] == "left" else -1
     gate = np.array(GATE_OF_LOBE[lobe]) * (mirror, 1, 1) + rng.normal(0, 2, 3)
@@ -84,7 +84,7 @@ def _lobar_tree(
 
 
 def _shown(anatomy: Anatomy, branches: Branches) -> Branches:
-    """The branches that run in the lung or no deeper than the hilum's fat."""
+    """Keep the branches that run in the lung, or in the fat of the hilum."""
     middle = (branches.start + branches.end) / 2
     keep = anatomy.grid.at(anatomy.lung, middle) < HILUM_MM
     return Branches(
@@ -105,5 +105,5 @@ def _windpipe(anatomy: Anatomy) -> tuple[Branches, Branches]:
 
 
 def forks(branches: Branches, from_mm: float, to_mm: float) -> Points:
-    """Where branches of a radius between two bounds divide, (M, 3)."""
+    """Points (M, 3) where branches of a radius between two bounds divide."""
     return branches.end[(branches.end_mm > from_mm) & (branches.end_mm < to_mm)]
