@@ -149,3 +149,27 @@ def test_weights_that_do_not_suit(luna: Luna, scan_file: Path, tmp_path: Path) -
     out = tmp_path / "out"
     assert luna("diagnose", scan_file, "--weights", wrong, "--out", out).code == 6
     assert luna("diagnose", scan_file, "--weights", tmp_path / "no", "--out", out).code == 2
+
+
+def test_without_out_the_report_goes_beside_and_is_named(
+    luna: Luna, scan_file: Path, original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    outcome = luna("diagnose", scan_file, "--weights", original / "weights")
+    assert outcome.code == 0, outcome.err
+    assert "report to chest-luna" in outcome.err
+    assert outcome.out.endswith(f"report: {Path('chest-luna') / 'report.html'}\n")
+    assert (tmp_path / "here" / "chest-luna" / "report.html").is_file()
+    again = luna("diagnose", scan_file, "--weights", original / "weights")
+    assert (again.code, "chest-luna: this folder already holds files" in again.err) == (2, True)
+
+
+def test_the_config_in_force_is_printed_without_a_scan(luna: Luna, tmp_path: Path) -> None:
+    outcome = luna("diagnose", "--print-config", "--set", "segment.batch_slices=2")
+    assert outcome.code == 0, outcome.err
+    (tmp_path / "again.toml").write_text(outcome.out)
+    again = luna("diagnose", "--config", tmp_path / "again.toml", "--print-config")
+    assert again.out == outcome.out
+    assert "batch_slices = 2" in outcome.out
+    assert luna("diagnose", "--print-config", "--set", "nonsense=1").code == 2

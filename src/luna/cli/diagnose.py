@@ -9,7 +9,7 @@ import typer
 
 from luna.cli import options
 from luna.cli.console import note, print_data, print_lines, print_table, progress, stage, warn
-from luna.cli.output import claim_folder
+from luna.cli.output import claim_folder, folder_beside
 
 if TYPE_CHECKING:
     from luna.ct.scan import Scan
@@ -23,43 +23,48 @@ def diagnose(
         Path,
         typer.Argument(help="DICOM folder or file, .mhd, .mha, .nii, .nii.gz, .nrrd, or a .zip."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the report.")],
-    weights: Annotated[
-        list[Path] | None,
+    weights: options.Weights = None,
+    series: Annotated[
+        str | None,
+        typer.Option(metavar="UID", help="The series to take, where there are several."),
+    ] = None,
+    out: Annotated[
+        Path | None,
         typer.Option(
-            help="Bundle, .state file, a folder of them, or `book`; without it, luna's own."
+            help="Folder for the results; without it, SCAN's name with -luna, here.",
+            rich_help_panel=options.OUTPUT,
         ),
     ] = None,
-    series: Annotated[
-        str | None, typer.Option(metavar="UID", help="Which series, where there are several.")
-    ] = None,
+    include_phi: Annotated[
+        bool,
+        typer.Option(
+            "--include-phi",
+            help="Put the patient's name into the report.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = False,
+    faithful: options.Faithful = False,
+    device: options.Device = "auto",
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
     print_config: options.PrintConfig = False,
-    faithful: Annotated[
-        bool,
-        typer.Option("--faithful", help="Compute as the book's code does; overrides --set."),
-    ] = False,
-    device: options.Device = "auto",
     force: options.Force = False,
-    include_phi: Annotated[
-        bool, typer.Option("--include-phi", help="Put the patient's name into the report.")
-    ] = False,
+    dry_run: options.DryRun = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
-    dry_run: options.DryRun = False,
 ) -> None:
     """Find, classify and measure the nodules of one chest CT.
 
     Prints a table and writes report.html, report.json, nodules.csv,
-    detections.csv and nodules.nii.gz. Slices, rows and columns count from 0,
+    detections.csv and nodules.nii.gz into the folder --out; without it, into
+    scan-luna/ for scan.mhd, in the working folder. Slices, rows and columns count from 0,
     slices from the feet; LPS is the DICOM patient position. A scan without
     nodules is a result, exit code 0.
 
     Examples:
 
-      luna diagnose scan/ --out report/
+      luna diagnose scan.mhd
 
       luna diagnose scan.zip --weights book --out report/ --json
 
@@ -76,9 +81,10 @@ def diagnose(
     settings = pipeline.faithful(settings) if faithful else settings
     processor = choose_device(device)
     models = load_models(weights or [Path(SHIPPED)])
+    out = folder_beside(scan) if out is None else out
     refuse_odd_name(out)
     claim_folder(out, [scan, *(weights or ())], force=force, dry_run=dry_run)
-    note("\n".join([f"computing on {processor}", *models.left_out]), quiet=quiet)
+    note("\n".join([f"computing on {processor}, report to {out}", *models.left_out]), quiet=quiet)
     with progress(quiet=quiet) as advance, stage(advance, "read"):
         volume = read_scan(scan, series_uid=series)
     if dry_run:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from luna.evaluate.tables import Section
     from luna.score.evaluation import Evaluation
 
-SCANS, SCORES = "Scans and networks", "Scores"
+SCANS, SCORES = "Scans", "Scores"
 
 Data = Annotated[
     Path, typer.Argument(help="Folder in the layout of LUNA16 whose scans are looked at.")
@@ -39,25 +39,12 @@ SeriesList = Annotated[
         help="Take the scans of this file only, a series UID a line.", rich_help_panel=SCANS
     ),
 ]
-Faithful = Annotated[
-    bool,
-    typer.Option(
-        "--faithful", help="Compute as the book's code does.", rich_help_panel=options.COMPUTING
-    ),
-]
 
 
 def evaluate(
     data: Data,
     out: options.Out,
-    weights: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Bundle, .state file, a folder of them, or `book`; repeatable. Without it, "
-            "luna's own.",
-            rich_help_panel=SCANS,
-        ),
-    ] = None,
+    weights: options.Weights = None,
     fold: Fold = None,
     series_list: SeriesList = None,
     versus: Annotated[
@@ -76,7 +63,7 @@ def evaluate(
             rich_help_panel=SCORES,
         ),
     ] = None,
-    faithful: Faithful = False,
+    faithful: options.Faithful = False,
     device: options.Device = "auto",
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,

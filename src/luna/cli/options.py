@@ -59,6 +59,22 @@ PrintConfig = Annotated[
         rich_help_panel=CONFIG,
     ),
 ]
+Weights = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--weights",
+        help="Bundle, .state file, a folder of them, or `book`; repeatable. Without it, luna's "
+        "own.",
+    ),
+]
+Faithful = Annotated[
+    bool,
+    typer.Option(
+        "--faithful",
+        help="Compute as the book's code does; this overrides the config.",
+        rich_help_panel=COMPUTING,
+    ),
+]
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results.", rich_help_panel=OUTPUT)]
 Force = Annotated[
     bool,

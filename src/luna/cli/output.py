@@ -13,6 +13,17 @@ _held: list[ExitStack] = []
 """What the command that runs at the moment holds; a test may run one inside another."""
 
 
+def folder_beside(scan: Path) -> Path:
+    """The folder for the report of a scan when no other is named: `<name>-luna` here.
+
+    >>> str(folder_beside(Path("scans/1.2.840.mhd"))), str(folder_beside(Path("ct.nii.gz")))
+    ('1.2.840-luna', 'ct-luna')
+    """
+    place = scan.absolute() if scan.name else scan.resolve()
+    name = place.name if place.is_dir() else place.stem.removesuffix(".nii")
+    return Path(f"{name or 'scan'}-luna")
+
+
 def claim_folder(
     out: Path,
     inputs: Iterable[Path] = (),

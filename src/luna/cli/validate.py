@@ -10,9 +10,7 @@ import typer
 from luna.cli import options
 from luna.cli.console import listener_by_line, print_lines
 from luna.cli.evaluate import (
-    SCANS,
     Data,
-    Faithful,
     Fold,
     SeriesList,
     note_start,
@@ -33,13 +31,11 @@ def validate(
     out: options.Out,
     role: Annotated[
         Literal["segmentation", "nodule", "malignancy"] | None,
-        typer.Option(
-            help="Which network to judge, where BUNDLE holds several.", rich_help_panel=SCANS
-        ),
+        typer.Option(help="The network to judge, where BUNDLE holds several."),
     ] = None,
     fold: Fold = None,
     series_list: SeriesList = None,
-    faithful: Faithful = False,
+    faithful: options.Faithful = False,
     device: options.Device = "auto",
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
