@@ -16,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydicom.dataset import FileDataset
 from pydicom.filereader import data_element_generator
-from pydicom.uid import CTImageStorage
+from pydicom.uid import CTImageStorage, UID_dictionary
 
 from luna.ct.read import read_scan
 from luna.ct.scan import Scan
@@ -205,7 +205,11 @@ def assert_as_pydicom(place: Path, scan: Scan) -> None:
 def is_slice(ds: FileDataset) -> bool:
     """Whether a file is a slice of a CT, going by its modality, class and image type."""
     kinds = np.atleast_1d(np.array(ds.get("ImageType") or [], dtype=object))
-    is_ct = ds.Modality == "CT" and (ds.get("SOPClassUID") or CTImageStorage) == CTImageStorage
+    named = [
+        str(u) for u in (ds.get("SOPClassUID"), ds.file_meta.get("MediaStorageSOPClassUID")) if u
+    ]
+    known = [uid for uid in named if uid in UID_dictionary]  # others are an anonymiser's own
+    is_ct = ds.Modality == "CT" and (known or [CTImageStorage])[0] == CTImageStorage
     return is_ct and not {"LOCALIZER", "SCOUT"} & {str(word).upper() for word in kinds}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,14 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from luna.ct.archive import extracted
-from luna.ct.dicom.file import is_dicom
-from luna.ct.dicom.series import Series, dicom_files, list_dicom_series, read_dicom, series_of
+from luna.ct.dicom.file import is_dicom, is_directory
+from luna.ct.dicom.folder import find_dicom
+from luna.ct.dicom.series import Series, list_dicom_series, read_dicom, series_of
 from luna.ct.formats.metaimage import read_metaimage
 from luna.ct.formats.nifti import read_nifti
 from luna.ct.formats.nrrd import read_nrrd
 from luna.ct.orient import orientation_code, to_patient_axes
 from luna.ct.scan import Provenance, Scan
-from luna.ct.volume import Volume
+from luna.ct.volume import Volume, as_series_uid
 from luna.run.errors import EnvironmentFault, InputError, UsageError
 
 READERS: dict[str, Callable[[Path], Volume]] = {
@@ -30,9 +30,6 @@ READERS: dict[str, Callable[[Path], Volume]] = {
     ".nhdr": read_nrrd,
 }
 DATA_SUFFIXES = (".raw", ".zraw")
-
-NOT_IN_UID = re.compile(r"[^\w.\-]+")
-"""What a file name may hold and a series UID in a table or a file name should not."""
 
 
 def read_scan(path: str | Path, *, series_uid: str | None = None) -> Scan:
@@ -59,9 +56,11 @@ def list_series(path: Path) -> tuple[Series, ...]:
     Only headers are read. Empty where there is no DICOM. Raises as `read_scan`.
     """
     with _opened(path) as place:
-        if place.is_file() and not is_dicom(place):
+        if place.is_dir():
+            return list_dicom_series(find_dicom(place))
+        if not is_dicom(place):
             return ()
-        return list_dicom_series(dicom_files(place) if place.is_dir() else _siblings(place))
+        return list_dicom_series(find_dicom(place.parent, below=is_directory(place)))
 
 
 @contextmanager
@@ -109,9 +108,9 @@ def _read(path: Path, series_uid: str | None) -> tuple[Volume, str]:
 
 
 def _read_folder(folder: Path, series_uid: str | None) -> tuple[Volume, str]:
-    files = dicom_files(folder)
-    if files:
-        return read_dicom(folder, files, series_uid), folder.resolve().name
+    found = find_dicom(folder)
+    if found.files:
+        return read_dicom(folder, found, series_uid), folder.resolve().name
     volumes = [p for p in sorted(folder.rglob("*")) if _is_plain(p) and _suffix(p) in READERS]
     if series_uid is not None:
         volumes = [p for p in volumes if _uid_of(p) == series_uid] or volumes
@@ -119,7 +118,10 @@ def _read_folder(folder: Path, series_uid: str | None) -> tuple[Volume, str]:
         return _read_file(volumes[0], series_uid), volumes[0].name
     if not volumes:
         raise InputError(
-            "no scan in this folder", file=folder, hint="luna looks for DICOM, .mhd, .nii, .nrrd"
+            "no scan in this folder",
+            file=folder,
+            why=" ".join(found.sentences()),
+            hint="luna reads DICOM, .mhd, .mha, .nii, .hdr, .nrrd; unpack what is compressed",
         )
     names = ", ".join(p.name for p in volumes[:4]) + (", …" if len(volumes) > 4 else "")
     raise UsageError(
@@ -135,14 +137,13 @@ def _read_file(path: Path, series_uid: str | None) -> Volume:
 
 
 def _read_one_of_series(path: Path, series_uid: str | None) -> Volume:
+    """Read the series that a file belongs to, or, of a DICOMDIR, the folder that it lists."""
+    if is_directory(path):
+        return read_dicom(path.parent, find_dicom(path.parent), series_uid)
     own = series_of(path)
-    if series_uid not in (None, own):
+    if series_uid not in (None, own, as_series_uid(own)):
         raise UsageError(f"the file is not of series {series_uid}", file=path, why=f"but of {own}")
-    return read_dicom(path, _siblings(path), own)
-
-
-def _siblings(path: Path) -> list[Path]:
-    return [p for p in sorted(path.parent.iterdir()) if _is_plain(p) and is_dicom(p)]
+    return read_dicom(path, find_dicom(path.parent, below=False), own, one_of=path)
 
 
 def _is_plain(path: Path) -> bool:
@@ -177,7 +178,7 @@ def _turned_numbers(numbers: tuple[int, ...], code: str) -> tuple[int, ...]:
 
 
 def _uid_of(path: Path) -> str:
-    return NOT_IN_UID.sub("_", path.name[: -len(_suffix(path))]).strip("_") or "scan"
+    return as_series_uid(path.name[: -len(_suffix(path))])
 
 
 def _suffix(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,10 @@ MIN_SPACING_MM, MAX_SPACING_MM = 0.05, 20.0
 MAX_VOXELS = 2**31
 """4 GiB of int16: 8,192 slices of 512×512. A header that asks for more is taken as damaged."""
 
+MAX_ROWS = 4096
+"""Of a slice, and so its columns; scanners make 512 or 1024. A slice is held in memory several
+times over while it is read, so it is bounded apart from the volume."""
+
 NO_AIR_HU = -500
 """A chest CT holds air; where nothing is below this, the numbers are no Hounsfield units."""
 
@@ -37,6 +42,10 @@ swapped bytes, or a rescale applied twice, half of the volume does."""
 
 METAL_HU, METAL_FRACTION = 4095, 0.1
 """Nothing but metal is above the first; it never fills the second of a volume."""
+
+
+NOT_IN_UID = re.compile(r"[^\w.\-]+")
+"""What a file name may hold and a series UID in a table or a file name should not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +68,15 @@ class Volume:
     image_numbers: tuple[int, ...] = ()
 
 
+def as_series_uid(name: str) -> str:
+    """Return a name as a series UID that is safe in tables, paths and spreadsheets.
+
+    >>> as_series_uid("1.2.840.77"), as_series_uid("=1+1 (2)")
+    ('1.2.840.77', '1_1_2')
+    """
+    return NOT_IN_UID.sub("_", name).rstrip("_").lstrip("_-.") or "scan"
+
+
 def check_grid(size_irc: tuple[int, ...], spacing_xyz: tuple[float, ...], file: Path) -> None:
     """Raise InputError unless the grid is 3-D, not empty, not absurd and in millimetres."""
     if len(size_irc) != 3:
@@ -70,6 +88,12 @@ def check_grid(size_irc: tuple[int, ...], spacing_xyz: tuple[float, ...], file: 
             "the volume is larger than any CT scan",
             file=file,
             why=f"{' × '.join(map(str, size_irc))} voxels",
+        )
+    if max(size_irc[1:]) > MAX_ROWS:
+        raise InputError(
+            "a slice is larger than any CT scan",
+            file=file,
+            why=f"{size_irc[1]} × {size_irc[2]} voxels, at most {MAX_ROWS} × {MAX_ROWS} are read",
         )
     bad = [v for v in spacing_xyz if not MIN_SPACING_MM <= v <= MAX_SPACING_MM]
     if bad or len(spacing_xyz) != 3:

@@ -105,3 +105,21 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """Make a temporary folder that only the user can enter, removed afterwards.
+
+    Raises EnvironmentFault when no temporary folder can be written.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="luna-")
+    except OSError as error:
+        raise EnvironmentFault(
+            "no temporary folder can be made",
+            why=str(error),
+            hint="set TMPDIR to a folder that you can write to",
+        ) from error
+    with folder as name:
+        yield Path(name)

@@ -5,15 +5,15 @@ Source: DICOM PS3.3 C.7.6.3.1 (bits), C.7.5.1.1.2 (padding), C.11.1 (rescale).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID
 
-from luna.ct.dicom.file import AGAIN, pydicom_faults, read_whole
+from luna.ct.dicom.decode import Words, check_pixels, loss_of, words_of
+from luna.ct.dicom.file import read_whole
 from luna.ct.dicom.slices import SAME_PLACE_MM, Slice, numbers
 from luna.ct.scan import HuArray
 from luna.ct.volume import HuBuilder
@@ -21,6 +21,9 @@ from luna.run.errors import InputError
 
 TISSUE_HU = (-900.0, 3100.0)
 """A padding value that reads as tissue would erase tissue; it is not believed."""
+
+COARSE_BITS = 8
+"""So few bits cannot tell the Hounsfield units of a chest apart."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,23 +40,60 @@ class Pixels:
 class _Stored:
     """One slice as its file has it."""
 
-    words: NDArray[np.generic]
+    words: Words
     dataset: FileDataset
     slope: float
     intercept: float
 
 
+@dataclass(slots=True)
+class _Notes:
+    """What is noticed on the way: slices by kind of loss, duplicates, odd padding values."""
+
+    lossy: Counter[str] = field(default_factory=Counter)
+    coarse: int = 0
+    duplicates: int = 0
+    padding: set[str] = field(default_factory=set)
+
+    def warnings(self) -> tuple[str, ...]:
+        found = [
+            f"Lossy compression ({name}) in {count} slices: their HU are not exactly the scanner's."
+            for name, count in sorted(self.lossy.items())
+        ]
+        if self.coarse:
+            found.append(f"{self.coarse} slices have {COARSE_BITS} bits or fewer: coarse HU.")
+        if self.duplicates:
+            found.append(f"{self.duplicates} identical duplicate slices were left out.")
+        return (*found, *sorted(self.padding))
+
+
+class _Files:
+    """Reads files whole and keeps the last, so that a multi-frame file is read once."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Slice, FileDataset] | None = None
+
+    def dataset_of(self, item: Slice) -> FileDataset:
+        if self._last is None or self._last[0].path != item.path:
+            self._last = None  # before the next is read: two would be in memory
+            self._last = item, read_whole(item.path)
+        check_pixels(item, self._last[1])
+        return self._last[1]
+
+
 def read_pixels(slices: list[Slice], size_irc: tuple[int, int, int]) -> Pixels:
-    """HU of slices in order. Identical duplicates are dropped; different ones refused."""
+    """Read the HU of slices in order. Identical duplicates are dropped; different ones refused."""
     builder = HuBuilder(size_irc, slices[0].path.parent)
+    files, notes = _Files(), _Notes()
     kept: list[Slice] = []
-    notes: set[str] = set()
     before: _Stored | None = None
     for item in slices:
-        stored = _stored(item)
+        stored = _stored(item, files.dataset_of(item))
         if before and item.position_mm - kept[-1].position_mm <= SAME_PLACE_MM:
             _check_same(item, stored, kept[-1], before)
+            notes.duplicates += 1
             continue
+        _note(stored, notes)
         builder.put(
             len(kept),
             _values(stored),
@@ -63,13 +103,11 @@ def read_pixels(slices: list[Slice], size_irc: tuple[int, int, int]) -> Pixels:
         )
         kept.append(item)
         before = stored
-    if len(kept) < len(slices):
-        notes.add(f"{len(slices) - len(kept)} identical duplicate slices were left out.")
     return Pixels(
         hu=builder.finish(len(kept)),
         slices=kept,
         padding_voxels=builder.padding_voxels,
-        warnings=tuple(sorted(notes)),
+        warnings=notes.warnings(),
     )
 
 
@@ -84,88 +122,36 @@ def _check_same(item: Slice, stored: _Stored, other: Slice, before: _Stored) -> 
         )
 
 
-def _stored(item: Slice) -> _Stored:
-    dataset = _dataset(item)
+def _stored(item: Slice, dataset: FileDataset) -> _Stored:
     slope = float(numbers(item, "RescaleSlope", 1)[0])
     if slope == 0:
         raise InputError("the rescale slope is zero", file=item.path)
     return _Stored(
-        words=_words(item, dataset),
+        words=words_of(item, dataset),
         dataset=dataset,
         slope=slope,
         intercept=float(numbers(item, "RescaleIntercept", 1)[0]),
     )
 
 
-def _dataset(item: Slice) -> FileDataset:
-    dataset = read_whole(item.path)
-    bits = [dataset.get(tag) for tag in ("BitsAllocated", "BitsStored", "HighBit")]
-    representation = dataset.get("PixelRepresentation")
-    usual = isinstance(bits[1], int) and bits[0] in (8, 16) and 0 < bits[1] <= bits[0]
-    if not usual or bits[2] != bits[1] - 1 or representation not in (0, 1):
-        raise InputError(
-            "the pixels are stored in a way that is not read",
-            file=item.path,
-            why=f"bits allocated, stored, high: {bits}, representation {representation}",
-        )
-    return dataset
-
-
-def _words(item: Slice, dataset: FileDataset) -> NDArray[np.generic]:
-    """The stored words (row, column), unsigned, with all their bits."""
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    data = dataset.get("PixelData")
-    if not isinstance(data, bytes):
-        raise InputError("the DICOM file has no pixels", file=item.path, hint=AGAIN)
-    if not isinstance(syntax, UID) or not syntax.is_transfer_syntax:
-        raise InputError("the transfer syntax is not known", file=item.path, why=str(syntax)[:80])
-    rows, columns = int(item.header.Rows), int(item.header.Columns)
-    kind = np.dtype(f"u{dataset.BitsAllocated // 8}")
-    if syntax.is_compressed:
-        decoded = _decoded(item, dataset)
-        if decoded.shape != (rows, columns) or decoded.dtype.itemsize != kind.itemsize:
-            raise InputError("the pixels do not decode to the slice's size", file=item.path)
-        return decoded.view(kind)
-    expected = rows * columns * kind.itemsize
-    if len(data) != expected + expected % 2:  # values have even length (PS3.5 7.1)
-        raise InputError(
-            "the pixels of the DICOM file have the wrong length",
-            file=item.path,
-            why=f"{len(data)} bytes, {expected} expected",
-            hint=AGAIN,
-        )
-    stored = np.dtype(kind.newbyteorder("<" if syntax.is_little_endian else ">"))
-    return np.frombuffer(data, dtype=stored, count=rows * columns).reshape(rows, columns)
-
-
-def _decoded(item: Slice, dataset: FileDataset) -> NDArray[np.generic]:
-    syntax = dataset.file_meta.TransferSyntaxUID
-    try:
-        if not get_decoder(syntax).is_available:
-            raise NotImplementedError("no decoder for it is installed")
-    except NotImplementedError as error:
-        raise InputError(
-            f"pixels in {syntax.name} cannot be decoded",
-            file=item.path,
-            why=str(error),
-            hint="install pylibjpeg with its decoders, or store the series uncompressed",
-        ) from error
-    with pydicom_faults(item.path):
-        return np.ascontiguousarray(dataset.pixel_array)
+def _note(stored: _Stored, notes: _Notes) -> None:
+    if loss := loss_of(stored.dataset):
+        notes.lossy[loss] += 1
+    notes.coarse += stored.dataset.BitsStored <= COARSE_BITS
 
 
 def _values(stored: _Stored) -> NDArray[np.generic]:
-    """Stored values: the low `BitsStored` bits, sign-extended where they are signed."""
+    """Return the low `BitsStored` bits of the words, sign-extended where they are signed."""
     bits, unused = stored.dataset.BitsStored, stored.words.itemsize * 8 - stored.dataset.BitsStored
     native = stored.words.astype(stored.words.dtype.newbyteorder("="), copy=False)
     if stored.dataset.PixelRepresentation == 0:
-        return native & native.dtype.type((1 << bits) - 1) if unused else native
+        return np.bitwise_and(native, native.dtype.type((1 << bits) - 1)) if unused else native
     signed = native.view(f"i{native.dtype.itemsize}")
     return (signed << unused) >> unused if unused else signed
 
 
-def _padding(stored: _Stored, notes: set[str]) -> NDArray[np.bool_] | None:
-    """Voxels that hold the padding value; the value's bits are compared, not its sign.
+def _padding(stored: _Stored, notes: _Notes) -> NDArray[np.bool_] | None:
+    """Return the voxels that hold the padding value: its bits are compared, not its sign.
 
     LIDC-IDRI writes -2000 as the unsigned 63536 into signed images: the same bits.
     """
@@ -177,7 +163,7 @@ def _padding(stored: _Stored, notes: set[str]) -> NDArray[np.bool_] | None:
     negative = stored.dataset.PixelRepresentation == 1 and word >> (bits - 1)
     hu = (word - (1 << bits) if negative else word) * stored.slope + stored.intercept
     if TISSUE_HU[0] < hu < TISSUE_HU[1]:
-        notes.add(
+        notes.padding.add(
             f"The padding value {value} of the file reads as {hu:g} HU, which is tissue; "
             "it was not taken for padding."
         )

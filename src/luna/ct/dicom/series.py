@@ -5,28 +5,31 @@ Source: DICOM PS3.3 C.7.6.2 (image plane), C.8.2.1 (CT image), PS3.10 (file form
 
 from __future__ import annotations
 
-import os
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
-from pydicom.dataset import FileDataset
-from pydicom.multival import MultiValue
+from pydicom.dataset import Dataset, FileDataset
 
-from luna.ct.dicom.file import CT_IMAGE, PHI_TAGS, SAFE_TAGS, is_dicom, read_header, text_of
+from luna.ct.dicom import frames
+from luna.ct.dicom.file import CT_IMAGE, ENHANCED_CT, read_header, sop_class
+from luna.ct.dicom.folder import Found
+from luna.ct.dicom.mixture import check_one_scan
 from luna.ct.dicom.pixels import read_pixels
 from luna.ct.dicom.slices import Slice, geometry_of, in_order, numbers
-from luna.ct.volume import Volume, check_grid
+from luna.ct.dicom.steps import check_steps, image_number, without_duplicates
+from luna.ct.dicom.tags import shown_and_private, text_of
+from luna.ct.volume import Volume, as_series_uid, check_grid
 from luna.run.errors import InputError, UsageError
 
-INTEGER = re.compile(r"[+-]?[0-9]{1,11}")
-"""What the value representation IS allows (PS3.5, 6.2)."""
+FEWEST_TO_GROUP = 3
+"""So many slices, each with a series UID of its own, are taken for one series."""
 
-MAX_FILES = 20_000
-ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
+SAME_PLANE = ("StudyInstanceUID", "FrameOfReferenceUID", "Rows", "Columns", "PixelSpacing")
+ORIENTATION_DECIMALS = 3
+
+SeriesBySlices = dict[str, list[Slice]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,106 +42,133 @@ class Series:
     description: str
 
 
-def dicom_files(folder: Path) -> list[Path]:
-    """The DICOM files in a folder and its subfolders, in order of their paths."""
-    files: list[Path] = []
-    # Links to folders are not followed; a folder that can't be entered is not passed over.
-    for place, _, names in os.walk(folder, onerror=_raise):
-        files += [
-            path
-            for name in names
-            if not name.startswith(".") and (path := Path(place, name)).is_file()
-        ]
-        if len(files) > MAX_FILES:
-            raise UsageError(
-                f"more than {MAX_FILES} files in this folder", file=folder, hint="name one series"
-            )
-    return [path for path in sorted(files) if path.name != "DICOMDIR" and is_dicom(path)]
-
-
-def _raise(error: OSError) -> NoReturn:
-    raise error
-
-
-def list_dicom_series(files: list[Path]) -> tuple[Series, ...]:
-    """Every CT series of some DICOM files, the largest first."""
-    series, _ = _ct_series([(path, read_header(path)) for path in files])
+def list_dicom_series(found: Found) -> tuple[Series, ...]:
+    """Return every CT series of some DICOM files, the largest first."""
+    series, _ = _ct_series(found.files)
     return _listed(series)
 
 
 def series_of(path: Path) -> str:
-    """The series UID of one DICOM file."""
-    return str(read_header(path).get("SeriesInstanceUID", ""))
+    """Return the series UID of one DICOM file."""
+    return text_of(read_header(path), "SeriesInstanceUID")
 
 
-def read_dicom(place: Path, files: list[Path], series_uid: str | None = None) -> Volume:
-    """The CT series of some DICOM files; `place` is what messages name.
+def read_dicom(
+    place: Path, found: Found, series_uid: str | None = None, one_of: Path | None = None
+) -> Volume:
+    """Read the CT series of some DICOM files; `place` is what messages name.
 
-    Raises UsageError when they hold several series and none is chosen, and InputError when
-    the series is no CT, or its slices do not make one evenly spaced, untilted volume.
+    `one_of` chooses the series that this file is of. Raises UsageError when there are several
+    series and none is chosen, and InputError when the series is no CT, or its slices do not
+    make one evenly spaced, untilted volume of one scan.
     """
-    series, left_out = _ct_series([(path, read_header(path)) for path in files])
+    series, left_out = _ct_series(found.files)
+    notes = [*found.sentences(), *left_out]
     if not series:
         raise InputError(
-            "no CT slices here", file=place, why="; ".join(left_out), hint="luna reads chest CT"
+            "no CT slices here", file=place, why=" ".join(notes), hint="luna reads chest CT"
         )
-    chosen = in_order(series[_choose(place, series, series_uid)])
-    rows, columns = (int(numbers(chosen[0], tag, 1)[0]) for tag in ("Rows", "Columns"))
-    size = (len(chosen), rows, columns)
-    check_grid(size, (1.0, 1.0, 1.0), chosen[0].path)
-    pixels = read_pixels(chosen, size)
+    uid = _choose(place, series, series_uid, one_of)
+    ordered = in_order(series[uid])
+    _check_size(ordered)
+    notes += [*check_steps(ordered), *check_one_scan(without_duplicates(ordered))]
+    return _volume(place, uid, ordered, notes)
+
+
+def _check_size(slices: list[Slice]) -> None:
+    rows, columns = (int(numbers(slices[0], tag, 1)[0]) for tag in ("Rows", "Columns"))
+    check_grid((len(slices), rows, columns), (1.0, 1.0, 1.0), slices[0].path)
+
+
+def _volume(place: Path, uid: str, ordered: list[Slice], notes: list[str]) -> Volume:
+    rows, columns = (int(numbers(ordered[0], tag, 1)[0]) for tag in ("Rows", "Columns"))
+    pixels = read_pixels(ordered, (len(ordered), rows, columns))
     geometry = geometry_of(pixels.slices)
     check_grid(pixels.hu.shape, geometry.spacing_xyz, place)
-    first = pixels.slices[0].header
-    images = [_instance_number(item.header) for item in pixels.slices]
+    shown, private = shown_and_private(pixels.slices[0].header)
+    images = [image_number(item) for item in pixels.slices]
+    clean = as_series_uid(uid)
+    if clean != uid:
+        notes.append(f"The series UID of the files is not valid; it is shown as {clean}.")
+    own = {text_of(item.header, "SeriesInstanceUID") for item in ordered}
+    if len(own) > 1:
+        notes.append(
+            f"Each of {len(own)} files has a series UID of its own: they were grouped by study, "
+            "frame of reference and orientation."
+        )
     return Volume(
         hu=pixels.hu,
         geometry=geometry,
-        series_uid=str(first.SeriesInstanceUID),
+        series_uid=clean,
         format="DICOM",
-        metadata=_texts(first, SAFE_TAGS),
-        phi=_texts(first, PHI_TAGS),
-        warnings=(*left_out, *pixels.warnings),
+        metadata=shown,
+        phi=private,
+        warnings=(*notes, *pixels.warnings),
         image_numbers=() if None in images else tuple(n for n in images if n is not None),
         padding_voxels=pixels.padding_voxels,
     )
 
 
-def _ct_series(
-    headers: Iterable[tuple[Path, FileDataset]],
-) -> tuple[dict[str, list[Slice]], list[str]]:
-    """CT slices by series UID, and a sentence for each kind of file that is left out."""
-    series: dict[str, list[Slice]] = {}
+def _ct_series(files: Iterable[Path]) -> tuple[SeriesBySlices, list[str]]:
+    """Return CT slices by series UID, and a sentence for each kind of file that is left out."""
+    series: SeriesBySlices = {}
     other: Counter[str] = Counter()
-    for path, header in headers:
+    for path in files:
+        header = read_header(path)
         kind = _other_kind(header)
         if kind:
             other[kind] += 1
             continue
-        series.setdefault(text_of(header, "SeriesInstanceUID"), []).append(Slice(path, header, 0.0))
+        for item in _slices(path, header):
+            series.setdefault(text_of(header, "SeriesInstanceUID"), []).append(item)
     left_out = [f"{count} files were left out: {kind}." for kind, count in sorted(other.items())]
-    return series, left_out
+    return _grouped(series), left_out
+
+
+def _slices(path: Path, header: FileDataset) -> list[Slice]:
+    if sop_class(header) not in ENHANCED_CT:
+        return [Slice(path, header, 0.0)]
+    return [s for s in frames.slices_of(path, header) if not _is_localizer(s.header)]
 
 
 def _other_kind(header: FileDataset) -> str:
-    """What a file is if it is no slice of a CT; empty if it is one."""
+    """Return what a file is if it is no slice of a CT; nothing if it is one."""
     modality = text_of(header, "Modality")
     if modality != "CT":
         return f"modality {modality or 'not given'}, not CT"
-    sop_class = str(header.get("SOPClassUID") or CT_IMAGE)
-    if sop_class == ENHANCED_CT:
-        return "enhanced multi-frame CT, which luna does not read"
-    if sop_class != CT_IMAGE:
+    if sop_class(header) not in (CT_IMAGE, *ENHANCED_CT):
         return "no CT image"
-    image_type = header.get("ImageType")
-    words = image_type if isinstance(image_type, MultiValue) else (image_type,)
-    return "localizer" if {"LOCALIZER", "SCOUT"} & {str(w).upper() for w in words} else ""
+    return "localizer" if _is_localizer(header) else ""
 
 
-def _listed(series: dict[str, list[Slice]]) -> tuple[Series, ...]:
+def _is_localizer(header: Dataset) -> bool:
+    words = text_of(header, "ImageType").upper().split("\\")
+    return bool({"LOCALIZER", "SCOUT"} & set(words))
+
+
+def _grouped(series: SeriesBySlices) -> SeriesBySlices:
+    """Join slices that each have a series UID of their own, as some anonymisers write them.
+
+    A group goes by the UID of its first slice in the order of paths.
+    """
+    if len(series) < FEWEST_TO_GROUP or any(len(slices) > 1 for slices in series.values()):
+        return series
+    groups: dict[tuple[str, ...], list[Slice]] = {}
+    for (item,) in series.values():
+        groups.setdefault(_plane(item), []).append(item)
+    return {text_of(slices[0].header, "SeriesInstanceUID"): slices for slices in groups.values()}
+
+
+def _plane(item: Slice) -> tuple[str, ...]:
+    cosines = item.header.get("ImageOrientationPatient") or ()
+    turned = (f"{round(float(v), ORIENTATION_DECIMALS) + 0.0}" for v in cosines)
+    return (*(text_of(item.header, tag) for tag in SAME_PLANE), *turned)
+
+
+def _listed(series: SeriesBySlices) -> tuple[Series, ...]:
     lines = [
         Series(
-            uid=uid,
+            uid=as_series_uid(uid),
             modality=text_of(slices[0].header, "Modality"),
             slices=len(slices),
             description=text_of(slices[0].header, "SeriesDescription"),
@@ -148,11 +178,18 @@ def _listed(series: dict[str, list[Slice]]) -> tuple[Series, ...]:
     return tuple(sorted(lines, key=lambda line: (-line.slices, line.uid)))
 
 
-def _choose(place: Path, series: dict[str, list[Slice]], series_uid: str | None) -> str:
+def _choose(
+    place: Path, series: SeriesBySlices, series_uid: str | None, one_of: Path | None
+) -> str:
+    if one_of is not None:
+        own = [uid for uid, slices in series.items() if one_of in [item.path for item in slices]]
+        if own:
+            return own[0]
+    chosen = [uid for uid in series if series_uid in (uid, as_series_uid(uid))]
+    if chosen:
+        return chosen[0]
     if series_uid is None and len(series) == 1:
         return next(iter(series))
-    if series_uid is not None and series_uid in series:
-        return series_uid
     lines = [
         f"\n  {line.uid}  {line.slices} slices  {line.description or '(no description)'}"
         for line in _listed(series)
@@ -161,12 +198,3 @@ def _choose(place: Path, series: dict[str, list[Slice]], series_uid: str | None)
     if series_uid is not None:
         what = f"no series {series_uid} among the {what}"
     raise UsageError(what, file=place, why="".join(lines), hint="choose one with --series UID")
-
-
-def _texts(header: FileDataset, tags: tuple[str, ...]) -> dict[str, str]:
-    return {tag: text for tag in tags if (text := text_of(header, tag))}
-
-
-def _instance_number(header: FileDataset) -> int | None:
-    text = text_of(header, "InstanceNumber")
-    return int(text) if INTEGER.fullmatch(text) else None

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import FileDataset
+from pydicom.dataset import Dataset
 
+from luna.ct.dicom.tags import text_of
 from luna.ct.geometry import ORTHONORMAL_TOLERANCE, Geometry
 from luna.run.errors import InputError
 
@@ -35,65 +36,73 @@ SAME_PLACE_MM = 0.01
 SIDEWAYS_MM = 0.1
 """Drift across the slices beyond this is a tilted gantry; positions are rounded to less."""
 
-GAP = 1.5
-"""A step this many times the usual one has a slice missing in it."""
-
-UNEVEN_MM, UNEVEN = 0.1, 0.05
-"""How far, in mm or as a share of the spacing, a slice may lie from its regular place: some
-scanners round positions to 0.1 mm, and a twentieth of a slice moves no measurement."""
+HOUNSFIELD = ("HU", "US", "HOUNSFIELD", "HOUNSFIELD UNITS")
+"""Rescale types in capitals; US is "not specified", which for CT leaves Hounsfield units."""
 
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One file of a series: its header, and where it lies along the normal of the slices."""
+    """One slice: its file, its header, its position along the normal, its place in the file."""
 
     path: Path
-    header: FileDataset
+    header: Dataset
     position_mm: float
+    frame: int = 0
+    frames: int = 1
+
+    @property
+    def name(self) -> str:
+        """The file's name, with the number of the frame where it holds several."""
+        return self.path.name if self.frames == 1 else f"{self.path.name}, frame {self.frame + 1}"
 
 
 def in_order(slices: list[Slice]) -> list[Slice]:
-    """The slices from the lowest position along their normal to the highest.
+    """Return the slices from the lowest position along their normal to the highest.
 
-    Duplicates stay in. Raises InputError when the slices are not alike, lack something, are
-    shifted sideways, or do not step evenly.
+    Duplicates stay in. Raises InputError when the slices are not alike, lack something, or
+    are shifted sideways.
     """
     for item in slices:
         _check_complete(item)
         _check_like(item, slices[0])
     _check_orthonormal(slices[0])
-    ordered = _sorted(slices)
-    _check_steps(ordered)
-    return ordered
+    return _sorted(slices)
 
 
 def _check_complete(item: Slice) -> None:
     header = item.header
+    if header.get("ModalityLUTSequence"):
+        raise InputError(
+            "the slice has a modality lookup table, which luna does not apply",
+            file=item.path,
+            hint="export the series with rescale slope and intercept",
+        )
     missing = [tag for tag in NEEDED_TAGS if header.get(tag) in (None, "")]
     if missing:
         raise InputError(f"the slice has no {missing[0]}", file=item.path)
-    if any(str(header.get(tag) or 1) != "1" for tag in ("NumberOfFrames", "SamplesPerPixel")):
+    frames = str(header.get("NumberOfFrames") or item.frames)
+    if frames != str(item.frames) or str(header.get("SamplesPerPixel") or 1) != "1":
         raise InputError(
-            "multi-frame or colour DICOM is not read",
+            "multi-frame or colour images are not read, except enhanced CT",
             file=item.path,
             hint="export one grey file per slice",
         )
-    kind = str(header.get("RescaleType") or "HU")
-    if kind not in ("HU", "US"):
+    kind = text_of(header, "RescaleType").upper() or "HU"
+    if kind not in HOUNSFIELD:
         raise InputError(
             "the rescaled values are not Hounsfield units", file=item.path, why=f"type {kind}"
         )
 
 
 def _check_orthonormal(item: Slice) -> None:
-    axes = np.stack(_axes(item))
-    if np.abs(axes @ axes.T - np.eye(3)).max() > ORTHONORMAL_TOLERANCE:
+    directions = np.stack(axes(item))
+    if np.abs(directions @ directions.T - np.eye(3)).max() > ORTHONORMAL_TOLERANCE:
         raise InputError(
             "ImageOrientationPatient is not orthonormal",
             file=item.path,
-            why=f"{axes[:2].ravel().tolist()}",
+            why=f"{directions[:2].ravel().tolist()}",
         )
 
 
@@ -104,13 +113,13 @@ def _check_like(item: Slice, reference: Slice) -> None:
             raise InputError(
                 f"the slice differs from the others in {tag}",
                 file=item.path,
-                why=f"{ours.tolist()}, but {theirs.tolist()} in {reference.path.name}",
+                why=f"{ours.tolist()}, but {theirs.tolist()} in {reference.name}",
                 hint="the series mixes two acquisitions: export them apart",
             )
 
 
 def numbers(item: Slice, tag: str, count: int | None = None) -> FloatArray:
-    """The values of a tag as float64, `count` of them. Raises InputError."""
+    """Return the values of a tag as float64, `count` of them. Raises InputError."""
     try:
         value = item.header[tag].value
         if isinstance(value, bytes):  # numpy would take the digits of a binary value for its number
@@ -123,71 +132,46 @@ def numbers(item: Slice, tag: str, count: int | None = None) -> FloatArray:
     return values
 
 
-def _axes(item: Slice) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """LPS directions of the column, row and index axis."""
+def axes(item: Slice) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the LPS directions of the column, row and index axis."""
     cosines = numbers(item, "ImageOrientationPatient", 6)
     return cosines[:3], cosines[3:], np.cross(cosines[:3], cosines[3:])
 
 
 def _sorted(slices: list[Slice]) -> list[Slice]:
-    normal = _axes(slices[0])[2]
+    normal = axes(slices[0])[2]
     points = np.stack([numbers(item, "ImagePositionPatient", 3) for item in slices])
     positions = points @ normal
     order = np.argsort(positions, kind="stable")
     first = order[0]
-    sideways = np.abs(points - points[first] - np.outer(positions - positions[first], normal)).max(
-        axis=1
-    )
+    drift = points - points[first] - np.outer(positions - positions[first], normal)
+    sideways = np.linalg.norm(drift, axis=1)
     worst = int(sideways.argmax())
     if sideways[worst] > SIDEWAYS_MM:
-        raise InputError(
-            "the slices are shifted sideways against each other",
-            file=slices[worst].path,
-            why=f"by {sideways[worst]:.1f} mm: a tilted gantry, or two acquisitions in one series",
-            hint="export the series untilted",
-        )
+        raise _shifted(slices[worst], sideways / np.maximum(positions - positions[first], 1e-9))
     return [replace(slices[k], position_mm=float(positions[k])) for k in order]
 
 
-def _check_steps(slices: list[Slice]) -> None:
-    """Raise InputError for missing slices and uneven steps, naming where they are."""
-    places = [slices[0].position_mm]
-    for item in slices[1:]:
-        if item.position_mm - places[-1] > SAME_PLACE_MM:
-            places.append(item.position_mm)
-    if len(places) < 3:
-        return
-    steps = np.diff(places)
-    usual = float(np.median(steps))
-    gaps = [k for k in range(len(steps)) if steps[k] > GAP * usual]
-    if gaps:
-        lost = [_lost(places[k], float(steps[k]), usual) for k in gaps[:4]]
-        raise InputError(
-            "slices are missing",
-            file=slices[0].path.parent,
-            why=f"usually one every {usual:g} mm, but none at {', '.join(lost)} along the normal",
-            hint="copy the series again in full",
+def _shifted(worst: Slice, slopes: FloatArray) -> InputError:
+    """The error for slices that do not lie straight above each other; `slopes` is mm per mm."""
+    risen = slopes[(slopes > 0) & (slopes < 1e3)]
+    if len(risen) and np.ptp(risen) < 0.05 * risen.max():
+        return InputError(
+            "a tilted gantry: the slices do not make a straight volume",
+            file=worst.path.parent,
+            why=f"each is shifted as by a tilt of {np.degrees(np.arctan(risen.mean())):.1f}°",
+            hint="resample the series to a straight grid, or choose an untilted reconstruction",
         )
-    regular = np.linspace(places[0], places[-1], len(places))
-    off = np.abs(np.array(places) - regular)
-    if off.max() > max(UNEVEN_MM, UNEVEN * usual):
-        raise InputError(
-            "the slices are unevenly spaced",
-            file=slices[0].path.parent,
-            why=f"steps from {steps.min():.3g} to {steps.max():.3g} mm; the slice at "
-            f"{places[int(off.argmax())]:.2f} mm lies {off.max():.2g} mm off its place",
-            hint="choose a series with one spacing",
-        )
-
-
-def _lost(before_mm: float, step_mm: float, usual_mm: float) -> str:
-    count = max(round(step_mm / usual_mm) - 1, 1)
-    first, last = before_mm + usual_mm, before_mm + count * usual_mm
-    return f"{first:.2f} mm" if count == 1 else f"{first:.2f} … {last:.2f} mm ({count} slices)"
+    return InputError(
+        "the slices are shifted sideways against each other",
+        file=worst.path,
+        why="a tilted gantry, or two acquisitions in one series",
+        hint="export one untilted acquisition",
+    )
 
 
 def geometry_of(slices: list[Slice]) -> Geometry:
-    """The grid of slices in order, without duplicates. Raises InputError."""
+    """Return the grid of slices in order, without duplicates. Raises InputError."""
     first, last = slices[0], slices[-1]
     row_mm, column_mm = numbers(first, "PixelSpacing", 2).tolist()
     if len(slices) > 1:
@@ -200,7 +184,7 @@ def geometry_of(slices: list[Slice]) -> Geometry:
             raise InputError("a single slice without a thickness", file=first.path)
         index_mm = float(numbers(first, tag, 1)[0])
     x, y, z = numbers(first, "ImagePositionPatient", 3).tolist()
-    direction = np.stack(_axes(first), axis=1) + 0.0  # no -0.0
+    direction = np.stack(axes(first), axis=1) + 0.0  # no -0.0
     try:
         # PixelSpacing is the distance between rows first (PS3.3 10.7.1.3).
         return Geometry((x, y, z), (column_mm, row_mm, index_mm), tuple(direction.ravel().tolist()))
