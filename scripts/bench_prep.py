@@ -34,9 +34,10 @@ from luna.ct.blocks import BlockFile, pack_blocks
 from luna.ct.cache import Cache
 from luna.ct.read import read_scan
 from luna.ct.scan import AIR_HU
-from luna.data.luna16 import read_luna16
-from luna.data.prep import Job, jobs, prep
-from luna.data.prep_scan import CHUNK_IRC, PrepConfig
+from luna.data.luna16.folder import read_luna16
+from luna.data.prep.cohort import prep
+from luna.data.prep.config import CHUNK_IRC, PrepConfig
+from luna.data.prep.job import Job, jobs
 from luna.data.prepared import SPARE_FILES, open_prepared
 from luna.phantom.cohort import write_cohort
 from luna.phantom.config import PhantomConfig

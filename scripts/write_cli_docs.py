@@ -22,7 +22,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import typer
 
 from luna.cli.app import app
-from luna.data.prep_scan import PrepConfig
+from luna.data.prep.config import PrepConfig
 from luna.detect.pipeline import DiagnoseConfig
 from luna.evaluate.cohort import CohortConfig
 from luna.phantom.config import PhantomConfig

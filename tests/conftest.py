@@ -12,13 +12,14 @@ import SimpleITK as sitk
 import torch
 from hypothesis import settings
 
-from luna.ct.blocks import unframe_arrays
 from luna.ct.cache import Cache
+from luna.ct.frames import unframe_arrays
 from luna.ct.geometry import Geometry
 from luna.ct.scan import Provenance, Scan
-from luna.data.luna16 import read_luna16
-from luna.data.prep import MANIFEST, prep
-from luna.data.prep_scan import PrepConfig
+from luna.data.luna16.folder import read_luna16
+from luna.data.prep.cohort import prep
+from luna.data.prep.config import PrepConfig
+from luna.data.prep.manifest import MANIFEST
 from luna.nets.bundle import Bundle, Card
 from luna.nets.classifier import Classifier
 from luna.nets.models import Models

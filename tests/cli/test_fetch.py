@@ -30,7 +30,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def payload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+def stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """A checkpoint in the book's form that luna takes for the published one."""
     renamed = {"input_norm": "tail_batchnorm", "head": "head_linear", "blocks.0": "block1"}
     tensors = {}
@@ -88,9 +88,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(payload: bytes) -> Iterator[Server]:
+def server(stream: bytes) -> Iterator[Server]:
     with Server() as running:
-        running.content = payload
+        running.content = stream
         thread = threading.Thread(target=running.serve_forever, daemon=True)
         thread.start()
         yield running
@@ -124,9 +124,9 @@ def test_a_damaged_bundle_is_made_anew(luna: Luna, server: Server) -> None:
 
 
 def test_half_a_file_is_kept_and_gone_on_with(
-    luna: Luna, server: Server, payload: bytes, tmp_path: Path
+    luna: Luna, server: Server, stream: bytes, tmp_path: Path
 ) -> None:
-    server.cut_at = len(payload) // 2
+    server.cut_at = len(stream) // 2
     broken = luna("weights", "fetch", "book", "--from", server.url)
     assert broken.code == 4
     (part,) = (tmp_path / "cache").rglob("*.part")
@@ -140,11 +140,11 @@ def test_half_a_file_is_kept_and_gone_on_with(
 
 
 def test_a_whole_file_that_a_kill_left_is_taken(
-    luna: Luna, server: Server, payload: bytes, tmp_path: Path
+    luna: Luna, server: Server, stream: bytes, tmp_path: Path
 ) -> None:
     part = tmp_path / "cache" / "luna" / "downloads" / f"{NAME}.part"
     part.parent.mkdir(parents=True)
-    part.write_bytes(payload)
+    part.write_bytes(stream)
     assert luna("weights", "fetch", "book", "--from", server.url).code == 0
     assert not part.exists()
 
@@ -164,7 +164,7 @@ def test_a_server_without_the_file(luna: Luna, server: Server) -> None:
     assert "the server answers 404" in outcome.err
 
 
-def test_no_server(luna: Luna, payload: bytes) -> None:
+def test_no_server(luna: Luna, stream: bytes) -> None:
     outcome = luna("weights", "fetch", "book", "--from", "http://127.0.0.1:9/models")
     assert outcome.code == 4
     assert "the download failed" in outcome.err
@@ -175,7 +175,7 @@ def test_no_server(luna: Luna, payload: bytes) -> None:
     ("address", "proxy"), [("http://", ""), ("http://[::1", ""), ("http://127.0.0.1:9", "http://")]
 )
 def test_an_address_or_proxy_that_is_none_is_not_taken_for_a_wrong_file(
-    luna: Luna, payload: bytes, monkeypatch: pytest.MonkeyPatch, address: str, proxy: str
+    luna: Luna, stream: bytes, monkeypatch: pytest.MonkeyPatch, address: str, proxy: str
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy)
     monkeypatch.setenv("NO_PROXY", "")
@@ -185,42 +185,42 @@ def test_an_address_or_proxy_that_is_none_is_not_taken_for_a_wrong_file(
 
 
 @pytest.mark.parametrize("name", ["downloads", "book"])
-def test_a_cache_that_cannot_be_made(luna: Luna, payload: bytes, tmp_path: Path, name: str) -> None:
+def test_a_cache_that_cannot_be_made(luna: Luna, stream: bytes, tmp_path: Path, name: str) -> None:
     (tmp_path / "cache" / "luna").mkdir(parents=True)
     (tmp_path / "cache" / "luna" / name).write_bytes(b"")
-    (tmp_path / NAME).write_bytes(payload)
+    (tmp_path / NAME).write_bytes(stream)
     outcome = luna("weights", "fetch", "book", "--from", tmp_path)
     assert outcome.code == 4
     assert "choose another XDG_CACHE_HOME folder" in outcome.err
 
 
-def test_from_a_folder(luna: Luna, payload: bytes, tmp_path: Path) -> None:
+def test_from_a_folder(luna: Luna, stream: bytes, tmp_path: Path) -> None:
     stick = tmp_path / "stick"
     stick.mkdir()
     missing = luna("weights", "fetch", "book", "--from", stick)
     assert missing.code == 3
     assert NAME in missing.err
-    (stick / NAME).write_bytes(payload + b"?")
+    (stick / NAME).write_bytes(stream + b"?")
     assert luna("weights", "fetch", "book", "--from", stick).code == 6
-    (stick / NAME).write_bytes(payload)
+    (stick / NAME).write_bytes(stream)
     assert luna("weights", "fetch", "book", "--from", stick).code == 0
 
 
 @pytest.mark.parametrize("source", ["ftp://host/models", "file:///models", "", " "])
-def test_from_what_is_neither_address_nor_folder(luna: Luna, payload: bytes, source: str) -> None:
+def test_from_what_is_neither_address_nor_folder(luna: Luna, stream: bytes, source: str) -> None:
     outcome = luna("weights", "fetch", "book", "--from", source)
     assert outcome.code == 2
     assert f"neither an http(s) address nor a folder ({source!r})" in outcome.err
 
 
-def test_from_the_file_itself(luna: Luna, payload: bytes, tmp_path: Path) -> None:
-    (tmp_path / NAME).write_bytes(payload)
+def test_from_the_file_itself(luna: Luna, stream: bytes, tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(stream)
     outcome = luna("weights", "fetch", "book", "--from", NAME)
     assert outcome.code == 2
     assert "name the folder that holds it" in outcome.err
 
 
-def test_book_is_a_name_for_diagnose(luna: Luna, payload: bytes, tmp_path: Path) -> None:
+def test_book_is_a_name_for_diagnose(luna: Luna, stream: bytes, tmp_path: Path) -> None:
     arguments = ("diagnose", tmp_path, "--weights", "book", "--out", tmp_path / "report")
     unfetched = luna(*arguments)
     assert unfetched.code == 2

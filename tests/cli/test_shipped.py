@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from luna.data.luna16 import read_luna16
+from luna.data.luna16.folder import read_luna16
 from luna.nets.models import SHIPPED_FOLDER, load_models
 from luna.phantom.cohort import write_cohort
 from luna.phantom.config import PhantomConfig

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from luna.ct.read import read_scan
-from luna.data.luna16 import read_luna16
+from luna.data.luna16.folder import read_luna16
 from luna.data.nodule_mask import nodule_mask
 from luna.nets.bundle import save_bundle
 

@@ -14,19 +14,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luna.ct.blocks import (
-    INDEX,
-    MAGIC,
-    PREFIX,
-    VERSION,
-    BlockFile,
-    DamagedError,
-    frame,
-    frame_arrays,
-    grid_of,
-    pack_blocks,
-    unframe_arrays,
-)
+from luna.ct.blocks import INDEX, BlockFile, grid_of, pack_blocks
+from luna.ct.frames import MAGIC, PREFIX, VERSION, frame, frame_arrays, unframe_arrays
+from luna.run.checked import DamagedError
 
 BLOCK = (4, 8, 8)
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from luna.data.luna16 import read_luna16
-from luna.data.prep import PrepReport, prep
-from luna.data.prep_scan import PrepConfig
+from luna.data.luna16.folder import read_luna16
+from luna.data.prep.cohort import PrepReport, prep
+from luna.data.prep.config import PrepConfig
+from luna.run.progress import Listener
 
 
 @pytest.fixture
@@ -31,6 +32,6 @@ def prepare(cohort: Path, cache: Path) -> Callable[..., tuple[PrepReport, list[s
     def call(where: Path = cache, workers: int = 1, **config: Any) -> tuple[PrepReport, list[str]]:
         told: list[str] = []
         data = read_luna16(cohort)
-        return prep(data, where, PrepConfig(**config), workers, on_damage=told.append), told
+        return prep(data, where, PrepConfig(**config), workers, Listener(warn=told.append)), told
 
     return call

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from luna.data.hard_negatives import MARGIN_MM, add_detections
-from luna.data.luna16 import Luna16, read_luna16
+from luna.data.luna16.folder import Luna16, read_luna16
+from luna.data.luna16.marks import MARGIN_MM, add_detections
 from luna.run.errors import InputError
 
 HEAD = "seriesuid,coordX,coordY,coordZ"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from luna.data.luna16 import read_luna16
+from luna.data.luna16.folder import read_luna16
 from luna.phantom.cohort import write_cohort
 from luna.phantom.config import PhantomConfig
 from luna.run.errors import InputError, UsageError

@@ -11,13 +11,17 @@ import numpy as np
 import pytest
 
 from luna.ct.cache import Cache
-from luna.data import prep as module
-from luna.data import prep_scan
-from luna.data.luna16 import read_luna16
-from luna.data.prep import MANIFEST, Step, default_workers, jobs, plan, prep
-from luna.data.prep_scan import PrepConfig
+from luna.data.luna16.folder import read_luna16
+from luna.data.prep import config as config_module
+from luna.data.prep import plan as plan_module
+from luna.data.prep.cohort import prep
+from luna.data.prep.config import PrepConfig
+from luna.data.prep.job import jobs
+from luna.data.prep.manifest import MANIFEST
+from luna.data.prep.plan import default_workers, plan
 from luna.data.prepared import open_prepared
 from luna.run.errors import EnvironmentFault, UsageError
+from luna.run.progress import Listener
 
 SCANS, CANDIDATES = 4, 13
 FIRST = "1.2.3.0"
@@ -271,7 +275,7 @@ def test_a_damaged_entry_is_said_and_made_anew(prepare, cache, contents_of, kind
         assert told == []  # nothing is left that could be damaged
     else:
         (sentence,) = told
-        assert "was damaged in the cache" in sentence
+        assert " was damaged (" in sentence
         assert "made anew" in sentence
     assert contents_of(cache) == before
     assert prepare()[0].kept == SCANS
@@ -279,7 +283,7 @@ def test_a_damaged_entry_is_said_and_made_anew(prepare, cache, contents_of, kind
 
 def test_entries_of_another_version_are_made_anew(prepare, cache, monkeypatch):
     before = open_prepared(cache).fingerprint
-    monkeypatch.setattr(prep_scan, "FORMAT", prep_scan.FORMAT + 1)
+    monkeypatch.setattr(config_module, "FORMAT", config_module.FORMAT + 1)
     report, told = prepare()
     assert (report.kept, told) == (0, [])
     monkeypatch.undo()
@@ -311,7 +315,7 @@ def test_a_bad_scan_needs_nothing_in_a_plan(cohort, tmp_path):
 
 def test_a_small_disk_is_refused_before_anything_is_written(prepare, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(module, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(plan_module, "disk_usage", lambda path: usage)
     with pytest.raises(EnvironmentFault, match="the disk is too small"):
         prepare(tmp_path / "fresh")
     assert not (tmp_path / "fresh").exists()
@@ -332,7 +336,7 @@ def test_there_is_at_least_one_worker_and_no_more_than_cores():
 def test_workers_fit_the_memory_of_a_container(tmp_path, monkeypatch, limit, workers):
     usual = default_workers()
     (tmp_path / "memory.max").write_text(f"{limit}\n")
-    monkeypatch.setattr(module, "CONTAINER_LIMIT", tmp_path / "memory.max")
+    monkeypatch.setattr(plan_module, "CONTAINER_LIMIT", tmp_path / "memory.max")
     assert default_workers() == (workers or usual)
 
 
@@ -345,19 +349,17 @@ def test_what_decides_the_split_is_in_the_fingerprint(prepare, cohort, cache):
     assert after.fingerprint != before.fingerprint
 
 
-def test_steps_tell_number_failure_and_rate(cohort, tmp_path):
+def test_progress_counts_scans_and_failures_are_warned_of(cohort, tmp_path):
     a_page(cohort)
-    steps: list[Step] = []
-    prep(read_luna16(cohort), tmp_path / "c", PrepConfig(), 1, steps.append)
-    assert [s.number for s in steps] == [1, 2, 3, 4]
-    assert {s.scans for s in steps} == {SCANS}
-    assert [bool(s.failure) for s in steps] == [True, False, False, False]
-    assert steps[0].candidates_per_s == 0
-    assert steps[-1].candidates_per_s > 0
-    assert steps[-1].seconds_left == 0
+    steps, warnings = [], []
+    listener = Listener(progress=lambda *step: steps.append(step), warn=warnings.append)
+    prep(read_luna16(cohort), tmp_path / "c", PrepConfig(), 1, listener)
+    assert [step[:3] for step in steps] == [("prep", n, SCANS) for n in range(SCANS + 1)]
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"no result for {FIRST}: {FIRST}.mhd: ")
     steps.clear()
-    prep(read_luna16(cohort), tmp_path / "c", PrepConfig(), 1, steps.append)
-    assert [s.candidates_per_s for s in steps] == [0] * SCANS
+    prep(read_luna16(cohort), tmp_path / "c", PrepConfig(), 1, listener)
+    assert ["kept" in step[3] for step in steps[1:]] == [False, True, True, True]
 
 
 def test_jobs_count_nodules_within_their_scan(cohort):

@@ -10,9 +10,9 @@ from torch import nn
 
 from luna.ct.read import read_scan
 from luna.data.chunks import CandidateChunks
-from luna.data.luna16 import read_luna16
-from luna.data.prep import prep
-from luna.data.prep_scan import CUBE_IRC, PrepConfig
+from luna.data.luna16.folder import read_luna16
+from luna.data.prep.cohort import prep
+from luna.data.prep.config import CUBE_IRC, PrepConfig
 from luna.data.prepared import Prepared, open_prepared
 from luna.detect.classify import ClassifyConfig, classify
 from luna.nets.bundle import Bundle

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luna.data.prep_scan import PrepConfig
+from luna.data.prep.config import PrepConfig
 from luna.detect.pipeline import DiagnoseConfig
 from luna.evaluate.cohort import CohortConfig
 from luna.phantom.config import PhantomConfig

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luna.data.luna16 import Luna16, read_luna16
+from luna.data.luna16.folder import Luna16, read_luna16
 from luna.score.marks import Cohort, read_cohort, read_excluded, read_marks, read_nodules
 
 from .fuzzing import Rows, fuzzed, fuzzed_at_length, mutants, result_or_refusal

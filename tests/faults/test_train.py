@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from luna.data.luna16 import read_luna16
-from luna.data.prep import prep
-from luna.data.prep_scan import PrepConfig
+from luna.data.luna16.folder import read_luna16
+from luna.data.prep.cohort import prep
+from luna.data.prep.config import PrepConfig
 from luna.train.checkpoint import LAST, PREVIOUS, read_newest
 
 from .conftest import Outcome, Strike, assert_refused, by_signal

@@ -63,8 +63,8 @@ def test_a_pickle_that_executes(
     diagnose: Diagnose, weights: Path, tmp_path: Path, how: str
 ) -> None:
     state = weights / "planted.state"
-    payload = {"model_state": Planted(tmp_path / "executed")}
-    state.write_bytes(pickle.dumps(payload)) if how == "pickle" else torch.save(payload, state)
+    stream = {"model_state": Planted(tmp_path / "executed")}
+    state.write_bytes(pickle.dumps(stream)) if how == "pickle" else torch.save(stream, state)
     outcome = diagnose("--weights", state)
     assert_refused(outcome, 6, "planted.state", "not a checkpoint that can be read safely")
     assert not (tmp_path / "executed").exists()

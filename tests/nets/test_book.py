@@ -64,7 +64,7 @@ def test_imported_bundle_survives_the_disk(tmp_path: Path) -> None:
     torch.testing.assert_close(load_bundle(tmp_path / "b").module(hu), bundle.module(hu))
 
 
-class Payload:
+class VoxelStream:
     """Unpickled, it would make a file; it stands for any command."""
 
     def __init__(self, target: Path) -> None:
@@ -77,7 +77,7 @@ class Payload:
 @pytest.mark.parametrize("writer", ["torch", "pickle"])
 def test_a_planted_payload_is_refused_and_does_not_run(tmp_path: Path, writer: str) -> None:
     planted, path = tmp_path / "executed", tmp_path / "evil.state"
-    content = {"model_state": {"block1.conv1.weight": Payload(planted)}}
+    content = {"model_state": {"block1.conv1.weight": VoxelStream(planted)}}
     if writer == "torch":
         torch.save(content, path)
     else:

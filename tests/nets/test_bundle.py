@@ -121,8 +121,8 @@ def test_a_missing_card_is_refused(saved: Path) -> None:
 
 def test_damaged_weights_are_refused(saved: Path) -> None:
     path = saved / "model.safetensors"
-    payload = path.read_bytes()
-    for damaged in (payload[:-4], payload[:20], b"", payload[:-1] + bytes([payload[-1] ^ 1])):
+    stream = path.read_bytes()
+    for damaged in (stream[:-4], stream[:20], b"", stream[:-1] + bytes([stream[-1] ^ 1])):
         path.write_bytes(damaged)
         with pytest.raises(TrustError):
             load_bundle(saved)

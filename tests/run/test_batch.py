@@ -27,7 +27,11 @@ class Doubled:
         def load() -> int | None:
             return int(read_checked(path)["doubled"]) if path.exists() else None
 
-        return resumed(load, lambda: double(item), lambda n: write_checked(path, {"doubled": n}))
+        def make() -> int:
+            write_checked(path, {"doubled": double(item)})
+            return 2 * item
+
+        return resumed(load, make)
 
 
 def double(item: int) -> int:

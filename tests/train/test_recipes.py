@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from luna.data.augment import AugmentConfig
-from luna.data.prep import MANIFEST
+from luna.data.prep.manifest import MANIFEST
 from luna.data.sampling import SamplingConfig
 from luna.data.splits import SplitConfig
 from luna.phantom.config import PhantomConfig

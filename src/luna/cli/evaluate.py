@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from luna.data.luna16 import Luna16
+    from luna.data.luna16.folder import Luna16
     from luna.evaluate.calibrate import Calibrated
     from luna.evaluate.system import System
     from luna.evaluate.tables import Section

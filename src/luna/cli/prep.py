@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from luna.cli import options
-from luna.cli.console import note, print_data, print_lines, progress, warn
+from luna.cli.console import listening, note, print_data, print_lines, warn
 from luna.run.errors import PartialFailure
-from luna.run.progress import Progress
-from luna.run.text import duration
 
 if TYPE_CHECKING:
-    from luna.data.luna16 import Luna16
-    from luna.data.prep import Plan, PrepReport, Step
+    from luna.data.luna16.folder import Luna16
+    from luna.data.prep.cohort import PrepReport
+    from luna.data.prep.plan import Plan
 
 FAILURES_SHOWN = 5
 MIB, GIB = 1 << 20, 1 << 30
@@ -62,27 +60,24 @@ def prep(
 
       luna prep LUNA16/ --cache cache/ --detections evaluation/detections.csv
     """
-    from luna.data.prep import default_workers, plan
-    from luna.data.prep import prep as prepare
-    from luna.data.prep_scan import PrepConfig
+    from luna.data.prep.cohort import prep as prepare
+    from luna.data.prep.config import PrepConfig
+    from luna.data.prep.plan import default_workers, plan
 
     settings = options.settings(PrepConfig, config, overrides, print_only=print_config)
     cohort = read_cohort(data, detections, quiet=quiet)
     if dry_run:
         show_plan(plan(cohort, cache, settings), cache, as_json=as_json)
         return
-    with progress(quiet=quiet) as advance:
-        advance("prep", 0, len(cohort.files))
-        report = prepare(
-            cohort, cache, settings, workers or default_workers(), teller(advance), warn
-        )
+    with listening(quiet=quiet) as listener:
+        report = prepare(cohort, cache, settings, workers or default_workers(), listener)
     show(report, cache, as_json=as_json, known=len(cohort.notices))
 
 
 def read_cohort(data: Path, detections: Path | None, *, quiet: bool) -> Luna16:
     """The cohort's tables, with the marks of a system if they are given; says what is left out."""
-    from luna.data.hard_negatives import add_detections
-    from luna.data.luna16 import read_luna16
+    from luna.data.luna16.folder import read_luna16
+    from luna.data.luna16.marks import add_detections
 
     cohort = read_luna16(data)
     if detections is not None:
@@ -95,24 +90,9 @@ def read_cohort(data: Path, detections: Path | None, *, quiet: bool) -> Luna16:
     return cohort
 
 
-def teller(advance: Progress) -> Callable[[Step], None]:
-    """Tells how far a run is, and each failure as it comes."""
-
-    def tell(step: Step) -> None:
-        if step.failure:
-            warn(f"{step.uid}: {step.failure}")
-        told = ""
-        if step.candidates_per_s:
-            left = duration(step.seconds_left)
-            told = f"{step.candidates_per_s:.0f} candidates/s, about {left} left"
-        advance("prep", step.number, step.scans, told)
-
-    return tell
-
-
 def show_plan(planned: Plan, cache: Path, *, as_json: bool) -> None:
     """What a dry run found out; raises EnvironmentFault when the disk is too small for it."""
-    from luna.data.prep import refuse_small_disk
+    from luna.data.prep.plan import refuse_small_disk
 
     if as_json:
         from dataclasses import asdict

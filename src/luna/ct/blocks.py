@@ -1,23 +1,18 @@
-"""Framed bytes: a header of our own, and a volume cut into blocks that are read one by one.
+"""A volume cut into blocks that are read one by one.
 
-    prefix   magic, version, length and CRC-32 of the head, length of the body
-    head     JSON: what the body is
-    body     arrays one after another; or an index of blocks, then the blocks
-
-A volume's blocks are compressed singly (zstandard level 1, the low bytes of all voxels before
-the high ones), each with its CRC-32, so that a crop reads and checks only what it touches.
+The body of a frame is an index of blocks, then the blocks. They are compressed singly
+(zstandard level 1, the low bytes of all voxels before the high ones), each with its CRC-32, so
+that a crop reads and checks only what it touches.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import struct
 import threading
 import weakref
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
@@ -27,11 +22,8 @@ import numpy as np
 import zstandard
 from numpy.typing import ArrayLike, NDArray
 
-MAGIC = b"LUNAFRM\x01"
-VERSION = 1
-PREFIX = struct.Struct("<8sIIIQ")
-HEAD_BYTES_MAX = 1 << 16
-"""More, read in one piece whenever a file is opened, would come in fresh pages each time."""
+from luna.ct.frames import DTYPES, HEAD_BYTES_MAX, PREFIX, AnyArray, Head, frame, read_head
+from luna.run.checked import DamagedError
 
 CODEC = "zstd-planes"
 LEVEL = 1
@@ -41,78 +33,16 @@ BLOCK_IRC = (8, 24, 24)
 """Voxels of a block. Decided by measurement: docs/decisions.md."""
 
 INDEX = np.dtype([("block", "<i8"), ("offset", "<i8"), ("length", "<i8"), ("crc", "<u4")])
-DTYPES = ("<i2", "|u1", "|i1", "<i8", "<f8")
 
 Irc = tuple[int, int, int]
 Entry = tuple[int, int, int]
 """Where a block lies behind the index, its length, and its CRC-32."""
 
-Head = Mapping[str, Any]
-AnyArray = NDArray[Any]
-
 _tools = threading.local()
 
 
-class DamagedError(ValueError):
-    """Framed bytes that are not what was written."""
-
-
-def frame(head: Head, body: bytes = b"") -> bytes:
-    """Head and body behind a prefix; `unframe` gives them back."""
-    text = json.dumps(head, sort_keys=True).encode()
-    return PREFIX.pack(MAGIC, VERSION, len(text), zlib.crc32(text), len(body)) + text + body
-
-
-def frame_arrays(head: Head, arrays: Mapping[str, AnyArray]) -> bytes:
-    """A frame of named arrays, little-endian."""
-    plain = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
-    table = [[name, a.dtype.newbyteorder("<").str, a.shape] for name, a in plain.items()]
-    body = b"".join(a.astype(a.dtype.newbyteorder("<")).tobytes() for a in plain.values())
-    return frame({**head, "arrays": table, "crc": zlib.crc32(body)}, body)
-
-
-def unframe_arrays(data: bytes) -> tuple[dict[str, Any], dict[str, AnyArray]]:
-    """Head and arrays of `frame_arrays`. Raises DamagedError."""
-    head, start = _head(data, len(data))
-    body = memoryview(data)[start:]
-    arrays, offset = {}, 0
-    try:
-        if zlib.crc32(body) != head["crc"]:
-            raise DamagedError("a checksum does not fit")
-        for name, dtype, shape in head["arrays"]:
-            if dtype not in DTYPES or any(n < 0 for n in shape):
-                raise DamagedError(f"{dtype} {shape} is not an array of luna")
-            count = int(np.prod(shape, dtype=np.int64))
-            arrays[str(name)] = np.frombuffer(body, dtype, count, offset).reshape(shape)
-            offset += arrays[str(name)].nbytes
-    except (KeyError, TypeError, ValueError) as error:
-        raise DamagedError(f"the head does not fit the arrays: {error}") from error
-    return head, arrays
-
-
-def _head(data: bytes, size: int) -> tuple[dict[str, Any], int]:
-    """The head, and where the body starts, of a frame of `size` bytes that begins as `data`."""
-    if len(data) < PREFIX.size:
-        raise DamagedError("shorter than a prefix")
-    magic, version, length, crc, body = PREFIX.unpack_from(data)
-    if magic != MAGIC or version != VERSION:
-        raise DamagedError("not a frame of this version of luna")
-    if length > HEAD_BYTES_MAX or size != PREFIX.size + length + body:
-        raise DamagedError("truncated")
-    text = data[PREFIX.size : PREFIX.size + length]
-    if zlib.crc32(text) != crc:
-        raise DamagedError("a checksum does not fit")
-    try:
-        head = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"the head is no JSON: {error}") from error
-    if not isinstance(head, dict):
-        raise DamagedError("the head is no table")
-    return head, PREFIX.size + length
-
-
 def grid_of(shape_irc: Irc, block_irc: Irc = BLOCK_IRC) -> Irc:
-    """How many blocks a volume has along each axis."""
+    """Return how many blocks a volume has along each axis."""
     i, r, c = (-(-n // b) for n, b in zip(shape_irc, block_irc, strict=True))
     return i, r, c
 
@@ -126,7 +56,7 @@ def pack_blocks(
     block_irc: Irc,
     key: str | None = None,
 ) -> bytes:
-    """The wanted blocks of a volume as a frame.
+    """Return the wanted blocks of a volume as a frame.
 
     `volume`: (index, row, column) int16 or uint8; `wanted`: bool of `grid_of` its shape.
     `fill` is what lies outside the volume; with `sparse` also what a missing block holds.
@@ -196,7 +126,7 @@ class BlockFile:
         # Closed when the last reader lets go, even if a cache dropped it meanwhile.
         weakref.finalize(self, os.close, self._file)
         size = os.fstat(self._file).st_size
-        head, start = _head(os.pread(self._file, PREFIX.size + HEAD_BYTES_MAX, 0), size)
+        head, start = read_head(os.pread(self._file, PREFIX.size + HEAD_BYTES_MAX, 0), size)
         if key is not None and head.get("key") not in (None, key):
             raise DamagedError("it is another entry's")
         try:

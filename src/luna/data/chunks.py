@@ -17,8 +17,9 @@ from luna.ct.blocks import Irc
 from luna.ct.geometry import FloatArray
 from luna.ct.resample import cube_crop
 from luna.ct.scan import AIR_HU
-from luna.data.prep_scan import CHUNK_IRC, CONTEXT_SLICES, CROP_RC, CUBE_IRC
-from luna.data.prepared import IntArray, Prepared
+from luna.data.prep.config import CHUNK_IRC, CONTEXT_SLICES, CROP_RC, CUBE_IRC
+from luna.data.prep.record import IntArray
+from luna.data.prepared import Prepared
 from luna.run.errors import UsageError
 
 Batch = tuple[torch.Tensor, torch.Tensor]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import threading
 from collections import OrderedDict
@@ -14,12 +13,14 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from luna.ct.blocks import BlockFile, DamagedError, Irc
-from luna.ct.cache import AGAIN, Cache
-from luna.ct.geometry import FloatArray, Geometry, Triple
-from luna.data.prep import MANIFEST
-from luna.data.prep_scan import FORMAT, PrepConfig, unframe_record
-from luna.run.errors import TrustError, UsageError
+from luna.ct.blocks import BlockFile, Irc
+from luna.ct.cache import Cache
+from luna.ct.geometry import FloatArray, Triple
+from luna.data.prep.config import PrepConfig
+from luna.data.prep.manifest import AGAIN, Manifest, read_manifest
+from luna.data.prep.record import IntArray, ScanRecord
+from luna.run.checked import DamagedError
+from luna.run.errors import TrustError
 
 T = TypeVar("T")
 
@@ -29,7 +30,6 @@ OPEN_VOLUMES_MAX = 2048
 SPARE_FILES = 128
 """Left for all else that a process opens; of the usual 1024, LUNA16's 888 remain."""
 
-IntArray = NDArray[np.int64]
 Kind = Literal["hu", "mask"]
 
 
@@ -162,86 +162,67 @@ class Volumes:
 
 def open_prepared(folder: Path) -> Prepared:
     """Open what `luna prep` left. Raises TrustError when it is not there, damaged or older."""
-    manifest = _manifest(folder)
+    manifest = read_manifest(folder)
     cache = Cache(folder)
     try:
-        records = {uid: _record(cache, uid, key) for uid, key in manifest["records"].items()}
-        return _gathered(folder, cache, manifest, dict(sorted(records.items())))
-    except (KeyError, TypeError, ValueError, UsageError) as error:
+        records = [_record(cache, uid, key) for uid, key in sorted(manifest.records.items())]
+        return _gathered(folder, cache, manifest, records)
+    except (TypeError, ValueError) as error:
         raise TrustError(
             "the prepared data is damaged", file=folder, why=str(error), hint=AGAIN
         ) from error
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    place = folder / MANIFEST
-    if not place.is_file():
-        raise TrustError("no prepared cohort here", file=folder, hint="run `luna prep` first")
-    try:
-        manifest = json.loads(place.read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT:
-            raise TrustError("prepared by another version of luna", file=place, hint=AGAIN)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrustError("cannot be read", file=place, why=str(error), hint=AGAIN) from error
-    return dict(manifest)
-
-
-def _record(cache: Cache, uid: str, key: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def _record(cache: Cache, uid: str, key: str) -> ScanRecord:
     data = cache.get(key)
     if data is None:
-        raise ValueError(f"the record of {uid} is missing")
-    return unframe_record(data, uid, key)
+        raise DamagedError(f"the record of {uid} is missing")
+    return ScanRecord.from_bytes(data, uid, key)
 
 
 def _gathered(
-    folder: Path,
-    cache: Cache,
-    manifest: dict[str, Any],
-    records: Mapping[str, tuple[dict[str, Any], dict[str, NDArray[Any]]]],
+    folder: Path, cache: Cache, manifest: Manifest, records: Sequence[ScanRecord]
 ) -> Prepared:
-    heads = [head for head, _ in records.values()]
-    tables = [arrays for _, arrays in records.values()]
     nodules = PreparedNodules(
-        series=_series(tables, "nodule_irc"),
-        center_irc=_joined(tables, "nodule_irc", np.float64, 3),
-        diameter_mm=_joined(tables, "nodule_diameter_mm", np.float64),
-        malignancy=_joined(tables, "nodule_malignant", np.int8),
+        series=_series(records, "nodule_irc"),
+        center_irc=_joined(records, "nodule_irc", np.float64, 3),
+        diameter_mm=_joined(records, "nodule_diameter_mm", np.float64),
+        malignancy=_joined(records, "nodule_malignant", np.int8),
     )
-    first = np.searchsorted(nodules.series, np.arange(len(tables)))
-    slices = _joined(tables, "nodule_slice", np.int64, 2)
-    slice_series = _series(tables, "nodule_slice")
+    first = np.searchsorted(nodules.series, np.arange(len(records)))
+    slices = _joined(records, "nodule_slice", np.int64, 2)
+    slice_series = _series(records, "nodule_slice")
     return Prepared(
         folder=folder,
-        series=tuple(records),
-        all_series=tuple(manifest["series"]),
-        fold_of=manifest["fold_of"],
-        patient_of=manifest["patient_of"],
-        failed=manifest["failed"],
-        config=PrepConfig(**manifest["config"]),
-        fingerprint=manifest["fingerprint"],
-        candidates=_candidates(tables, nodules, first),
+        series=tuple(record.uid for record in records),
+        all_series=manifest.series,
+        fold_of=manifest.fold_of,
+        patient_of=manifest.patient_of,
+        failed=manifest.failed,
+        config=manifest.config,
+        fingerprint=manifest.fingerprint,
+        candidates=_candidates(records, nodules, first),
         nodules=nodules,
         nodule_slices=NoduleSlices(
             series=slice_series, index=slices[:, 1], nodule=slices[:, 0] + first[slice_series]
         ),
-        shapes_irc=tuple((int(i), int(r), int(c)) for i, r, c in (h["shape"] for h in heads)),
-        spacing_irc=tuple(_geometry(h["geometry"]).spacing_irc for h in heads),
+        shapes_irc=tuple(record.shape_irc for record in records),
+        spacing_irc=tuple(record.geometry.spacing_irc for record in records),
         volumes=Volumes(
             cache,
-            {"hu": tuple(h["hu"] for h in heads), "mask": tuple(h["mask"] for h in heads)},
+            {
+                "hu": tuple(record.hu_key for record in records),
+                "mask": tuple(record.mask_key for record in records),
+            },
         ),
     )
 
 
-def _geometry(values: dict[str, list[float]]) -> Geometry:
-    return Geometry(**{name: tuple(numbers) for name, numbers in values.items()})  # type: ignore[arg-type]
-
-
 def _candidates(
-    tables: list[dict[str, NDArray[Any]]], nodules: PreparedNodules, first: IntArray
+    records: Sequence[ScanRecord], nodules: PreparedNodules, first: IntArray
 ) -> Candidates:
-    series = _series(tables, "candidate_irc")
-    local = _joined(tables, "candidate_nodule", np.int64)
+    series = _series(records, "candidate_irc")
+    local = _joined(records, "candidate_nodule", np.int64)
     is_nodule = local >= 0
     nodule = np.where(is_nodule, local + first[series] if len(series) else local, -1)
     malignancy = np.full(len(series), -1, dtype=np.int8)
@@ -250,7 +231,7 @@ def _candidates(
     diameter_mm[is_nodule] = nodules.diameter_mm[nodule[is_nodule]]
     return Candidates(
         series=series,
-        center_irc=_joined(tables, "candidate_irc", np.float64, 3),
+        center_irc=_joined(records, "candidate_irc", np.float64, 3),
         nodule=nodule,
         is_nodule=is_nodule,
         malignancy=malignancy,
@@ -258,12 +239,14 @@ def _candidates(
     )
 
 
-def _joined(tables: list[dict[str, NDArray[Any]]], name: str, dtype: Any, *width: int) -> Any:
-    """One column over all series, in their order."""
+def _joined(records: Sequence[ScanRecord], name: str, dtype: Any, *width: int) -> Any:
+    """Return one column over all series, in their order."""
     empty = np.zeros((0, *width), dtype=dtype)
-    return np.concatenate([empty, *(t[name] for t in tables)]).astype(dtype, copy=False)
+    columns = [getattr(record, name) for record in records]
+    return np.concatenate([empty, *columns]).astype(dtype, copy=False)
 
 
-def _series(tables: list[dict[str, NDArray[Any]]], name: str) -> IntArray:
-    """The number of the series of every row."""
-    return np.repeat(np.arange(len(tables)), [len(t[name]) for t in tables]).astype(np.int64)
+def _series(records: Sequence[ScanRecord], name: str) -> IntArray:
+    """Return the number of the series of every row."""
+    sizes = [len(getattr(record, name)) for record in records]
+    return np.repeat(np.arange(len(records)), sizes).astype(np.int64)

@@ -146,11 +146,11 @@ class _ScanWork:
 
         def make() -> Json:
             with item_at_fault():
-                return self.task.look(uid, scan)
+                result = self.task.look(uid, scan)
+            write_result(place, result, key)
+            return result
 
-        return resumed(
-            lambda: read_result(place, key), make, lambda result: write_result(place, result, key)
-        )
+        return resumed(lambda: read_result(place, key), make)
 
 
 def write_result(path: Path, result: Json, key: Key) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from luna.data.luna16 import Luna16, read_luna16
-from luna.data.luna16_places import refuse_strange_places
-from luna.data.luna16_rows import UNKNOWN, XYZ
+from luna.data.luna16.folder import Luna16, read_luna16
+from luna.data.luna16.places import refuse_strange_places
+from luna.data.luna16.rows import UNKNOWN, XYZ
 from luna.evaluate.cohort import CohortRun
 from luna.evaluate.pooling import ANNOTATIONS, DETECTIONS, EXCLUDED, SERIES
 from luna.run.errors import UsageError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from luna.data.luna16 import Luna16
+from luna.data.luna16.folder import Luna16
 from luna.evaluate.calibrate import Calibrated, write_calibrated
 from luna.evaluate.cohort import (
     RESULTS,

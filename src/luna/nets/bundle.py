@@ -193,10 +193,10 @@ def save_bundle(bundle: Bundle, folder: Path) -> Card:
     tensors = {
         name: t.detach().cpu().contiguous() for name, t in bundle.module.state_dict().items()
     }
-    payload = safetensors.torch.save(tensors)
-    values = asdict(bundle.card) | {"weights_sha256": hashlib.sha256(payload).hexdigest()}
+    stream = safetensors.torch.save(tensors)
+    values = asdict(bundle.card) | {"weights_sha256": hashlib.sha256(stream).hexdigest()}
     with replace_file(folder / WEIGHTS_NAME) as path:
-        path.write_bytes(payload)
+        path.write_bytes(stream)
     with replace_file(folder / CARD_NAME) as path:
         text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
         # A name may be bytes that are no text; a backslash makes them what JSON calls an escape.
@@ -275,12 +275,12 @@ def load_bundle(folder: Path) -> Bundle:
     card = read_card(folder)
     path = folder / WEIGHTS_NAME
     try:
-        payload = path.read_bytes()
+        stream = path.read_bytes()
     except OSError as error:
         raise TrustError(
             "the bundle's weights cannot be read", file=path, why=str(error)
         ) from error
-    if hashlib.sha256(payload).hexdigest() != card.weights_sha256:
+    if hashlib.sha256(stream).hexdigest() != card.weights_sha256:
         raise TrustError(
             "the weights are not the ones on the card",
             file=path,
@@ -288,7 +288,7 @@ def load_bundle(folder: Path) -> Bundle:
             hint="copy the bundle again",
         )
     try:
-        tensors = safetensors.torch.load(payload)
+        tensors = safetensors.torch.load(stream)
     except SafetensorError as error:
         raise TrustError("the weights are damaged", file=path, why=str(error)) from error
     with naming(path):

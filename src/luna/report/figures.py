@@ -199,5 +199,5 @@ def data_uri(image: Image.Image, image_format: str) -> str:
         image.save(buffer, image_format, quality=JPEG_QUALITY)
     else:
         image.save(buffer, image_format, optimize=True)
-    payload = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f"data:image/{image_format.lower()};base64,{payload}"
+    stream = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f"data:image/{image_format.lower()};base64,{stream}"

@@ -139,10 +139,8 @@ def run_batch(
     )
 
 
-def resumed(
-    load: Callable[[], R | None], make: Callable[[], R], save: Callable[[R], None]
-) -> Done[R]:
-    """Return the result of an earlier run, or make and save it.
+def resumed(load: Callable[[], R | None], make: Callable[[], R]) -> Done[R]:
+    """Return the result of an earlier run, or make and store it.
 
     `load` gives None when there is no result, or one of something else, and raises
     DamagedError.
@@ -154,9 +152,7 @@ def resumed(
         earlier, damage = None, str(error)
     if earlier is not None:
         return Done(result=earlier, kept=True)
-    result = make()
-    save(result)
-    return Done(result=result, damage=damage)
+    return Done(result=make(), damage=damage)
 
 
 @contextmanager

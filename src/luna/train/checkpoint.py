@@ -110,8 +110,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """A checkpoint whose hash is right. Raises TrustError when it is missing or damaged."""
     try:
         # Not safe_open(): it cannot open a path whose bytes are no text.
-        payload = path.read_bytes()
-        tensors, metadata = safetensors.torch.load(payload), _metadata(payload)
+        stream = path.read_bytes()
+        tensors, metadata = safetensors.torch.load(stream), _metadata(stream)
         if metadata.get("format") != FORMAT:
             raise TrustError("not a checkpoint of luna", file=path)
         if metadata.get("sha256") != _digest(tensors, metadata["values"]):
@@ -121,10 +121,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise TrustError("the checkpoint cannot be read", file=path, why=str(error)) from error
 
 
-def _metadata(payload: bytes) -> dict[str, str]:
+def _metadata(stream: bytes) -> dict[str, str]:
     """The words in the header of a safetensors file that has been read without an error."""
-    length = int.from_bytes(payload[:8], "little")
-    metadata: dict[str, str] = json.loads(payload[8 : 8 + length]).get("__metadata__", {})
+    length = int.from_bytes(stream[:8], "little")
+    metadata: dict[str, str] = json.loads(stream[8 : 8 + length]).get("__metadata__", {})
     return metadata
 
 

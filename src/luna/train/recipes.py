@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from luna.ct.resample import wrong_spacing
 from luna.data.augment import Augment, AugmentConfig
 from luna.data.chunks import CandidateChunks, MaskedSlices, masked_crops
-from luna.data.luna16 import MALIGNANCY as VERDICTS
-from luna.data.prep_scan import CONTEXT_SLICES, CROP_RC
+from luna.data.luna16.folder import MALIGNANCY as VERDICTS
+from luna.data.prep.config import CONTEXT_SLICES, CROP_RC
 from luna.data.prepared import Prepared, open_prepared
 from luna.data.sampling import SamplingConfig, crop_order, malignancy_order, nodule_order
 from luna.data.splits import Split, SplitConfig, make_split

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from luna.ct.geometry import IDENTITY_DIRECTION, Geometry
-from luna.ct.payload import Packing, hu_from_payload, open_payload, sibling
+from luna.ct.stream import Packing, hu_from_stream, open_stream, sibling
 from luna.ct.volume import HuBuilder, Volume, check_grid
 from luna.run.errors import InputError
 
@@ -82,10 +82,10 @@ def read_metaimage(path: Path) -> Volume:
     local = header.data_file == LOCAL
     data = path if local else sibling(path, header.data_file)
     offset = header.data_offset if local else 0
-    with open_payload(data, header.packing, offset=offset) as payload:
-        payload.expect(expected)
+    with open_stream(data, header.packing, offset=offset) as stream:
+        stream.expect(expected)
         builder = HuBuilder(header.size_irc, path)
-        hu_from_payload(payload, builder, header.dtype)
+        hu_from_stream(stream, builder, header.dtype)
     return Volume(
         hu=builder.finish(),
         geometry=header.geometry,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from luna.ct.geometry import Geometry
-from luna.ct.payload import Packing, hu_from_payload, open_payload
+from luna.ct.stream import Packing, hu_from_stream, open_stream
 from luna.ct.volume import HuBuilder, Volume, check_grid
 from luna.run.errors import InputError
 
@@ -53,16 +53,16 @@ def read_nifti(path: Path) -> Volume:
     millimetres, and when sform and qform are both absent or disagree.
     """
     packing: Packing = "gzip" if path.name.lower().endswith(".gz") else "raw"
-    with open_payload(path, packing) as payload:
-        header = _parse(bytes(payload.take(HEADER_BYTES)), path)
+    with open_stream(path, packing) as stream:
+        header = _parse(bytes(stream.take(HEADER_BYTES)), path)
         geometry = _geometry(header.affine_ras, path)
         check_grid(header.shape_irc, geometry.spacing_xyz, path)
         # Extensions between header and voxels hold notes only.
-        payload.take(header.data_offset - HEADER_BYTES)
-        payload.expect(header.dtype.itemsize * math.prod(header.shape_irc))
+        stream.take(header.data_offset - HEADER_BYTES)
+        stream.expect(header.dtype.itemsize * math.prod(header.shape_irc))
         builder = HuBuilder(header.shape_irc, path)
-        hu_from_payload(
-            payload, builder, header.dtype, slope=header.slope, intercept=header.intercept
+        hu_from_stream(
+            stream, builder, header.dtype, slope=header.slope, intercept=header.intercept
         )
     return Volume(
         hu=builder.finish(),

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from luna.ct.geometry import Geometry
-from luna.ct.payload import Packing, hu_from_payload, open_payload, sibling
+from luna.ct.stream import Packing, hu_from_stream, open_stream, sibling
 from luna.ct.volume import HuBuilder, Volume, check_grid
 from luna.run.errors import InputError
 
@@ -66,10 +66,10 @@ def read_nrrd(path: Path) -> Volume:
     geometry = _geometry(fields, path)
     check_grid(shape_irc, geometry.spacing_xyz, path)
     start = offset if name is None else 0
-    with open_payload(data_path, ENCODINGS[encoding], offset=start) as payload:
-        payload.expect(dtype.itemsize * math.prod(shape_irc))
+    with open_stream(data_path, ENCODINGS[encoding], offset=start) as stream:
+        stream.expect(dtype.itemsize * math.prod(shape_irc))
         builder = HuBuilder(shape_irc, path)
-        hu_from_payload(payload, builder, dtype)
+        hu_from_stream(stream, builder, dtype)
     return Volume(
         hu=builder.finish(),
         geometry=geometry,

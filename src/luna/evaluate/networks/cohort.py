@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from luna.data.luna16 import Luna16
-from luna.data.luna16_rows import UNKNOWN
+from luna.data.luna16.folder import Luna16
+from luna.data.luna16.rows import UNKNOWN
 from luna.detect.pipeline import DiagnoseConfig
 from luna.evaluate.cohort import RESULTS, run_scans
 from luna.evaluate.networks.answers import ClassifyPlaces, SegmentNodules

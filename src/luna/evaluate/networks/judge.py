@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from luna.data.luna16 import ANNOTATIONS, CANDIDATES, MALIGNANCY, OLD_CANDIDATES, Luna16
+from luna.data.luna16.folder import ANNOTATIONS, CANDIDATES, MALIGNANCY, OLD_CANDIDATES, Luna16
 from luna.evaluate.cohort import RESULTS, CohortConfig
 from luna.evaluate.folder import CONCLUSIONS, RECORD, clear
 from luna.evaluate.networks.cohort import Alone, count_voxels, judge_candidates, judge_nodules

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from luna.ct.geometry import FloatArray
-from luna.data.luna16 import Luna16
-from luna.data.luna16_rows import (
+from luna.data.luna16.folder import Luna16
+from luna.data.luna16.rows import (
     XYZ,
     CandidateTable,
     nearest_nodule,

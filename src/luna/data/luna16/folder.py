@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from luna.data.luna16_rows import (
+from luna.data.luna16.rows import (
     XYZ,
     CandidateTable,
     Nodules,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from luna.ct.formats.metaimage import read_header
 from luna.ct.geometry import FloatArray
-from luna.data.luna16 import ANNOTATIONS, CANDIDATES, OLD_CANDIDATES, Luna16
+from luna.data.luna16.folder import ANNOTATIONS, CANDIDATES, OLD_CANDIDATES, Luna16
 from luna.run.errors import InputError
 from luna.run.notice import Notice, name_lines, notice
 

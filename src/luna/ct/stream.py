@@ -58,7 +58,7 @@ def sibling(header: Path, name: str) -> Path:
     return path
 
 
-class Payload:
+class VoxelStream:
     """A stream of bytes out of one file; `take` gives exactly what it is asked for."""
 
     def __init__(self, stream: BinaryIO, path: Path, packing: Packing) -> None:
@@ -139,15 +139,15 @@ class _Inflated:
 
 
 @contextmanager
-def open_payload(path: Path, packing: Packing, *, offset: int = 0) -> Iterator[Payload]:
+def open_stream(path: Path, packing: Packing, *, offset: int = 0) -> Iterator[VoxelStream]:
     """The data from byte `offset` of a file on."""
     with path.open("rb") as stream:
         stream.seek(offset)
-        yield Payload(stream, path, packing)
+        yield VoxelStream(stream, path, packing)
 
 
-def hu_from_payload(
-    payload: Payload,
+def hu_from_stream(
+    stream: VoxelStream,
     builder: HuBuilder,
     dtype: np.dtype[np.generic],
     *,
@@ -157,7 +157,7 @@ def hu_from_payload(
     """Fill every slice of the builder from the stream, then see that the stream is done."""
     slices, rows, columns = builder.hu.shape
     for index in range(slices):
-        data = payload.take(rows * columns * dtype.itemsize)
+        data = stream.take(rows * columns * dtype.itemsize)
         values: NDArray[np.generic] = np.frombuffer(data, dtype=dtype).reshape(rows, columns)
         builder.put(index, values, slope=slope, intercept=intercept)
-    payload.finish()
+    stream.finish()

@@ -1,0 +1,1 @@
+"""The tables and scans of LUNA16, read and joined."""

@@ -1,0 +1,111 @@
+"""A whole cohort into the cache.
+
+What is done stays done: a run that was stopped, by whatever means, goes on where it was, and
+two at once make the same cache. The manifest appears at the end and names what is there; an
+earlier one stays where no scan can be read, as when their disk is away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from luna.ct.cache import Cache
+from luna.data.luna16.folder import Luna16
+from luna.data.luna16.places import outside_notices
+from luna.data.prep.config import FORMAT, PrepConfig
+from luna.data.prep.job import jobs
+from luna.data.prep.manifest import Manifest, write_manifest
+from luna.data.prep.plan import plan, refuse_small_disk
+from luna.data.prep.scan import Prepared, PrepareScan
+from luna.run.batch import engine_for, run_batch
+from luna.run.errors import UsageError
+from luna.run.notice import Notice
+from luna.run.progress import SILENT, Listener
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrepReport:
+    """What a run did. `failed` says per series why there is nothing of it."""
+
+    scans: int
+    kept: int
+    candidates: int
+    stored_bytes: int
+    seconds: float
+    failed: Mapping[str, str]
+    notices: tuple[Notice, ...]
+    fingerprint: str
+
+
+def prep(
+    cohort: Luna16, cache: Path, config: PrepConfig, workers: int, listener: Listener = SILENT
+) -> PrepReport:
+    """Store every scan of the cohort; one that cannot be read stops no other.
+
+    Raises EnvironmentFault when the disk is too small or full, InputError when the annotations
+    are not of these scans.
+    """
+    if workers < 1:
+        raise UsageError("workers must be at least 1")
+    begun = time.perf_counter()
+    refuse_small_disk(cache, plan(cohort, cache, config))
+    with closing(Cache(cache, create=True, on_damage=listener.warn)) as store:
+        store.sweep()
+    work, scans = PrepareScan(cache, config), {job.uid: job for job in jobs(cohort)}
+    done = run_batch("prep", scans, work, engine_for(workers), listener)
+    scans_there = done.results
+    manifest = Manifest(
+        fingerprint=_fingerprint(cohort, scans_there, config),
+        config=config,
+        series=cohort.series,
+        fold_of=cohort.fold_of,
+        patient_of=cohort.patient_of,
+        records={uid: scan.key for uid, scan in scans_there.items()},
+        failed=done.failures,
+        notices=cohort.notices + _outside(cohort, scans_there),
+    )
+    if scans_there:
+        write_manifest(cache, manifest)
+    return PrepReport(
+        scans=len(scans_there),
+        kept=done.kept,
+        candidates=sum(scan.candidates for scan in scans_there.values()),
+        stored_bytes=sum(scan.stored_bytes for scan in scans_there.values()),
+        seconds=time.perf_counter() - begun,
+        failed=done.failures,
+        notices=manifest.notices,
+        fingerprint=manifest.fingerprint,
+    )
+
+
+def _outside(cohort: Luna16, scans: Mapping[str, Prepared]) -> tuple[Notice, ...]:
+    """Return notices of rows that lay off their volume."""
+    none = [np.zeros(0, dtype=np.int64)]
+    nodules = [cohort.nodules_of(uid).start + s.nodules_outside for uid, s in scans.items()]
+    candidates = [
+        cohort.candidates_of(uid).start + s.candidates_outside for uid, s in scans.items()
+    ]
+    return outside_notices(
+        cohort, np.concatenate(none + nodules), np.concatenate(none + candidates)
+    )
+
+
+def _fingerprint(cohort: Luna16, scans: Mapping[str, Prepared], config: PrepConfig) -> str:
+    """Return a SHA-256 over scans, marks, config and what decides the split.
+
+    Equal fingerprints, equal samples.
+    """
+    split = [list(cohort.series), cohort.fold_of, cohort.patient_of]
+    values = [FORMAT, config.storing(), split]
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    for uid in sorted(scans):
+        digest.update(f"{uid} {scans[uid].fingerprint} {scans[uid].marks}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,199 @@
+"""One scan of a cohort into the cache: its blocks, its nodules' voxels, and its record.
+
+What is stored is every block that a sample needs: the chunk of each candidate, the crop of
+each slice of a nodule, and whole slices. The record holds places in voxels, so that no table
+and no CT file is read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from luna.ct.blocks import BLOCK_IRC, BlockFile, grid_of, pack_blocks
+from luna.ct.cache import Cache
+from luna.ct.read import read_scan
+from luna.ct.scan import AIR_HU, Scan
+from luna.data.luna16.places import inside
+from luna.data.nodule_mask import nodule_voxels
+from luna.data.prep.config import PrepConfig, entry_key
+from luna.data.prep.job import Job
+from luna.data.prep.needed import mark_box, needed_blocks
+from luna.data.prep.record import ScanRecord
+from luna.run.batch import Done, item_at_fault, resumed
+from luna.run.checked import DamagedError
+
+Voxels = tuple[tuple[slice, slice, slice], NDArray[np.bool_]]
+"""A box of a volume and what of it a nodule holds."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class Prepared:
+    """What is in the cache of one scan, under `key`. `marks` is a digest of its places; what
+    lay off the volume counts in the job's columns."""
+
+    key: str
+    fingerprint: str
+    marks: str
+    candidates: int
+    stored_bytes: int
+    candidates_outside: NDArray[np.int64]
+    nodules_outside: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareScan:
+    """The work of `luna prep` with each scan: store it, unless all of it is there and whole."""
+
+    cache: Path
+    config: PrepConfig
+
+    def __call__(self, uid: str, job: Job) -> Done[Prepared]:
+        """Raises InputError when the scan cannot be read, EnvironmentFault when not stored."""
+        key = job.record_key(self.config)
+        with closing(Cache(self.cache)) as cache:
+            return resumed(
+                lambda: _stored(cache, uid, key), lambda: _store(job, cache, self.config, key)
+            )
+
+
+def _stored(cache: Cache, uid: str, key: str) -> Prepared | None:
+    """Return what an earlier run stored. Raises DamagedError unless all of it is whole."""
+    data = cache.get(key)
+    if data is None:
+        return None
+    record = ScanRecord.from_bytes(data, uid, key)
+    stored = 0
+    for name in (record.hu_key, record.mask_key):
+        size = _whole_bytes(cache, name)
+        if size is None:
+            raise DamagedError(f"its {name.partition(':')[0]} entry is missing or damaged")
+        stored += size
+    return _prepared(key, record, stored)
+
+
+def _store(job: Job, cache: Cache, config: PrepConfig, key: str) -> Prepared:
+    with item_at_fault():
+        scan = read_scan(job.path)
+    record, voxels = _record(scan, job, config)
+    stored = _store_blocks(cache, record.hu_key, lambda: _pack_hu(scan, record, config))
+    stored += _store_blocks(cache, record.mask_key, lambda: _pack_mask(scan, voxels, record))
+    # Last, so that a record never stands without its blocks.
+    cache.put(key, record.to_bytes(key))
+    return _prepared(key, record, stored)
+
+
+def _prepared(key: str, record: ScanRecord, stored_bytes: int) -> Prepared:
+    return Prepared(
+        key=key,
+        fingerprint=record.fingerprint,
+        marks=record.marks,
+        candidates=len(record.candidate_irc),
+        stored_bytes=stored_bytes,
+        candidates_outside=record.candidate_outside,
+        nodules_outside=record.nodule_outside,
+    )
+
+
+def _whole_bytes(cache: Cache, key: str) -> int | None:
+    """Return the bytes of an entry of blocks, or None when it is missing or damaged."""
+    path = cache.path(key)
+    try:
+        return None if path is None else BlockFile(path, key).check()
+    except (DamagedError, OSError):
+        return None
+
+
+def _store_blocks(cache: Cache, key: str, pack: Callable[[], bytes]) -> int:
+    """Store an entry unless it is there and whole, and return its bytes."""
+    stored = _whole_bytes(cache, key)
+    if stored is None:
+        packed = pack()
+        cache.put(key, packed)
+        stored = len(packed)
+    return stored
+
+
+def _record(scan: Scan, job: Job, config: PrepConfig) -> tuple[ScanRecord, list[Voxels]]:
+    """Return the record of a scan, and the voxels of each nodule with their place."""
+    geometry = scan.geometry
+    every_irc = geometry.irc_from_xyz(job.nodule_xyz)
+    nodule_in = inside(every_irc, scan.shape_irc)
+    nodule_irc, diameter_mm = every_irc[nodule_in], job.diameter_mm[nodule_in]
+    voxels, slices = _nodule_voxels(scan, job, np.flatnonzero(nodule_in), config)
+    candidate_irc = geometry.irc_from_xyz(job.candidate_xyz)
+    lost = job.candidate_nodule >= 0
+    lost[lost] = ~nodule_in[job.candidate_nodule[lost]]
+    keep = inside(candidate_irc, scan.shape_irc) & ~lost
+    renumbered = np.append(np.cumsum(nodule_in) - 1, -1)  # -1 stays -1
+    candidate_irc = candidate_irc[keep]
+    fingerprint = scan.fingerprint()
+    places = [candidate_irc, nodule_irc, slices]
+    record = ScanRecord(
+        uid=job.uid,
+        fingerprint=fingerprint,
+        shape_irc=scan.shape_irc,
+        geometry=geometry,
+        config=config.storing(),
+        hu_key=entry_key("hu", fingerprint, config.slices, config.spacing_mm, places),
+        mask_key=entry_key("mask", fingerprint, config.nodule_mask, [nodule_irc, diameter_mm]),
+        candidate_irc=candidate_irc,
+        candidate_nodule=renumbered[job.candidate_nodule[keep]].astype(np.int64),
+        candidate_outside=np.flatnonzero(~keep),
+        nodule_irc=nodule_irc,
+        nodule_diameter_mm=diameter_mm,
+        nodule_malignant=job.malignant[nodule_in],
+        nodule_outside=np.flatnonzero(~nodule_in),
+        nodule_slice=slices,
+    )
+    return record, voxels
+
+
+def _nodule_voxels(
+    scan: Scan, job: Job, rows: NDArray[np.int64], config: PrepConfig
+) -> tuple[list[Voxels], NDArray[np.int64]]:
+    """Return the voxels of some of the job's nodules, and in which slices they lie (P, 2)."""
+    voxels: list[Voxels] = []
+    slices: list[tuple[int, int]] = []
+    for number, row in enumerate(rows):
+        found = nodule_voxels(
+            scan, job.nodule_xyz[row], float(job.diameter_mm[row]), config.nodule_mask
+        )
+        voxels.append((found.slices, found.voxels))
+        index = found.start_irc[0] + np.flatnonzero(found.voxels.any(axis=(1, 2)))
+        slices += [(number, int(k)) for k in index]
+    return voxels, np.array(slices, dtype=np.int64).reshape(-1, 2)
+
+
+def _pack_hu(scan: Scan, record: ScanRecord, config: PrepConfig) -> bytes:
+    needed = needed_blocks(
+        scan.shape_irc,
+        scan.geometry,
+        record.candidate_irc,
+        record.nodule_irc,
+        record.nodule_slice,
+        config,
+    )
+    return _packed(scan.hu, needed, AIR_HU, record.hu_key, sparse=False)
+
+
+def _pack_mask(scan: Scan, voxels: list[Voxels], record: ScanRecord) -> bytes:
+    mask = np.zeros(scan.shape_irc, dtype=np.uint8)
+    needed = np.zeros(grid_of(scan.shape_irc), dtype=np.bool_)
+    for place, held in voxels:
+        mask[place] |= held
+        start = np.array([s.start for s in place])
+        mark_box(needed, start, np.array(held.shape))
+    return _packed(mask, needed, 0, record.mask_key, sparse=True)
+
+
+def _packed(
+    volume: NDArray[Any], needed: NDArray[np.bool_], fill: int, key: str, *, sparse: bool
+) -> bytes:
+    return pack_blocks(volume, needed, fill, sparse=sparse, block_irc=BLOCK_IRC, key=key)
