@@ -31,7 +31,7 @@ def test_finds_both_lungs_on_their_sides(chest) -> None:
     ]
     assert lungs.side((12, 48, 20)) == "right"
     assert lungs.side((12, 48, 110)) == "left"
-    assert lungs.warnings == ()
+    assert lungs.limits == ()
 
 
 def test_volume_is_that_of_the_aerated_lung(chest) -> None:
@@ -87,9 +87,9 @@ def test_nodules_on_the_pleura_and_masses_stay_inside(chest, scan_of) -> None:
 def test_cut_lungs_are_accepted_and_said(chest, scan_of) -> None:
     scan = chest()
     lungs = find_lungs(scan_of(scan.hu[10:14], scan.geometry))
-    assert "lower and upper end" in lungs.warnings[0]
+    assert "lower and upper end" in lungs.limits[0]
     upper_half = find_lungs(scan_of(scan.hu[12:], scan.geometry))
-    assert "its lower end" in upper_half.warnings[0]
+    assert "its lower end" in upper_half.limits[0]
 
 
 def test_a_single_slice_is_enough(chest, scan_of) -> None:
@@ -105,7 +105,7 @@ def test_a_missing_lung_is_said(chest, scan_of) -> None:
     left[:, :, :70] = False
     hu[left] = 40
     lungs = find_lungs(scan_of(hu, scan.geometry))
-    assert any("left lung" in warning for warning in lungs.warnings)
+    assert any("left lung" in warning for warning in lungs.limits)
     assert lungs.volume_ml[1] == 0
 
 
@@ -125,6 +125,48 @@ def test_bowel_gas_is_no_lung(scan_of) -> None:
     noise = np.random.default_rng(1).normal(0, 10, hu.shape)
     with pytest.raises(InputError, match="no lungs"):
         find_lungs(scan_of((hu + noise).clip(-1024).astype(np.int16)))
+
+
+def test_stool_is_no_lung(scan_of) -> None:
+    i, r, c = np.mgrid[:24, :96, :128]
+    hu = np.where(((c - 64) / 56) ** 2 + ((r - 48) / 40) ** 2 < 1, 40, -1000)
+    hu[((c - 100) / 9) ** 2 + ((r - 48) / 9) ** 2 < 1] = -500
+    geometry = Geometry((0, 0, 0), (2.5, 2.5, 2.5))
+    with pytest.raises(InputError, match="no lungs"):
+        find_lungs(scan_of(hu, geometry))
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "cut"),
+    [
+        (slice(None), slice(24, None), "right"),  # 10 mm of the right lung lie outside
+        (slice(None), slice(None, 104), "left"),
+        (slice(24, 72), slice(24, 104), "right"),
+        (slice(30, None), slice(None), "left"),
+    ],
+)
+def test_a_lung_cut_by_the_field_of_view_is_a_lung(chest, scan_of, rows, columns, cut) -> None:
+    scan = chest()
+    part = scan_of(scan.hu[:, rows, columns], scan.geometry.shifted((0, 0, columns.start or 0)))
+    whole, lungs = find_lungs(scan), find_lungs(part)
+    assert any(f"the {cut} lung continues beyond the edge" in limit for limit in lungs.limits)
+    for cut_ml, whole_ml in zip(lungs.volume_ml, whole.volume_ml, strict=True):
+        assert 0.4 * whole_ml < cut_ml <= 1.02 * whole_ml
+
+
+def test_air_around_the_patient_must_be_near_minus_1000(chest, scan_of) -> None:
+    scan = chest()
+    for values in (scan.hu + 400, scan.hu / 1.9):
+        with pytest.raises(InputError, match="not Hounsfield units"):
+            find_lungs(scan_of(values, scan.geometry))
+
+
+def test_padding_says_nothing_about_the_values(chest, scan_of) -> None:
+    """All that lies outside the body is padding, as a reader leaves it."""
+    scan = chest()
+    r, c = np.mgrid[:96, :128]
+    hu = np.where(((c - 64) / 56) ** 2 + ((r - 48) / 40) ** 2 > 1, -1024, scan.hu)
+    assert find_lungs(scan_of(hu, scan.geometry)).limits == ()
 
 
 @pytest.mark.shared_data

@@ -18,9 +18,9 @@ Diagnose = Callable[..., Outcome]
 SHAPE = (24, 96, 128)
 
 
-def write(hu: np.ndarray, path: Path) -> Path:
+def write(hu: np.ndarray, path: Path, spacing_mm: float = 2.5) -> Path:
     image = sitk.GetImageFromArray(hu.astype(np.int16))
-    image.SetSpacing((2.5, 2.5, 2.5))
+    image.SetSpacing((spacing_mm,) * 3)
     sitk.WriteImage(image, str(path))
     return path
 
@@ -48,6 +48,39 @@ def test_no_lungs_is_an_error_and_no_empty_report(
     scan = write(hu, tmp_path / "scan.mha")
     assert_refused(diagnose(scan=scan), 3, "scan.mha", "lung")
     assert not (tmp_path / "out").exists()
+
+
+def test_stool_in_the_colon_is_no_lung(diagnose: Diagnose, tmp_path: Path) -> None:
+    hu = abdomen()
+    _, r, c = np.mgrid[tuple(slice(n) for n in SHAPE)]
+    hu[((c - 100) / 9) ** 2 + ((r - 48) / 9) ** 2 < 1] = -500
+    assert_refused(diagnose(scan=write(hu, tmp_path / "scan.mha")), 3, "no lungs")
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1 / 1.9, 0), (1, 400), (1, 1024)])
+def test_values_that_are_no_hounsfield_units_are_refused(
+    diagnose: Diagnose, chest: Callable[..., Scan], tmp_path: Path, scale: float, shift: float
+) -> None:
+    scan = write(chest().hu * scale + shift, tmp_path / "scan.mha")
+    assert_refused(diagnose(scan=scan), 3, "scan.mha", "ounsfield")
+
+
+@pytest.mark.parametrize("factor", [0.25, 4])
+def test_a_spacing_wrong_by_a_factor_is_refused(
+    diagnose: Diagnose, chest: Callable[..., Scan], tmp_path: Path, factor: float
+) -> None:
+    scan = write(chest().hu, tmp_path / "scan.mha", 2.5 * factor)
+    assert_refused(diagnose(scan=scan), 3, "scan.mha")
+
+
+def test_lungs_cut_by_the_field_of_view_are_lungs_and_it_is_said(
+    diagnose: Diagnose, chest: Callable[..., Scan], tmp_path: Path
+) -> None:
+    scan = write(chest().hu[:, 24:72, 24:104], tmp_path / "scan.mha")
+    outcome = diagnose(scan=scan)
+    assert outcome.code == 0, outcome
+    assert "right lung continues beyond the edge of the images" in outcome.err
+    assert "left lung continues beyond the edge of the images" in outcome.err
 
 
 def test_part_of_the_lungs_is_looked_at_and_said(

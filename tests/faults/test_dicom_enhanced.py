@@ -123,7 +123,9 @@ def other_acquisition(ds: FileDataset, frames: list[Dataset]) -> None:
 
 
 def lookup_table(ds: FileDataset, frames: list[Dataset]) -> None:
-    frames[2].PixelValueTransformationSequence = group(ModalityLUTSequence=group(LUTDescriptor=[1, 0, 16], LUTData=b"\0\0"))
+    frames[2].PixelValueTransformationSequence = group(
+        ModalityLUTSequence=group(LUTDescriptor=[1, 0, 16], LUTData=b"\0\0")
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
-"""Where the lungs are: a coarse mask by thresholding and morphology.
+"""Find the lungs: a coarse mask by thresholding and morphology.
 
-The mask answers two questions, which box the networks must look at and whether (and on
-which side) a point lies in a lung, so it errs outwards: vessels, hila, nodules on the pleura
-and masses are inside. It works at about 2.5 mm, where a whole chest is 2 million voxels.
+The mask says which box the networks must see, and whether and on which side a point lies in a
+lung. It errs outwards: vessels, hila, nodules on the pleura and masses are inside. The grid has
+voxels of about 2.5 mm, on which a whole chest is 2 million voxels.
 """
 
 from __future__ import annotations
@@ -15,50 +15,60 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from luna.ct.geometry import Triple
+from luna.ct.hull import fill_lung
 from luna.ct.mask import Mask
 from luna.ct.scan import Scan
+from luna.ct.sides import (
+    AERATED_HU,
+    LEFT,
+    RIGHT,
+    Hu,
+    Labels,
+    central_airways,
+    middle_column,
+    split_sides,
+)
 from luna.run.errors import InputError
 
 WORKING_MM = 2.5
 """Voxel size of the mask: fine enough for a 5 mm chest wall, coarse enough to be quick."""
 
-AERATED_HU = -400
-"""Between lung (about -850) and soft tissue (about 40): Hu, Hoffman and Reinhardt 2001."""
-
 GAS_HU = -970
 """Room air and bowel gas are near -1000; even emphysema keeps a median above this."""
+
+DENSEST_HU = -600
+"""No lung is denser than this in its core: the reference scans have medians of -900 to -839 HU.
+What is, is stool or foam, or the values are not Hounsfield units."""
 
 CORE_MM = 4.0
 """Depth at which a component's attenuation is read, clear of partial volume at its surface."""
 
 BORDER_SHARE = 0.05
-"""A component on more of a lateral face of the volume than this is the air around the patient."""
+"""A component on more of a lateral face of the volume than this is the air around the patient,
+or a lung that the field of view cuts."""
+
+CUT_GAS_HU = -930
+"""A component on a lateral face is lung only above this: outside air may be as dense as -940."""
 
 LUNG_MIN_ML = 40.0
 LUNG_MIN_MM2 = 1000.0
 """Smaller aerated components are airways, bowel or artefacts. A scan of a few slices cannot
 show the volume; there a component must be as large as this area through all of them."""
 
-AIRWAY_HU = -920
-AIRWAY_MAX_MM2 = 800.0
-AIRWAY_MIDDLE_MM = 30.0
-"""The trachea and main bronchi in a slice: gas, no wider than 32 mm, near the midline."""
+CHEST_MIN_MM2 = 2500.0
+"""Somewhere the lungs of a chest fill more of a slice than a loop of bowel does."""
 
-CLOSING_MM = 25.0
-"""Radius that swallows hila, pleural nodules and masses into the lung they touch.
+OUTSIDE_HU_MAX = -850
+"""The air around the patient is near -1000; the reference scans have medians of -996 to -938."""
 
-On the real scans beside this repository, 25 mm keeps a 65 mm mass of the left upper lobe that
-12 mm would cut in half, and adds less than 2 % to clean lungs.
-"""
+CLIPPED_HU = -1020
+"""At or below this, air is indistinguishable from the padding outside the scanner's field."""
 
-MASS_MM = 40.0
-"""Tissue with lung of the same side this near above and below is a mass, not the chest wall."""
+OUTSIDE_MIN_VOXELS = 50
+"""Fewer coarse voxels of outside air than this have no meaningful median."""
 
-PLEURA_MM = 4.0
-"""The mask reaches this far into the wall: the centre of a nodule on the pleura can lie there."""
-
-RIGHT, LEFT = 1, 2
-Labels = NDArray[np.uint8]
+CUT_MIN_MM2 = 200.0
+"""A lung with more than this on a lateral face of the volume is cut by the field of view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +76,23 @@ class Lungs:
     """The lungs of one scan, on a grid that is `factor_irc` times coarser than the scan's.
 
     `labels`: uint8 (index, row, column), 0 elsewhere, 1 right lung, 2 left lung (the
-    patient's). Coarse voxel k covers scan voxels k·factor … (k+1)·factor - 1.
-    `volume_ml`: aerated volume of the right and left lung.
+    patient's). `hu`: float32, the mean of each coarse voxel, which covers scan voxels
+    k·factor … (k+1)·factor - 1. `volume_ml`: aerated volume of the right and left lung.
+    `limits`: a sentence for each part of the lungs that the scan does not show.
     """
 
     labels: Labels
+    hu: Hu
     factor_irc: tuple[int, int, int]
     shape_irc: tuple[int, int, int]
+    spacing_irc: Triple
     volume_ml: tuple[float, float]
-    warnings: tuple[str, ...]
+    limits: tuple[str, ...]
+
+    @property
+    def aerated(self) -> Mask:
+        """The voxels of the lungs that hold air: no vessel, nodule or mass."""
+        return np.asarray((self.labels > 0) & (self.hu < AERATED_HU))
 
     def box(self) -> tuple[slice, slice, slice]:
         """The smallest box of scan voxels that holds both lungs."""
@@ -118,30 +136,33 @@ class Lungs:
 
 
 def find_lungs(scan: Scan) -> Lungs:
-    """The lungs of a scan.
+    """Find the lungs of a scan.
 
-    Raises InputError when there are none: too little aerated tissue of lung density.
+    Raises InputError when there are none (too little aerated tissue of lung density) and when
+    the air around the patient shows that the values are not Hounsfield units.
     """
     factor = _reduction(scan.geometry.spacing_irc)
     hu = _reduce(scan.hu, factor)
-    spacing = tuple(s * f for s, f in zip(scan.geometry.spacing_irc, factor, strict=True))
-    voxel_ml = float(np.prod(spacing)) / 1000
-    aerated = _lung_components(hu, spacing, voxel_ml)
-    if not aerated.any():
+    i, r, c = (s * f for s, f in zip(scan.geometry.spacing_irc, factor, strict=True))
+    spacing = (i, r, c)
+    _refuse_wrong_units(hu, scan)
+    aerated = _lung_components(hu, spacing)
+    if aerated.sum(axis=(1, 2)).max() * r * c < CHEST_MIN_MM2:
         raise InputError(
             "no lungs in this volume",
             file=scan.provenance.source,
             why="no aerated region of the size and density of a lung",
             hint="luna reads CT of the chest; was another series of the study meant?",
         )
-    middle = _middle_column(aerated, hu)
-    aerated &= ~_central_airways(aerated, hu, spacing, middle)
-    labels = _split_sides(aerated, middle, scan.geometry.matrix[0, 0])
+    middle = middle_column(aerated, hu)
+    aerated &= ~central_airways(aerated, hu, spacing, middle)
+    labels = split_sides(aerated, middle, scan.geometry.matrix[0, 0])
+    voxel_ml = i * r * c / 1000
     right_ml, left_ml = (float((labels == side).sum() * voxel_ml) for side in (RIGHT, LEFT))
+    limits = _missing_parts(aerated, labels, spacing)
     for side in (RIGHT, LEFT):
-        labels[_filled(labels == side, spacing) & (labels == 0)] = side
-    warnings = _what_is_cut(aerated, labels)
-    return Lungs(labels, factor, scan.shape_irc, (right_ml, left_ml), warnings)
+        labels[fill_lung(labels == side, spacing) & (labels == 0)] = side
+    return Lungs(labels, hu, factor, scan.shape_irc, spacing, (right_ml, left_ml), limits)
 
 
 def _reduction(spacing_irc: Triple) -> tuple[int, int, int]:
@@ -149,8 +170,8 @@ def _reduction(spacing_irc: Triple) -> tuple[int, int, int]:
     return i, r, c
 
 
-def _reduce(hu: NDArray[np.int16], factor: tuple[int, int, int]) -> NDArray[np.float32]:
-    """Block means (I/f, R/f, C/f) of the volume, the last blocks padded by their edge.
+def _reduce(hu: NDArray[np.int16], factor: tuple[int, int, int]) -> Hu:
+    """Average blocks of the volume to (I/f, R/f, C/f); the last blocks are padded by their edge.
 
     One coarse slice at a time: the float copy never exceeds a few slices.
     """
@@ -165,157 +186,81 @@ def _reduce(hu: NDArray[np.int16], factor: tuple[int, int, int]) -> NDArray[np.f
     return out
 
 
-def _lung_components(hu: NDArray[np.float32], spacing: tuple[float, ...], voxel_ml: float) -> Mask:
+def _refuse_wrong_units(hu: Hu, scan: Scan) -> None:
+    """Raise InputError when the air around the patient is not near -1000 HU.
+
+    That air reaches an edge between two lateral faces of the volume; lungs do not. Clipped air
+    and padding are left out, since their value says nothing.
+    """
+    labels, _ = ndimage.label(hu < AERATED_HU)
+    outside = np.isin(labels, _labels_on_edges(labels)) & (hu > CLIPPED_HU)
+    if outside.sum() < OUTSIDE_MIN_VOXELS:
+        return
+    median_hu = float(np.median(hu[outside]))
+    if median_hu > OUTSIDE_HU_MAX:
+        raise InputError(
+            "the values of this volume are not Hounsfield units",
+            file=scan.provenance.source,
+            why=f"the air around the patient has {median_hu:.0f} HU instead of about -1000",
+            hint="the rescale slope or intercept was lost or changed; convert the series again",
+        )
+
+
+def _labels_on_edges(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The components (without 0) that reach an edge between two lateral faces."""
+    edges = np.unique(labels[:, (0, 0, -1, -1), (0, -1, 0, -1)])
+    return np.asarray(edges[edges > 0])
+
+
+def _lung_components(hu: Hu, spacing: Triple) -> Mask:
     """The aerated components that are lung by volume and by the attenuation of their core."""
+    voxel_ml = float(np.prod(spacing)) / 1000
     labels, count = ndimage.label(hu < AERATED_HU)
     min_ml = min(LUNG_MIN_ML, LUNG_MIN_MM2 * len(hu) * spacing[0] / 1000)
     large = np.bincount(labels.ravel(), minlength=count + 1) * voxel_ml >= min_ml
     large[0] = False
+    on_face = np.zeros_like(large)
     for face in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
-        large &= np.bincount(face.ravel(), minlength=count + 1) < BORDER_SHARE * face.size
+        on_face |= np.bincount(face.ravel(), minlength=count + 1) >= BORDER_SHARE * face.size
+    large[np.intersect1d(np.flatnonzero(on_face), _labels_on_edges(labels))] = False
     # The volume's own border is no surface: a lung cut by the first slice has its core there.
     depth = ndimage.distance_transform_edt(np.pad(labels > 0, 1, mode="edge"), sampling=spacing)
     core = depth[1:-1, 1:-1, 1:-1] > CORE_MM
     keep = np.zeros(count + 1, dtype=np.bool_)
     for label in np.flatnonzero(large):
         values = hu[core & (labels == label)]
-        keep[label] = values.size * voxel_ml > min_ml / 4 and np.median(values) > GAS_HU
+        lowest_hu = CUT_GAS_HU if on_face[label] else GAS_HU
+        if values.size * voxel_ml > min_ml / 4:
+            keep[label] = lowest_hu < np.median(values) < DENSEST_HU
     return np.asarray(keep[labels])
 
 
-def _middle_column(lung: Mask, hu: NDArray[np.float32]) -> float:
-    """The column that halves the body at the level of the lungs, whether one or two are there."""
-    body = (hu > AERATED_HU) | lung
-    i, r, _ = ndimage.find_objects(lung.astype(np.uint8))[0]
-    weight = np.cumsum(body[i, r].sum(axis=(0, 1)))
-    return float(np.searchsorted(weight, weight[-1] / 2))
-
-
-def _central_airways(
-    lung: Mask, hu: NDArray[np.float32], spacing: tuple[float, ...], middle: float
-) -> Mask:
-    """Trachea and main bronchi where a slice shows them apart from the lungs.
-
-    Closing would otherwise bridge from them to the lung through the mediastinum.
-    """
-    airways = np.zeros_like(lung)
-    for k in range(len(lung)):
-        parts, count = ndimage.label(lung[k])
-        index = np.arange(1, count + 1)
-        area_mm2 = np.bincount(parts.ravel(), minlength=count + 1)[1:] * spacing[1] * spacing[2]
-        density = np.array(ndimage.median(hu[k], parts, index))
-        offset = np.array([c for _, c in ndimage.center_of_mass(lung[k], parts, index)]) - middle
-        central = np.abs(offset) * spacing[2] < AIRWAY_MIDDLE_MM
-        gas = (area_mm2 < AIRWAY_MAX_MM2) & (density < AIRWAY_HU) & central
-        airways[k] = np.isin(parts, index[gas])
-    return airways
-
-
-def _split_sides(lung: Mask, middle: float, x_per_column: float) -> Labels:
-    """Label the voxels right (1) and left (2) by the nearer of two cores.
-
-    The cores are what is left of the lungs after the thinnest erosion that parts them on
-    both sides of their middle; the anterior junction is often too thin to see at 2.5 mm.
-    """
-    columns = np.broadcast_to(np.arange(lung.shape[2]), lung.shape)
-    first, second = (RIGHT, LEFT) if x_per_column > 0 else (LEFT, RIGHT)
-    by_middle = np.where(columns < middle, first, second).astype(np.uint8)
-    depth = ndimage.distance_transform_cdt(lung, metric="taxicab")
-    for threshold in range(9):
-        parts, count = ndimage.label(depth > threshold)
-        sides = _side_of_parts(parts, count, by_middle)
-        if sides is not None:
-            nearest = ndimage.distance_transform_edt(
-                sides == 0, return_distances=False, return_indices=True
-            )
-            return np.where(lung, sides[tuple(nearest)], 0).astype(np.uint8)
-    return np.where(lung, by_middle, 0).astype(np.uint8)
-
-
-def _side_of_parts(parts: NDArray[np.int32], count: int, by_middle: Labels) -> Labels | None:
-    """Label whole components by where most of them lies; None while a large one straddles."""
-    size = np.bincount(parts.ravel(), minlength=count + 1).astype(np.float64)
-    right = np.bincount(parts.ravel(), by_middle.ravel() == RIGHT, minlength=count + 1)
-    share = right / np.maximum(size, 1)
-    large = size > 0.1 * size[1:].sum()
-    large[0] = False
-    if count == 0 or (large & (share > 0.2) & (share < 0.8)).any():
-        return None
-    side = np.where(share >= 0.5, RIGHT, LEFT).astype(np.uint8)
-    side[0] = 0
-    return np.asarray(side[parts])
-
-
-def _filled(lung: Mask, spacing: tuple[float, ...]) -> Mask:
-    """One lung with its vessels, pleural nodules and masses."""
-    if not lung.any():
-        return lung
-    closed = _close(lung, spacing, CLOSING_MM, grow_mm=PLEURA_MM)
-    reach = max(1, round(MASS_MM / spacing[0]))
-    below = _seen_within(closed, reach)
-    above = _seen_within(closed[::-1], reach)[::-1]
-    closed |= below & above
-    for k in range(len(closed)):
-        closed[k] = ndimage.binary_fill_holes(closed[k])
-    return closed
-
-
-def _close(mask: Mask, spacing: tuple[float, ...], radius_mm: float, grow_mm: float) -> Mask:
-    """Closing by a ball and growth by `grow_mm`, through distances.
-
-    Dilation by `radius_mm` and erosion by less leave the mask closed and grown.
-    """
-    margin = [int(np.ceil(radius_mm / s)) + 1 for s in spacing]
-    # Only the lung's own box is worked on; the ball reaches no further than the margin.
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    # A lung that the scan cuts goes on beyond it: its first and last slice are repeated.
-    wide = np.pad(mask[box], [(margin[0],) * 2, (0, 0), (0, 0)], mode="edge")
-    for end, inside in (
-        (slice(0, margin[0]), box[0].start > 0),
-        (slice(-margin[0], None), box[0].stop < len(mask)),
-    ):
-        wide[end] &= not inside
-    wide = np.pad(wide, [(0, 0), (margin[1],) * 2, (margin[2],) * 2])
-    grown = ndimage.distance_transform_edt(~wide, sampling=spacing) <= radius_mm
-    closed = ndimage.distance_transform_edt(grown, sampling=spacing) > radius_mm - grow_mm
-    return _pasted(closed, [s.start - m for s, m in zip(box, margin, strict=True)], mask.shape)
-
-
-def _pasted(part: Mask, start: list[int], shape: tuple[int, ...]) -> Mask:
-    """`part` on an empty volume with its first voxel at `start`, cut where it overhangs."""
-    out = np.zeros(shape, dtype=np.bool_)
-    into, out_of = [], []
-    for a, n, length in zip(start, part.shape, shape, strict=True):
-        low, high = max(a, 0), min(a + n, length)
-        into.append(slice(low, high))
-        out_of.append(slice(low - a, high - a))
-    out[tuple(into)] = part[tuple(out_of)]
-    return out
-
-
-def _seen_within(mask: Mask, reach: int) -> Mask:
-    """Whether one of the `reach` slices before has the mask at the same row and column."""
-    seen = np.zeros(mask.shape[1:], dtype=np.int32)
-    out = np.empty_like(mask)
-    for k in range(len(mask)):
-        out[k] = seen > 0
-        seen = np.where(mask[k], reach, np.maximum(seen - 1, 0))
-    return out
-
-
-def _what_is_cut(aerated: Mask, labels: Labels) -> tuple[str, ...]:
-    """Sentences about lung that the scan does not show."""
+def _missing_parts(aerated: Mask, labels: Labels, spacing: Triple) -> tuple[str, ...]:
+    """A sentence for each part of the lungs that the scan does not show."""
     area = aerated.sum(axis=(1, 2))
-    widest = area.max()
     # A whole lung tapers to less than a tenth of its widest slice at apex and base.
-    cut = [end for end, k in (("lower", 0), ("upper", -1)) if area[k] > 0.1 * widest]
-    warnings = []
-    if cut:
-        warnings.append(
-            f"Partial scan: the lungs continue beyond its {' and '.join(cut)} end; "
-            "what lies there was not looked at."
+    ends = [end for end, k in (("lower", 0), ("upper", -1)) if area[k] > 0.1 * area.max()]
+    limits = []
+    if ends:
+        limits.append(
+            f"Partial scan: the lungs continue beyond its {' and '.join(ends)} end; "
+            "luna did not see what lies there."
         )
     for side, name in ((RIGHT, "right"), (LEFT, "left")):
-        if not (labels == side).any():
-            warnings.append(f"No aerated {name} lung was found; that side was not looked at.")
-    return tuple(warnings)
+        lung = labels == side
+        if not lung.any():
+            limits.append(f"No aerated {name} lung was found; luna did not see that side.")
+        elif _cut_mm2(lung, spacing) > CUT_MIN_MM2:
+            limits.append(
+                f"Small field of view: the {name} lung continues beyond the edge of the images; "
+                "luna did not see what lies there."
+            )
+    return tuple(limits)
+
+
+def _cut_mm2(lung: Mask, spacing: Triple) -> float:
+    """The area of a lung on the lateral faces of the volume."""
+    index_mm, row_mm, column_mm = spacing
+    columns_mm2 = lung[:, (0, -1)].sum() * index_mm * column_mm
+    rows_mm2 = lung[:, :, (0, -1)].sum() * index_mm * row_mm
+    return float(columns_mm2 + rows_mm2)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from luna.ct.anatomy import check_anatomy
 from luna.ct.lungs import Lungs, find_lungs
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Scan
@@ -80,6 +81,7 @@ def diagnose(
     threshold = config.threshold or models.nodule.card.threshold
     with stages.run("lungs"):
         lungs = find_lungs(scan)
+        doubts = check_anatomy(scan, lungs)
     with stages.run("segment") as count:
         segmentation = segment(scan, lungs, models.segmentation, config.segment, device, count)
     with stages.run("group"):
@@ -112,7 +114,7 @@ def diagnose(
         device=str(device),
         lung_volume_ml=lungs.volume_ml,
         notices=models.notices(),
-        warnings=_warnings(scan, lungs),
+        warnings=_warnings(scan, lungs.limits + doubts),
         seconds=stages.seconds,
     )
 
@@ -187,7 +189,7 @@ def _findings(
     return tuple(findings)
 
 
-def _warnings(scan: Scan, lungs: Lungs) -> tuple[str, ...]:
+def _warnings(scan: Scan, limits: tuple[str, ...]) -> tuple[str, ...]:
     """Sentences for the reader: from the file, about the lungs, about the slices."""
     slice_mm = scan.geometry.spacing_irc[0]
     thick = (
@@ -195,4 +197,4 @@ def _warnings(scan: Scan, lungs: Lungs) -> tuple[str, ...]:
         if slice_mm > THICK_SLICES_MM
         else ()
     )
-    return scan.provenance.warnings + lungs.warnings + thick
+    return scan.provenance.warnings + limits + thick
