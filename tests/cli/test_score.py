@@ -63,9 +63,11 @@ def test_an_earlier_evaluation_is_kept_unless_forced(score, tmp_path):
 
 def test_nothing_of_an_earlier_evaluation_stands_beside_new_numbers(score, tmp_path):
     (tmp_path / "out").mkdir()
-    old, foreign = tmp_path / "out" / "dice_by_threshold.png", tmp_path / "out" / "my.png"
+    old, foreign = tmp_path / "out" / "roc.png", tmp_path / "out" / "my.png"
     old.write_bytes(b"earlier")
     foreign.write_bytes(b"mine")
+    marks = (tmp_path / "marks.csv").read_text().splitlines()[:2]
+    (tmp_path / "marks.csv").write_text("\n".join(marks) + "\n")  # no false mark: no ROC
     assert score("--force").code == 0
     assert not old.exists()
     assert foreign.exists()

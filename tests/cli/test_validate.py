@@ -57,7 +57,7 @@ def test_the_nodule_classifier_on_candidates(validate, cohort, tmp_path):
     pairs = np.sign(yes[:, None] - no[None])
     assert found["classifier"]["roc"]["auc"] == pytest.approx((pairs + 1).mean() / 2)
     assert found["diameter"] is None
-    assert sum(band["whole"] for band in found["recall_by_size"]) == 4
+    assert sum(band["shares"]["recall"]["whole"] for band in found["size_bands"]) == 4
     assert "4 positive and 6 negative places" in outcome.out
     for name in ("evaluation.html", "roc.png", "precision_recall.png", "calibration.png", "events"):
         assert (out / name).exists()
@@ -81,15 +81,16 @@ def test_the_segmenter_on_voxels(validate, cohort, tmp_path):
         false += (called & ~mask).sum()
         wanted += mask.sum()
     assert wanted > 100
-    assert found["voxels"]["recall"]["value"] == pytest.approx(hits / wanted)
-    assert found["voxels"]["precision"]["value"] == pytest.approx(hits / (hits + false))
-    assert found["voxels"]["dice"]["value"] == pytest.approx(2 * hits / (hits + false + wanted))
-    assert found["nodules"]["touched"]["part"] == found["nodules"]["covered"]["part"] == 4
+    shares = found["shares"]
+    assert shares["voxel_recall"]["value"] == pytest.approx(hits / wanted)
+    assert shares["voxel_precision"]["value"] == pytest.approx(hits / (hits + false))
+    assert shares["voxel_dice"]["value"] == pytest.approx(2 * hits / (hits + false + wanted))
+    assert shares["touched"]["part"] == shares["covered"]["part"] == 4
     assert [band["name"] for band in found["size_bands"]] == ["≥15 mm"]
-    assert 0 < found["slice_dice"]["value"] < 1
+    assert 0 < shares["slice_dice"]["value"] < 1
     assert found["cohort"]["scans_with_nodules"] == 2
-    assert (tmp_path / "out" / "dice_by_threshold.png").exists()
-    assert "voxels: best Dice" in outcome.out
+    assert (tmp_path / "out" / "size_bands.png").exists()
+    assert "nodules: touched by a voxel\t1.000" in outcome.out
 
 
 def test_the_malignancy_classifier_beside_diameter(validate, models, tmp_path):

@@ -8,7 +8,7 @@ import torch
 
 from luna.detect.pipeline import DiagnoseConfig, diagnose
 from luna.evaluate.cohort import CohortConfig, read_result, write_result
-from luna.evaluate.store import as_json, from_json, result_of, run_key
+from luna.evaluate.result import as_json, from_json, result_of, run_key
 from luna.run.checked import DamagedError
 from luna.run.errors import UsageError
 from luna.score.evaluation import EvaluationConfig

@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from luna.evaluate.basis import basis
-from luna.evaluate.lists import worst_cases
+from luna.evaluate.footnote import footnote
 from luna.evaluate.page import metrics_text
 from luna.evaluate.submission import (
     Submission,
@@ -23,6 +22,7 @@ from luna.evaluate.submission import (
     write_evaluation,
 )
 from luna.evaluate.tables import sections
+from luna.evaluate.worst import worst_cases
 from luna.run.errors import InputError, UsageError
 from luna.score.evaluation import Evaluation, EvaluationConfig
 from luna.score.froc import GRID_FP_PER_SCAN
@@ -230,9 +230,9 @@ def test_every_table_says_on_what_it_rests(files):
         table.title for table in tables
     }
     for table in tables:
-        assert table.basis.startswith("4 scans, 2 with nodules; 3 nodules; one file of marks.")
-        assert "Rule: " in table.basis
-        assert "95 %, 100 bootstrap samples over scans, seed 0" in table.basis
+        assert table.footnote.startswith("4 scans, 2 with nodules; 3 nodules; one file of marks.")
+        assert "Rule: " in table.footnote
+        assert "95 %, 100 bootstrap samples over scans, seed 0" in table.footnote
         assert all(len(row) == len(table.header) for row in table.rows)
 
 
@@ -259,7 +259,7 @@ def test_folds_are_pooled_and_counted(files, tmp_path):
     )
     whole, parts = score_files(files, CONFIG), score_files(pooled, CONFIG)
     assert parts.folds == 2
-    assert "2 folds pooled" in basis(parts)
+    assert "2 folds pooled" in footnote(parts)
     assert parts.froc.cpm == whole.froc.cpm
     assert parts.matching.counts == whole.matching.counts
 

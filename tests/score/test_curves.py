@@ -109,7 +109,7 @@ def test_bootstrap_intervals_follow_the_seed():
     first, again, other = (
         curves(score, positive, series, threshold=0.5, samples=200, seed=seed) for seed in (5, 5, 6)
     )
-    assert first.auc.bootstrap == again.auc.bootstrap != other.auc.bootstrap
+    assert first.roc.bootstrap == again.roc.bootstrap != other.roc.bootstrap
     assert first.average_precision_interval == again.average_precision_interval
 
 

@@ -6,6 +6,7 @@ import pytest
 from luna.run.errors import InputError
 from luna.score.curves import auc_gain, auc_of
 from luna.score.decisions import Answers, decisions
+from luna.score.evaluation import EvaluationConfig
 
 POSITIVE = np.array([True, True, False, True, False, False])
 SERIES = np.array([0, 0, 1, 1, 2, 2])
@@ -19,14 +20,20 @@ def answers(p: list[float], diameter_mm: np.ndarray = DIAMETER) -> Answers:
 
 
 def test_the_diameter_alone_stands_beside_the_classifier():
-    found = decisions(answers([0.9, 0.8, 0.3, 0.6, 0.2, 0.1]), threshold=0.7, samples=100, seed=0)
-    assert found.curves.auc.auc == 1
-    assert found.diameter.auc.auc == pytest.approx(7 / 9)  # 4 mm loses to 5 and to 4.5
+    found = decisions(
+        answers([0.9, 0.8, 0.3, 0.6, 0.2, 0.1]), EvaluationConfig(threshold=0.7, samples=100)
+    )
+    assert found.classifier.roc.auc == 1
+    assert found.diameter.roc.auc == pytest.approx(7 / 9)  # 4 mm loses to 5 and to 4.5
     assert found.gain.difference == pytest.approx(2 / 9)
     assert found.gain.interval.low >= 0
-    assert found.curves.f1.recall == pytest.approx(2 / 3)
-    assert found.curves.best_f1.f1 == 1
-    assert [(name, ratio.part, ratio.whole) for name, ratio in found.recall_by_size] == [
+    assert found.diameter.f1 is None  # no diameter is the threshold
+    assert found.classifier.f1.recall == pytest.approx(2 / 3)
+    assert found.classifier.best_f1.f1 == 1
+    assert [
+        (band.name, band.shares["recall"].part, band.shares["recall"].whole)
+        for band in found.size_bands
+    ] == [
         ("3–6 mm", 1, 1),
         ("8–15 mm", 1, 1),
         ("≥15 mm", 0, 1),  # 0.6 is below 0.7
@@ -35,12 +42,10 @@ def test_the_diameter_alone_stands_beside_the_classifier():
 
 def test_places_without_a_diameter_have_no_such_baseline():
     some = np.where(POSITIVE, DIAMETER, np.nan)
-    found = decisions(
-        answers([0.9, 0.8, 0.3, 0.6, 0.2, 0.1], some), threshold=0.5, samples=0, seed=0
-    )
+    found = decisions(answers([0.9, 0.8, 0.3, 0.6, 0.2, 0.1], some), EvaluationConfig(samples=0))
     assert found.diameter is None
     assert found.gain is None
-    assert found.curves.auc.bootstrap is None
+    assert found.classifier.roc.bootstrap is None
 
 
 @pytest.mark.parametrize("kind", [True, False])
@@ -53,7 +58,7 @@ def test_one_kind_alone_is_refused(kind):
         scans=1,
     )
     with pytest.raises(InputError, match=f"{2 * kind} of 2 places are positive"):
-        decisions(one, threshold=0.5, samples=0, seed=0)
+        decisions(one, EvaluationConfig(threshold=0.5, samples=0))
 
 
 def test_the_gain_is_paired():

@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     import torch
 
     from luna.data.luna16.folder import Luna16
-    from luna.evaluate.calibrate import Calibrated
+    from luna.evaluate.calibration import Calibrated
+    from luna.evaluate.page import Page
     from luna.evaluate.system import System
-    from luna.evaluate.tables import Section
-    from luna.score.evaluation import Evaluation
 
 SCANS, SCORES = "Scans", "Scores"
 
@@ -112,7 +111,7 @@ def evaluate(
         show_plan(system)
         return
     judged = judge_system(system, listener_by_line(quiet=quiet))
-    show(judged.evaluation, out, as_json=as_json, quiet=quiet)
+    show_page(judged.page, out, as_json=as_json, quiet=quiet)
     refuse_failures(judged.failures, len(scans), "they count as scans without a mark")
     note_calibrated(calibrated(system, judged.evaluation), quiet=quiet)
 
@@ -134,28 +133,19 @@ def show_plan(system: System) -> None:
     )
 
 
-def show(evaluation: Evaluation, out: Path, *, as_json: bool, quiet: bool) -> None:
-    """Print the warnings, then the tables or metrics.json."""
-    from luna.evaluate.tables import sections
-
-    show_sections(sections(evaluation), evaluation.warnings, out, as_json=as_json, quiet=quiet)
-
-
-def show_sections(
-    sections: Iterable[Section], warnings: Iterable[str], out: Path, *, as_json: bool, quiet: bool
-) -> None:
+def show_page(page: Page, out: Path, *, as_json: bool, quiet: bool) -> None:
     """Print warnings, then tables with what they rest on, or metrics.json."""
     from luna.evaluate.page import PAGE
 
-    for warning in warnings:
+    for warning in page.warnings:
         warn(warning)
     if as_json:
         print_data((out / "metrics.json").read_text(encoding="utf-8"))
     else:
-        for section in sections:
+        for section in page.sections:
             print_lines(section.title)
             print_table(section.header, section.rows, left=section.left)
-            print_lines(section.basis, "")
+            print_lines(section.footnote, "")
     note(f"page: {out / PAGE}", quiet=quiet)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from luna.cli import options
 from luna.cli.console import print_lines
-from luna.cli.evaluate import show
+from luna.cli.evaluate import show_page
 from luna.cli.output import claim_evaluation
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ def score(
     if dry_run:
         show_plan(files, out)
         return
-    show(score_submission(files, settings, out), out, as_json=as_json, quiet=quiet)
+    page = score_submission(files, settings, out)
+    show_page(page, out, as_json=as_json, quiet=quiet)
 
 
 def show_plan(files: Submission, out: Path) -> None:

@@ -15,12 +15,12 @@ from luna.cli.evaluate import (
     SeriesList,
     note_start,
     refuse_failures,
-    show_sections,
+    show_page,
 )
 from luna.cli.output import claim_evaluation
 
 if TYPE_CHECKING:
-    from luna.evaluate.networks.judge import Network
+    from luna.evaluate.network import Network
 
 
 def validate(
@@ -63,33 +63,36 @@ def validate(
     """
     from luna.evaluate.cohort import CohortConfig
     from luna.evaluate.folder import CONCLUSIONS
-    from luna.evaluate.networks.judge import Network, judge_network
+    from luna.evaluate.network import Network
     from luna.evaluate.scans import chosen_scans
+    from luna.evaluate.validation import judge_network
     from luna.nets.models import load_network
     from luna.run.device import choose_device
 
     settings = options.settings(CohortConfig, config, overrides, print_only=print_config)
-    processor, network = choose_device(device), load_network(bundle, role)
+    processor, loaded = choose_device(device), load_network(bundle, role)
     cohort, scans = chosen_scans(data, fold, series_list)
-    task = Network(
-        data=cohort, scans=scans, bundle=network, config=settings, faithful=faithful,
+    network = Network(
+        data=cohort, scans=scans, bundle=loaded, config=settings, faithful=faithful,
         device=processor, out=out,
     )  # fmt: skip
     inputs = [data, *filter(None, [series_list])]
-    claim_evaluation(out, inputs, CONCLUSIONS, results=task.results, force=force, dry_run=dry_run)
+    claim_evaluation(
+        out, inputs, CONCLUSIONS, results=network.results, force=force, dry_run=dry_run
+    )
     note_start(cohort, processor, quiet=quiet)
     if dry_run:
-        show_plan(task)
+        show_plan(network)
         return
-    judged = judge_network(task, listener_by_line(quiet=quiet))
-    show_sections(judged.sections, judged.warnings, out, as_json=as_json, quiet=quiet)
-    refuse_failures(judged.failures, len(scans), "they are left out of every number")
+    page, failures = judge_network(network, listener_by_line(quiet=quiet))
+    show_page(page, out, as_json=as_json, quiet=quiet)
+    refuse_failures(failures, len(scans), "they are left out of every number")
 
 
-def show_plan(task: Network) -> None:
+def show_plan(network: Network) -> None:
     """Print what a dry run found out."""
-    card = task.bundle.card
+    card = network.bundle.card
     print_lines(
-        f"would ask {card.name} ({card.role}) about {len(task.scans)} scans",
-        f"and write an evaluation to {task.out}",
+        f"would ask {card.name} ({card.role}) about {len(network.scans)} scans",
+        f"and write an evaluation to {network.out}",
     )

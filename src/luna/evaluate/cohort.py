@@ -14,7 +14,7 @@ from luna.ct.scan import Scan
 from luna.detect.classify import ClassifyConfig
 from luna.detect.pipeline import DiagnoseConfig, diagnose, faithful
 from luna.detect.segment import SegmentConfig
-from luna.evaluate.store import Key, ScanResult, as_json, from_json, result_of, run_key
+from luna.evaluate.result import Key, ScanResult, as_json, from_json, result_of, run_key
 from luna.nets.models import Models
 from luna.run.batch import Batch, Done, ThisProcess, item_at_fault, resumed, run_batch
 from luna.run.checked import Json, read_checked, write_checked

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from luna.evaluate.board import EVENTS, FILE
+from luna.evaluate.events import EVENTS, FILE
 from luna.evaluate.page import PAGE, PLOT_ALTS
 from luna.evaluate.pooling import ANNOTATIONS, DETECTIONS, EXCLUDED, SERIES
 from luna.run.files import remove_files, sweep

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import luna
-from luna.evaluate.board import write_events
+from luna.evaluate.events import write_events
 from luna.evaluate.gallery import Gallery
-from luna.evaluate.metrics import Json
 from luna.evaluate.tables import Section
+from luna.run.checked import Json
 from luna.run.files import replace_file
 
 PAGE = "evaluation.html"
+
+SCHEMA = 1
+"""Raised when a key of metrics.json changes its meaning."""
 
 PLOT_ALTS = {
     "froc.png": "FROC: sensitivity against false positives per scan, with its interval",
@@ -25,7 +29,6 @@ PLOT_ALTS = {
     "roc.png": "ROC curve",
     "precision_recall.png": "Precision against recall",
     "calibration.png": "Share of positives against their probability",
-    "dice_by_threshold.png": "Recall, precision and Dice of voxels against the threshold",
 }
 """Plots in the order in which the page shows those that are there."""
 
@@ -35,17 +38,22 @@ class Page:
     """What a page shows, from top to bottom.
 
     `headline`: the name of a figure, the figure, and the rest of the sentence; `images`: PNG
-    files by the names of PLOT_ALTS; `sources`: role, name and sha256 of each input.
+    files by the names of PLOT_ALTS; `lists`: tables of single scans, nodules and marks, which
+    the terminal leaves out; `sources`: role, name and sha256 of each input. For programs
+    there are `record`, the content of metrics.json, and `scalars`, the main figures.
     """
 
     title: str
     headline: tuple[str, str, str]
-    basis: str
-    warnings: tuple[str, ...]
-    images: Mapping[str, bytes]
+    footnote: str
     sections: tuple[Section, ...]
-    galleries: tuple[Gallery, ...]
-    sources: tuple[Mapping[str, str], ...]
+    images: Mapping[str, bytes]
+    scalars: Mapping[str, float]
+    record: Json
+    warnings: tuple[str, ...] = ()
+    lists: tuple[Section, ...] = ()
+    galleries: tuple[Gallery, ...] = ()
+    sources: tuple[Mapping[str, str], ...] = ()
 
 
 def render(page: Page) -> str:
@@ -65,17 +73,26 @@ def render(page: Page) -> str:
     return environment.get_template(PAGE).render(page=page, images=images, version=luna.__version__)
 
 
-def write_page(out: Path, page: Page, record: Json, scalars: Mapping[str, float]) -> None:
+def write_page(out: Path, page: Page) -> None:
     """Write metrics.json, the plots, TensorBoard's events and, last of all, the page.
 
-    Where the page stands, all of it is there.
+    Where the page is, all of it is there.
     """
+    record = {"schema": SCHEMA, "luna": luna.__version__, **page.record}
     write_bytes(out / "metrics.json", metrics_text(record).encode())
     for name, png in page.images.items():
         write_bytes(out / name, png)
-    write_events(out, scalars, page.images)
+    write_events(out, page.scalars, page.images)
     # The name of a source may be bytes that are no text.
     write_bytes(out / PAGE, render(page).encode(errors="backslashreplace"))
+
+
+def sources_of(files: Iterable[tuple[str, Path]]) -> tuple[dict[str, str], ...]:
+    """Role, name and SHA-256 of each file."""
+    return tuple(
+        {"role": role, "name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for role, path in files
+    )
 
 
 def metrics_text(record: Json) -> str:

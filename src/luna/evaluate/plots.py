@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from luna.evaluate.basis import basis, marks_rule
+from luna.evaluate.footnote import footnote, marks_rule
 from luna.evaluate.tables import RATE_NAMES
 from luna.score.breakdown import Group
 from luna.score.calibration import Calibration, ReliabilityBin
 from luna.score.curves import Curves
 from luna.score.evaluation import Evaluation
 from luna.score.froc import FP_RATES, GRID_FP_PER_SCAN, Froc
-from luna.score.ratios import Ratio
+from luna.score.ratios import Band
 
 # Okabe & Ito 2008: told apart with every kind of colour vision, and in grey.
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#777777"
@@ -31,7 +30,7 @@ FOOTER_CHARACTERS = 120
 
 def plots(evaluation: Evaluation) -> dict[str, bytes]:
     """PNG files by name; a plot without data is left out."""
-    hits = basis(evaluation)
+    hits = footnote(evaluation)
     drawn = {
         "froc.png": png(_froc(evaluation), hits),
         "size_bands.png": png(_size_bands(evaluation.size_bands), hits),
@@ -42,8 +41,8 @@ def plots(evaluation: Evaluation) -> dict[str, bytes]:
             evaluation.classifier,
             evaluation.calibration,
             MARKS,
-            basis(evaluation, rule),
-            basis(evaluation, rule, INDEPENDENT),
+            footnote(evaluation, rule),
+            footnote(evaluation, rule, INDEPENDENT),
         )
     return drawn
 
@@ -126,8 +125,8 @@ def _roc(curves: Curves, nouns: Nouns, diameter: Curves | None) -> Figure:
 
 
 def _roc_line(axes: Axes, curves: Curves, colour: str, name: str) -> None:
-    low, high = curves.auc.bootstrap or curves.auc.delong
-    label = f"{name} {curves.auc.auc:.3f} (95 %: {low:.3f}–{high:.3f})"
+    low, high = curves.roc.bootstrap or curves.roc.delong
+    label = f"{name} {curves.roc.auc:.3f} (95 %: {low:.3f}–{high:.3f})"
     axes.plot(curves.false_positive_rate, curves.recall, color=colour, lw=1.8, label=label)
 
 
@@ -138,9 +137,11 @@ def _precision_recall(curves: Curves, nouns: Nouns) -> Figure:
         low, high = curves.average_precision_interval
         label += f" (95 %: {low:.3f}–{high:.3f})"
     axes.step(curves.recall, curves.precision, where="pre", color=BLUE, lw=1.8, label=label)
-    share = curves.auc.positives / (curves.auc.positives + curves.auc.negatives)
+    share = curves.roc.positives / (curves.roc.positives + curves.roc.negatives)
     axes.axhline(share, color=GREY, lw=1, ls="--", label=f"chance {share:.3f}")
     for point, marker, name in ((curves.best_f1, "o", "best F1"), (curves.f1, "s", "F1")):
+        if point is None:
+            continue
         text = f"{name} {point.f1:.3f} at {point.threshold:.6g}"
         axes.plot(point.recall, point.precision, marker, color=VERMILION, ms=6, label=text)
     _unit_square(axes, "recall", "precision")
@@ -200,25 +201,25 @@ def _group_points(axes: Axes, groups: tuple[Group, ...]) -> None:
 MARKERS = (("o", BLUE), ("s", VERMILION), ("^", GREY))
 
 
-def shares(axes: Axes, series: Mapping[str, tuple[tuple[str, Ratio], ...]]) -> None:
-    """Shares by band, up to three kinds side by side; each kind names the same bands.
-
-    The first kind's wholes stand below the bands.
-    """
-    named = next(iter(series.values()))
-    for place, (label, bands) in enumerate(series.items()):
-        marker, colour = MARKERS[place]
-        y = np.array([np.nan if r.value is None else r.value for _, r in bands])
-        spans = np.array([r.interval or (v, v) for v, (_, r) in zip(y, bands, strict=True)])
+def shares_plot(bands: tuple[Band, ...], note: str) -> bytes:
+    """Up to three shares of the nodules in each band of diameter, side by side."""
+    figure, axes = canvas("Shares by diameter")
+    names = [*bands[0].shares] if bands else []
+    for place, (name, (marker, colour)) in enumerate(zip(names, MARKERS, strict=False)):
+        shares = [band.shares[name] for band in bands]
+        y = np.array([np.nan if share.value is None else share.value for share in shares])
+        spans = np.array([s.interval or (v, v) for v, s in zip(y, shares, strict=True)])
         arms = np.maximum(np.abs(spans.reshape(-1, 2).T - y), 0)
-        x = np.arange(len(bands)) + 0.15 * (place - (len(series) - 1) / 2)
-        axes.errorbar(x, y, yerr=arms, fmt=marker, color=colour, capsize=3, label=label)
-    axes.set_xticks(range(len(named)), [f"{name}\n{r.whole:,.0f}" for name, r in named])
-    axes.set_xlim(-0.6, max(len(named), 1) - 0.4)
+        x = np.arange(len(bands)) + 0.15 * (place - (len(names) - 1) / 2)
+        axes.errorbar(x, y, yerr=arms, fmt=marker, color=colour, capsize=3, label=name)
+    nodules = [f"{band.name}\n{band.shares[names[0]].whole:,.0f}" for band in bands]
+    axes.set_xticks(range(len(bands)), nodules)
+    axes.set_xlim(-0.6, max(len(bands), 1) - 0.4)
     axes.set_ylim(-0.02, 1.02)
-    axes.set_xlabel("diameter, and how many in the band")
+    axes.set_xlabel("diameter, and nodules in the band")
     axes.set_ylabel("share")
     axes.legend(loc="best")
+    return png(figure, note)
 
 
 def canvas(title: str) -> tuple[Figure, Axes]:

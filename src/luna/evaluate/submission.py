@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from luna.evaluate.basis import basis
 from luna.evaluate.folder import CONCLUSIONS, EVERYTHING, clear
+from luna.evaluate.footnote import footnote
 from luna.evaluate.gallery import Gallery
-from luna.evaluate.lists import worst_cases
 from luna.evaluate.metrics import metrics
-from luna.evaluate.page import Page, write_page
+from luna.evaluate.page import Page, sources_of, write_page
 from luna.evaluate.plots import plots
 from luna.evaluate.pooling import (
     ANNOTATIONS,
@@ -27,6 +25,7 @@ from luna.evaluate.pooling import (
     pool,
 )
 from luna.evaluate.tables import sections, span
+from luna.evaluate.worst import worst_cases
 from luna.run.errors import UsageError
 from luna.run.table import write_table
 from luna.score.evaluation import Evaluation, EvaluationConfig, score_detections
@@ -182,7 +181,7 @@ def score_tables(tables: Tables, config: EvaluationConfig) -> Evaluation:
     )
 
 
-def score_submission(files: Submission, config: EvaluationConfig, out: Path) -> Evaluation:
+def score_submission(files: Submission, config: EvaluationConfig, out: Path) -> Page:
     """Score the files and write the evaluation into `out`, with the pooled tables of folds."""
     if files.is_pooled:
         clear(out, EVERYTHING)
@@ -191,35 +190,34 @@ def score_submission(files: Submission, config: EvaluationConfig, out: Path) -> 
         files = submission_in(out, files.versus, files.folds)
     evaluation = score_tables(read_tables(files), config)
     clear(out, CONCLUSIONS)
-    write_evaluation(evaluation, out, files)
-    return evaluation
+    return write_evaluation(evaluation, out, files)
 
 
 def write_evaluation(
     evaluation: Evaluation, out: Path, files: Submission, galleries: Sequence[Gallery] = ()
-) -> None:
-    """Write froc.csv, nodules.csv and what `write_page` does into `out`.
+) -> Page:
+    """Write froc.csv, nodules.csv and what `write_page` writes into `out`.
 
     The page shows the `galleries` where there are scans to take pictures from.
     """
-    sources = [
-        {"role": role, "name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-        for role, path in files
-    ]
-    record = {**metrics(evaluation), "inputs": sources}
+    sources = sources_of(files)
     write_table(out / "froc.csv", _froc_rows(evaluation))
     write_table(out / "nodules.csv", _nodule_rows(evaluation))
     page = Page(
         title="Evaluation of nodule detections",
         headline=_headline(evaluation),
-        basis=basis(evaluation),
+        footnote=footnote(evaluation),
         warnings=evaluation.warnings,
         images=plots(evaluation),
-        sections=(*sections(evaluation), *worst_cases(evaluation)),
+        sections=sections(evaluation),
+        lists=worst_cases(evaluation),
         galleries=tuple(galleries),
-        sources=tuple(sources),
+        sources=sources,
+        scalars=_scalars(evaluation),
+        record={**metrics(evaluation), "inputs": sources},
     )
-    write_page(out, page, record, _scalars(evaluation))
+    write_page(out, page)
+    return page
 
 
 def _headline(evaluation: Evaluation) -> tuple[str, str, str]:
@@ -235,7 +233,7 @@ def _scalars(evaluation: Evaluation) -> dict[str, float]:
     for rate, value in zip(FP_RATES, curve.at_rates.tolist(), strict=True):
         found[f"sensitivity/at_{rate:g}_fp_per_scan"] = value
     if evaluation.classifier is not None:
-        found["marks/auc"] = evaluation.classifier.auc.auc
+        found["marks/auc"] = evaluation.classifier.roc.auc
         found["marks/average_precision"] = evaluation.classifier.average_precision
     if evaluation.calibration is not None:
         found["marks/calibration_error"] = evaluation.calibration.ece

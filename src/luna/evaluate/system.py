@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from luna.data.luna16.folder import Luna16
-from luna.evaluate.calibrate import Calibrated, write_calibrated
+from luna.evaluate.calibration import Calibrated, write_calibrated
 from luna.evaluate.cohort import (
     RESULTS,
     CohortConfig,
@@ -19,6 +19,7 @@ from luna.evaluate.cohort import (
 )
 from luna.evaluate.folder import EVERYTHING, RECORD, clear
 from luna.evaluate.gallery import galleries
+from luna.evaluate.page import Page
 from luna.evaluate.scans import fragments_of, write_outcome, write_truth
 from luna.evaluate.submission import read_tables, score_tables, submission_in, write_evaluation
 from luna.nets.models import Models
@@ -45,9 +46,10 @@ class System:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judged:
-    """The scores of a system, and why scans have no result, by series UID."""
+    """The scores of a system, what the page shows, and why scans have no result, by UID."""
 
     evaluation: Evaluation
+    page: Page
     failures: Mapping[str, str]
 
 
@@ -68,8 +70,8 @@ def judge_system(system: System, listener: Listener) -> Judged:
         config.scoring(threshold_in_force(models, diagnosing)),
     )
     looked_at = {uid: path for uid, path in system.scans.items() if uid in run.results}
-    write_evaluation(evaluation, out, files, galleries(evaluation, looked_at))
-    return Judged(evaluation=evaluation, failures=run.failures)
+    page = write_evaluation(evaluation, out, files, galleries(evaluation, looked_at))
+    return Judged(evaluation=evaluation, page=page, failures=run.failures)
 
 
 def calibrated(system: System, evaluation: Evaluation) -> Calibrated | None:

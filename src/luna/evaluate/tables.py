@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from luna.evaluate.basis import basis, marks_rule
+from luna.evaluate.footnote import footnote, marks_rule
 from luna.score.breakdown import OFF_CENTRE_RADII, Group
 from luna.score.calibration import BINS, Calibration
 from luna.score.confusion import MATCH_DIAMETERS, Confusion
@@ -29,12 +30,12 @@ Row = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """One table: `header` names the columns, `basis` says on what the numbers rest."""
+    """One table: `header` names the columns, `footnote` says on what the numbers rest."""
 
     title: str
     header: Row
     rows: tuple[Row, ...]
-    basis: str
+    footnote: str
 
     @property
     def left(self) -> tuple[bool, ...]:
@@ -68,7 +69,7 @@ def _froc(evaluation: Evaluation) -> Section:
         title="FROC: sensitivity by false positives per scan",
         header=("", *RATE_NAMES, "CPM"),
         rows=tuple(rows),
-        basis=basis(evaluation),
+        footnote=footnote(evaluation),
     )
 
 
@@ -93,7 +94,7 @@ def _comparison(evaluation: Evaluation) -> Section:
         title="Paired comparison on the same resamples of the scans",
         header=("CPM", "versus", "difference", "95 %", "p, two-sided"),
         rows=rows,
-        basis=basis(evaluation),
+        footnote=footnote(evaluation),
     )
 
 
@@ -111,7 +112,7 @@ def _counts(evaluation: Evaluation) -> Section:
         title="Counts over all marks",
         header=("", "count"),
         rows=tuple((name, f"{count:,}") for name, count in names.items()),
-        basis=basis(evaluation),
+        footnote=footnote(evaluation),
     )
 
 
@@ -124,7 +125,7 @@ def _operating(evaluation: Evaluation) -> Section:
             _point("given", evaluation.at_threshold),
             _point(wanted, evaluation.operating),
         ),
-        basis=basis(evaluation),
+        footnote=footnote(evaluation),
     )
 
 
@@ -147,7 +148,7 @@ def _groups(evaluation: Evaluation, title: str, column: str, groups: tuple[Group
         title=title,
         header=(column, "scans", "nodules", *rates, "CPM", "95 %"),
         rows=tuple(rows),
-        basis=basis(evaluation),
+        footnote=footnote(evaluation),
     )
 
 
@@ -174,7 +175,7 @@ def _losses(evaluation: Evaluation) -> Section:
         title="Where nodules are lost",
         header=("outcome", "nodules", "share", "meaning"),
         rows=tuple(rows),
-        basis=basis(evaluation),
+        footnote=footnote(evaluation),
     )
 
 
@@ -193,7 +194,7 @@ def _confusion(evaluation: Evaluation) -> Section:
         title='What became of every nodule (table of chapter 14, "Deep Learning with PyTorch")',
         header=("truth", *columns),
         rows=tuple(rows),
-        basis=basis(evaluation, rule),
+        footnote=footnote(evaluation, rule),
     )
 
 
@@ -217,7 +218,7 @@ def _classifier(evaluation: Evaluation) -> Section:
         title="The marks as a classifier's decisions",
         header=("", "value", "95 % or detail"),
         rows=classifier_rows(evaluation.classifier, evaluation.calibration),
-        basis=basis(evaluation, marks_rule(evaluation)),
+        footnote=footnote(evaluation, marks_rule(evaluation)),
     )
 
 
@@ -228,10 +229,10 @@ def classifier_rows(curves: Curves | None, calibration: Calibration | None) -> t
     ap = f"{curves.average_precision:.3f}"
     at_bound = " (at the bound)" if calibration.temperature_at_bound else ""
     return (
-        *auc_rows("ROC AUC", curves.auc),
+        *auc_rows("ROC AUC", curves.roc),
         ("average precision", ap, span(curves.average_precision_interval)),
         _f1("best F1", curves.best_f1),
-        _f1("F1 at the given threshold", curves.f1),
+        *([_f1("F1 at the given threshold", curves.f1)] if curves.f1 else []),
         ("expected calibration error", f"{calibration.ece:.3f}", f"{BINS} bins of equal width"),
         (
             "  after temperature scaling",
@@ -268,16 +269,27 @@ def _malignancy(evaluation: Evaluation) -> Section:
         title="Malignancy, beside the baseline of diameter alone",
         header=("", "value", "95 %"),
         rows=tuple(rows),
-        basis=basis(evaluation, rule),
+        footnote=footnote(evaluation, rule),
     )
 
 
-def share_row(ratio: Ratio) -> Row:
-    """A share, its interval, and what it is a share of."""
-    value = "–" if ratio.value is None else f"{ratio.value:.3f}"
-    return (value, span(ratio.interval), f"{ratio.part:,.0f} of {ratio.whole:,.0f}")
+def failed_scans(failures: Mapping[str, str], meaning: str) -> tuple[Section, ...]:
+    """The scans without a result by series UID, in a table; none without such a scan."""
+    title, header = "Scans without a result", ("scan", "meaning")
+    rows = tuple(failures.items())
+    return (Section(title=title, header=header, rows=rows, footnote=meaning),) if rows else ()
+
+
+def share_cells(ratio: Ratio) -> tuple[str, str]:
+    """A share and its interval."""
+    return "–" if ratio.value is None else f"{ratio.value:.3f}", span(ratio.interval)
 
 
 def span(interval: Interval | None) -> str:
     """An interval in words."""
     return "–" if interval is None else f"{interval.low:.3f}–{interval.high:.3f}"
+
+
+def signed_span(interval: Interval) -> str:
+    """The interval of a difference in words."""
+    return f"{interval.low:+.3f} to {interval.high:+.3f}"

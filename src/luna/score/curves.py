@@ -68,11 +68,11 @@ class Curves:
     false_positive_rate: NDArray[np.float64]
     recall: NDArray[np.float64]
     precision: NDArray[np.float64]
-    auc: Auc
+    roc: Auc
     average_precision: float
     average_precision_interval: Interval | None
     best_f1: F1
-    f1: F1
+    f1: F1 | None
 
 
 def curves(
@@ -80,13 +80,14 @@ def curves(
     positive: NDArray[np.bool_],
     series: NDArray[np.intp],
     *,
-    threshold: float,
+    threshold: float | None,
     samples: int,
     seed: int,
 ) -> Curves:
     """ROC, PR and F1 of (K,) scored items, of which both kinds must be present.
 
-    `f1` is at `threshold`; `samples` resamples of the scans give intervals, none for 0.
+    `f1` is at `threshold`, None without one; `samples` resamples of the scans give intervals,
+    none for 0.
     """
     ranking = rank(score, positive, series)
     true, false = ranking.cumulative()
@@ -97,18 +98,21 @@ def curves(
     f1 = 2 * true / (called + true[-1])
     thresholds = np.append(np.inf, ranking.threshold)
     best = int(np.argmax(f1))
-    given = int(np.searchsorted(-thresholds, -threshold, side="right")) - 1
     columns = (f1, precision, recall)
+    at_threshold = None
+    if threshold is not None:
+        given = int(np.searchsorted(-thresholds, -threshold, side="right")) - 1
+        at_threshold = _f1_at(given, threshold, columns)
     return Curves(
         threshold=thresholds,
         false_positive_rate=false / false[-1],
         recall=recall,
         precision=precision,
-        auc=_auc_record(true, false, delong_interval(score, positive), drawn),
+        roc=_auc_record(true, false, delong_interval(score, positive), drawn),
         average_precision=_average_precision(true, false),
         average_precision_interval=percentile_interval(drawn[:, 1]) if len(drawn) else None,
         best_f1=_f1_at(best, float(thresholds[best]), columns),
-        f1=_f1_at(given, threshold, columns),
+        f1=at_threshold,
     )
 
 

@@ -1,4 +1,4 @@
-"""A classifier's answers to given places: how good, how sure, and better than a baseline?"""
+"""A classifier's answers about known places: how good, how sure, better than diameter alone?"""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from luna.run.errors import InputError
 from luna.score.calibration import Calibration, calibrate
 from luna.score.curves import Curves, Gain, auc_gain, curves
-from luna.score.ratios import Ratio, bands, draw_scans
+from luna.score.evaluation import EvaluationConfig
+from luna.score.ratios import Band, draw_scans, shares_by_size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answers:
     """K places that a classifier was asked about, in S scans.
 
-    `p` (K,) its probability, `positive` (K,) the truth, `series` (K,) counts the scans;
+    `p` (K,) its probability, `positive` (K,) the truth, `series` (K,) the scan from 0;
     `diameter_mm` (K,) is of nodules, NaN for other places.
     """
 
@@ -34,50 +35,32 @@ class Decisions:
 
     `diameter` ranks the same nodules by diameter alone, and `gain` is what the classifier adds
     to that; both are None where places have no diameter, `gain` without a bootstrap too.
-    `recall_by_size`: positives at or above the threshold, by band of diameter.
+    `size_bands`: the recall at the threshold, by diameter of the positives.
     """
 
-    answers: Answers
-    curves: Curves
+    classifier: Curves
     calibration: Calibration
-    recall_by_size: tuple[tuple[str, Ratio], ...]
     diameter: Curves | None
     gain: Gain | None
+    size_bands: tuple[Band, ...]
 
 
-def decisions(answers: Answers, *, threshold: float, samples: int, seed: int) -> Decisions:
+def decisions(answers: Answers, config: EvaluationConfig) -> Decisions:
     """Score the answers; raises InputError unless there are positives and negatives."""
-    positive = answers.positive
-    refuse_one_kind(positive)
+    refuse_one_kind(answers.positive)
+    p, diameter_mm, truth = answers.p, answers.diameter_mm, (answers.positive, answers.series)
+    samples, seed = config.samples, config.seed
     diameter = gain = None
-    if np.isfinite(answers.diameter_mm).all():
-        # No diameter is "the" threshold: at infinity nothing is called.
-        diameter = curves(
-            answers.diameter_mm,
-            positive,
-            answers.series,
-            threshold=np.inf,
-            samples=samples,
-            seed=seed,
-        )
+    if np.isfinite(diameter_mm).all():
+        diameter = curves(diameter_mm, *truth, threshold=None, samples=samples, seed=seed)
         if samples:
-            gain = auc_gain(
-                answers.p,
-                answers.diameter_mm,
-                positive,
-                answers.series,
-                samples=samples,
-                seed=seed,
-            )
+            gain = auc_gain(p, diameter_mm, *truth, samples=samples, seed=seed)
     return Decisions(
-        answers=answers,
-        curves=curves(
-            answers.p, positive, answers.series, threshold=threshold, samples=samples, seed=seed
-        ),
-        calibration=calibrate(answers.p, positive),
-        recall_by_size=_recall_by_size(answers, threshold, samples, seed),
+        classifier=curves(p, *truth, threshold=config.threshold, samples=samples, seed=seed),
+        calibration=calibrate(p, answers.positive),
         diameter=diameter,
         gain=gain,
+        size_bands=_recall_by_size(answers, config),
     )
 
 
@@ -91,18 +74,12 @@ def refuse_one_kind(positive: NDArray[np.bool_]) -> None:
         )
 
 
-def _recall_by_size(
-    answers: Answers, threshold: float, samples: int, seed: int
-) -> tuple[tuple[str, Ratio], ...]:
-    drawn = draw_scans(answers.scans, samples, seed)
+def _recall_by_size(answers: Answers, config: EvaluationConfig) -> tuple[Band, ...]:
     wanted = answers.positive
-    series, found = answers.series[wanted], answers.p[wanted] >= threshold
-    return tuple(
-        (
-            name,
-            drawn.of_items(
-                found[inside].astype(np.float64), np.ones(int(inside.sum())), series[inside]
-            ),
-        )
-        for name, inside in bands(answers.diameter_mm[wanted])
+    found = (answers.p[wanted] >= config.threshold).astype(np.float64)
+    return shares_by_size(
+        draw_scans(answers.scans, config.samples, config.seed),
+        answers.diameter_mm[wanted],
+        answers.series[wanted],
+        {"recall": (found, np.ones(len(found)))},
     )

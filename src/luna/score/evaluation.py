@@ -234,17 +234,20 @@ def _warnings(
             f"{matching.nodules.elsewhere} annotated nodules belong to scans outside the list of "
             "series and are not counted"
         )
-    with_nodules = len(np.unique(matching.nodules.series))
-    if with_nodules < FEWEST_SCANS:
-        found.append(
-            f"only {with_nodules} scans have nodules: the intervals are narrower than the truth"
-        )
+    found += few_scans(len(np.unique(matching.nodules.series)))
     if not _has_both(matching.on_nodule[matching.counted]):
         found.append(
             "the marks that count are all on nodules or all false: "
             "no ROC, precision or calibration can be computed"
         )
     return tuple(found)
+
+
+def few_scans(with_nodules: int) -> list[str]:
+    """The warning that few scans hold a nodule, if it is so."""
+    if with_nodules >= FEWEST_SCANS:
+        return []
+    return [f"only {with_nodules} scans have nodules: the intervals are narrower than the truth"]
 
 
 def _unmarked(matching: Matching, name: str) -> list[str]:

@@ -21,16 +21,19 @@ class Ratio:
     interval: Interval | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Band:
+    """Some shares of the nodules in one band of diameter, by the share's name."""
+
+    name: str
+    shares: dict[str, Ratio]
+
+
 @dataclass(frozen=True, slots=True)
 class Resamples:
     """How often each of S scans is drawn in each of B resamples: (B, S)."""
 
     weights: NDArray[np.int64]
-
-    @property
-    def scans(self) -> int:
-        """S."""
-        return int(self.weights.shape[1])
 
     def ratio(self, part: NDArray[np.float64], whole: NDArray[np.float64]) -> Ratio:
         """The ratio of two sums over scans, (S,) each."""
@@ -48,8 +51,9 @@ class Resamples:
     def of_items(
         self, part: NDArray[np.float64], whole: NDArray[np.float64], series: NDArray[np.intp]
     ) -> Ratio:
-        """The same of (N,) items, each of the scan that `series` names."""
-        sums = [np.bincount(series, each, minlength=self.scans) for each in (part, whole)]
+        """The ratio of two sums over (N,) items; `series` (N,) is the scan of each."""
+        scans = self.weights.shape[1]
+        sums = [np.bincount(series, each, minlength=scans) for each in (part, whole)]
         return self.ratio(sums[0].astype(np.float64), sums[1].astype(np.float64))
 
 
@@ -59,7 +63,22 @@ def draw_scans(scans: int, samples: int, seed: int) -> Resamples:
     return Resamples(np.array(drawn, np.int64).reshape(-1, scans))
 
 
-def bands(diameter_mm: NDArray[np.float64]) -> list[tuple[str, NDArray[np.bool_]]]:
-    """The bands of diameter that hold any of (N,) nodules, by name, and which those are."""
+def shares_by_size(
+    drawn: Resamples,
+    diameter_mm: NDArray[np.float64],
+    series: NDArray[np.intp],
+    shares: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
+) -> tuple[Band, ...]:
+    """The shares, each part and whole of (N,) nodules, in every band that holds a nodule."""
     names, labels = band_labels(diameter_mm)
-    return [(name, labels == name) for name in names if (labels == name).any()]
+    return tuple(
+        Band(
+            name=name,
+            shares={
+                share: drawn.of_items(part[inside], whole[inside], series[inside])
+                for share, (part, whole) in shares.items()
+            },
+        )
+        for name in names
+        if (inside := labels == name).any()
+    )

@@ -6,7 +6,7 @@ from luna.score.evaluation import Evaluation, EvaluationConfig
 from luna.score.matching import HIT_RULE
 
 
-def basis(evaluation: Evaluation, rule: str = HIT_RULE, intervals: str | None = None) -> str:
+def footnote(evaluation: Evaluation, rule: str = HIT_RULE, intervals: str | None = None) -> str:
     """What every number rests on: scans, nodules, folds, the hit rule and the interval."""
     curve, folds = evaluation.froc, evaluation.folds
     pooled = f"{folds} folds pooled" if folds > 1 else "one file of marks"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from luna.evaluate.calibrate import write_calibrated
+from luna.evaluate.calibration import write_calibrated
 from luna.nets.bundle import load_bundle
 from luna.run.errors import InputError
 from luna.score.calibration import temper

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from luna.evaluate.basis import basis
-from luna.evaluate.tables import Section
+from luna.evaluate.footnote import footnote
+from luna.evaluate.tables import Section, failed_scans
 from luna.score.evaluation import Evaluation
 
 LONGEST_LIST = 10
@@ -19,19 +19,15 @@ def worst_cases(evaluation: Evaluation) -> tuple[Section, ...]:
 
     A list without rows is left out.
     """
-    lists = (_failures(evaluation), _misses(evaluation), _false_marks(evaluation))
+    lists = (*_failures(evaluation), _misses(evaluation), _false_marks(evaluation))
     return tuple(section for section in lists if section.rows)
 
 
-def _failures(evaluation: Evaluation) -> Section:
+def _failures(evaluation: Evaluation) -> tuple[Section, ...]:
     cohort = evaluation.matching.cohort
-    reasons = zip(cohort.series_uids, cohort.failed or (), strict=False)
-    return Section(
-        title="Scans without a result",
-        header=("scan", "meaning"),
-        rows=tuple((uid, reason) for uid, reason in reasons if reason),
-        basis="They count as scans without a mark.",
-    )
+    reasons = dict(zip(cohort.series_uids, cohort.failed or (), strict=False))
+    failures = {uid: reason for uid, reason in reasons.items() if reason}
+    return failed_scans(failures, "They count as scans without a mark.")
 
 
 def lost_nodules(evaluation: Evaluation) -> list[int]:
@@ -62,7 +58,7 @@ def _misses(evaluation: Evaluation) -> Section:
         title=f"The largest of {len(lost):,} lost nodules",
         header=("scan", "x, y, z mm", "diameter mm", "outcome", "probability"),
         rows=tuple(rows),
-        basis=basis(evaluation),
+        footnote=footnote(evaluation),
     )
 
 
@@ -79,7 +75,7 @@ def _false_marks(evaluation: Evaluation) -> Section:
         title=f"The surest of {len(false):,} false marks",
         header=("scan", "x, y, z mm", "probability"),
         rows=rows,
-        basis=basis(evaluation),
+        footnote=footnote(evaluation),
     )
 
 

@@ -1,1 +1,0 @@
-"""One network of the three on places or voxels that are known."""
