@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from luna.data.luna16.annotated import add_annotations
 from luna.data.luna16.folder import read_luna16
 from luna.phantom.cohort import write_cohort
 from luna.phantom.config import PhantomConfig
@@ -238,3 +239,35 @@ def test_the_challenge_itself(shared, tmp_path):
     assert np.bincount(data.nodules.malignant + 1).tolist() == [4, 804, 378]
     assert data.candidates.nodule.tolist() == list(range(1186))
     assert data.notices == ()
+
+
+@pytest.mark.parametrize(
+    "scans",
+    [("subset0/subset0/a", "subset1/b", "subset3/subset3/c"), ("subset0/a", "subset1/subset1/b")],
+)
+def test_scans_unpacked_twice_are_found(tmp_path, scans):
+    data = read_luna16(folder(tmp_path, scans=scans))
+    assert [data.fold_of[Path(scan).name] for scan in scans] == [int(scan[6]) for scan in scans]
+    assert sorted(data.files) == sorted(Path(scan).name for scan in scans)
+
+
+def test_the_folder_above_is_taken_for_the_one_in_it(tmp_path):
+    folder(tmp_path / "LUNA16")
+    assert read_luna16(tmp_path).root == tmp_path / "LUNA16"
+    folder(tmp_path / "another")
+    with pytest.raises(UsageError, match=r"2 folders with scans here \(LUNA16, another\)"):
+        read_luna16(tmp_path)
+
+
+def test_nodules_that_no_candidate_lies_in_are_told_and_added_on_demand(tmp_path):
+    data = read_luna16(folder(tmp_path, candidates=("a,1,0,0,1", "c,9,9,9,0", "c,8,8,8,0")))
+    (told,) = said(data)
+    assert told.startswith("annotations.csv: 1 annotated nodules lie in no candidate")
+    assert told.endswith("from_annotations=true (line 3)")
+    more = add_annotations(data)
+    assert more.notices == ()
+    assert more.candidates.series.tolist() == [0, 1, 2, 2]
+    assert more.candidates.center_xyz[1].tolist() == [5, 5, 5]
+    assert more.candidates.nodule.tolist() == [0, 1, -1, -1]
+    again = add_annotations(more)
+    assert len(again.candidates) == len(more.candidates)

@@ -8,9 +8,10 @@ import pytest
 from luna.evaluate.calibration import write_calibrated
 from luna.nets.bundle import load_bundle
 from luna.run.errors import InputError
+from luna.run.nodules import NO_NODULES, Nodules, unknown_malignancy
 from luna.score.calibration import temper
 from luna.score.evaluation import EvaluationConfig, score_detections
-from luna.score.marks import NO_FINDINGS, Cohort, Marks, Nodules
+from luna.score.marks import Cohort, Marks
 
 
 def evaluation(p, on_nodule, **config):
@@ -21,8 +22,14 @@ def evaluation(p, on_nodule, **config):
     return score_detections(
         Cohort(series_uids=("1.2",)),
         Marks(series=scan, center_xyz=place, p_nodule=np.array(p)),
-        Nodules(series=scan[hit], center_xyz=place[hit], diameter_mm=np.full(hit.sum(), 8.0)),
-        NO_FINDINGS,
+        Nodules(
+            series=scan[hit],
+            center_xyz=place[hit],
+            diameter_mm=np.full(hit.sum(), 8.0),
+            malignant=unknown_malignancy(hit.sum()),
+            line=np.flatnonzero(hit),
+        ),
+        NO_NODULES,
         config=EvaluationConfig(samples=0, **config),
     )
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from luna.score.marks import NO_FINDINGS, Cohort, Marks, Nodules
+from luna.run.nodules import NO_NODULES, Nodules, unknown_malignancy
+from luna.score.marks import Cohort, Marks
 from luna.score.matching import Matching, match
 
 Row = tuple[float, float, float]
@@ -31,7 +32,14 @@ def make_nodules() -> Callable[..., Nodules]:
         scan, x, diameter_mm = np.array(rows, np.float64).reshape(-1, 3).T
         center_xyz = np.column_stack([x, np.zeros_like(x), np.zeros_like(x)])
         scans = scan.astype(np.intp)
-        return Nodules(series=scans, center_xyz=center_xyz, diameter_mm=diameter_mm, **columns)
+        return Nodules(
+            series=scans,
+            center_xyz=center_xyz,
+            diameter_mm=diameter_mm,
+            malignant=unknown_malignancy(len(x)),
+            line=np.arange(len(x)) + 2,
+            **columns,
+        )
 
     return make
 
@@ -51,7 +59,7 @@ def make_cohort() -> Callable[..., Cohort]:
 def matched(make_cohort) -> Callable[..., Matching]:
     """Marks and nodules of so many scans, matched."""
 
-    def make(scans: int, marks: Marks, nodules: Nodules, excluded=NO_FINDINGS) -> Matching:
+    def make(scans: int, marks: Marks, nodules: Nodules, excluded=NO_NODULES) -> Matching:
         return match(make_cohort(scans), marks, nodules, excluded)
 
     return make

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from luna.run.nodules import NO_NODULES
 from luna.score.breakdown import fates, kinds, size_bands, subsets
-from luna.score.marks import NO_FINDINGS
 from luna.score.matching import match
 
 
@@ -37,7 +37,7 @@ def test_no_kinds_no_groups(make_marks, make_nodules, matched):
 def test_subsets_have_their_own_scans(make_marks, make_nodules, make_cohort):
     cohort = make_cohort(4, subset=("a", "a", "b", "c"))
     marks = make_marks((0, 0, 0.9), (1, 50, 0.95))
-    matching = match(cohort, marks, make_nodules((0, 0, 9), (2, 0, 9)), NO_FINDINGS)
+    matching = match(cohort, marks, make_nodules((0, 0, 9), (2, 0, 9)), NO_NODULES)
     groups = subsets(matching, 0, 0)
     assert [(each.name, each.froc.scans, each.froc.nodules) for each in groups] == [
         ("a", 2, 1),

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from luna.run.nodules import Nodules
 from luna.score.confusion import confusion
-from luna.score.marks import Marks, Nodules
+from luna.score.marks import Marks
 
 
 def marks_at(xs, p_nodule, p_malignant=None) -> Marks:
@@ -24,7 +25,8 @@ def nodules_at(xs, malignant=None) -> Nodules:
         series=np.zeros(len(xs), np.intp),
         center_xyz=np.array([(x, 0.0, 0.0) for x in xs]).reshape(-1, 3),
         diameter_mm=np.full(len(xs), 10.0),
-        malignant=None if malignant is None else np.array(malignant, np.bool_),
+        malignant=np.full(len(xs), -1, np.int8) if malignant is None else np.int8(malignant),
+        line=np.arange(len(xs)) + 2,
     )
 
 
@@ -94,7 +96,8 @@ def test_equals_the_books_table(shared: Path, series_uid: str):
             series=np.zeros(len(nodules), np.intp),
             center_xyz=np.array([each["center_xyz"] for each in nodules]).reshape(-1, 3),
             diameter_mm=np.array([each["diameter_mm"] for each in nodules], np.float64),
-            malignant=np.array([each["malignant"] for each in nodules], np.bool_),
+            malignant=np.array([each["malignant"] for each in nodules], np.int8),
+            line=np.arange(len(nodules)),
         ),
     )
     assert table.counts.tolist() == truth["confusion_3x4"]

@@ -1,5 +1,7 @@
 """FROC by hand, and what must not change it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,7 @@ from luna.score.froc import (
     froc_items,
     operating_point,
 )
-from luna.score.marks import Marks, Nodules
+from luna.score.marks import Marks
 
 
 @pytest.fixture
@@ -127,11 +129,8 @@ def test_bootstrap_equals_scoring_each_resample_anew(worked, matched):
             center_xyz=marks.center_xyz[np.concatenate(of)],
             p_nodule=marks.p_nodule[np.concatenate(of)],
         )
-        truth = Nodules(
-            series=np.repeat(np.arange(4), [len(each) for each in on]),
-            center_xyz=nodules.center_xyz[np.concatenate(on)],
-            diameter_mm=nodules.diameter_mm[np.concatenate(on)],
-        )
+        repeats = np.repeat(np.arange(4), [len(each) for each in on])
+        truth = replace(nodules.take(np.concatenate(on)), series=repeats)
         curve = froc(froc_items(matched(4, copies, truth)), samples=0, seed=0)
         rows.append(np.interp(GRID_FP_PER_SCAN, curve.fp_per_scan, curve.sensitivity))
     ours = bootstrap_sensitivity(froc_items(worked), 20, 7)

@@ -80,7 +80,7 @@ def test_diameter_alone_tells_malignant_nodules_with_auc_0_919(luna16):
     """The published table lacks 4 of the 1,186 nodules; luna drops none of its rows."""
     cohort = read_cohort(luna16 / "seriesuids.csv")
     nodules = read_nodules(luna16 / "annotations_with_malignancy.csv", cohort)
-    auc = auc_of(nodules.diameter_mm, nodules.malignant, nodules.series, samples=0, seed=0)
+    auc = auc_of(nodules.diameter_mm, nodules.is_malignant, nodules.series, samples=0, seed=0)
     assert (auc.positives, auc.negatives) == (378, 804)
     assert auc.auc == pytest.approx(0.919, abs=5e-4)
 

@@ -62,7 +62,7 @@ def test_marks_may_say_malignancy(write, cohort):
 def test_nodules_with_kind_and_malignancy(write, cohort, column):
     text = NODULES.strip() + f",kind,{column}\n1.2,1,2,3,5,solid,True\n9.9,1,2,3,5,part,False\n"
     nodules = read_nodules(write(text), cohort)
-    assert (nodules.kind, nodules.malignant.tolist(), nodules.elsewhere) == (("solid",), [True], 1)
+    assert (nodules.kind, nodules.malignant.tolist(), nodules.elsewhere) == (("solid",), [1], 1)
 
 
 def test_excluded_findings_may_repeat_and_lack_a_size(write, cohort):

@@ -15,6 +15,7 @@ from luna.run.errors import PartialFailure
 if TYPE_CHECKING:
     from luna.data.luna16.folder import Luna16
     from luna.data.prep.cohort import PrepReport
+    from luna.data.prep.config import CandidateConfig
     from luna.data.prep.plan import Plan
 
 FAILURES_SHOWN = 5
@@ -65,7 +66,7 @@ def prep(
     from luna.data.prep.plan import default_workers, plan
 
     settings = options.settings(PrepConfig, config, overrides, print_only=print_config)
-    cohort = read_cohort(data, detections, quiet=quiet)
+    cohort = read_cohort(data, detections, settings.candidates, quiet=quiet)
     if dry_run:
         show_plan(plan(cohort, cache, settings), cache, as_json=as_json)
         return
@@ -74,17 +75,25 @@ def prep(
     show(report, cache, as_json=as_json, known=len(cohort.notices))
 
 
-def read_cohort(data: Path, detections: Path | None, *, quiet: bool) -> Luna16:
-    """The cohort's tables, with the marks of a system if they are given; says what is left out."""
+def read_cohort(
+    data: Path, detections: Path | None, candidates: CandidateConfig, *, quiet: bool
+) -> Luna16:
+    """Read the tables, add the candidates that were asked for, and say what is left out."""
+    from luna.data.luna16.annotated import add_annotations
     from luna.data.luna16.folder import read_luna16
     from luna.data.luna16.marks import add_detections
 
     cohort = read_luna16(data)
+    listed = len(cohort.candidates)
     if detections is not None:
-        before = len(cohort.candidates.series)
         cohort = add_detections(cohort, detections)
-        added = len(cohort.candidates.series) - before
-        note(f"{detections.name}: {added} marks added to {before} candidates", quiet=quiet)
+        added = len(cohort.candidates) - listed
+        note(f"{detections.name}: {added} marks added to {listed} candidates", quiet=quiet)
+    if candidates.from_annotations:
+        before = len(cohort.candidates)
+        cohort = add_annotations(cohort)
+        added = len(cohort.candidates) - before
+        note(f"{added} annotated nodules added to {before} candidates", quiet=quiet)
     for line in cohort.notices:
         warn(str(line))
     return cohort

@@ -16,7 +16,6 @@ from luna.ct.geometry import FloatArray
 from luna.ct.lungs import find_lungs
 from luna.ct.scan import Scan
 from luna.data.luna16.folder import Luna16
-from luna.data.luna16.rows import UNKNOWN
 from luna.data.nodule_mask import nodule_voxels
 from luna.detect.classify import ClassifyConfig, classify
 from luna.detect.segment import SegmentConfig, segment
@@ -26,6 +25,7 @@ from luna.nets.bundle import Bundle
 from luna.run.batch import Batch
 from luna.run.checked import Json
 from luna.run.errors import InputError
+from luna.run.nodules import UNKNOWN
 from luna.run.progress import Listener
 from luna.score.decisions import Answers, refuse_one_kind
 from luna.score.overlap import VoxelCounts

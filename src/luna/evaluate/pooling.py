@@ -9,9 +9,9 @@ from itertools import takewhile
 from pathlib import Path
 
 from luna.run.errors import UsageError
+from luna.run.nodules import XYZ
 from luna.run.table import Rows, Table, read_table
 from luna.score.marks import (
-    CENTER_COLUMNS,
     FAILED_COLUMN,
     Cohort,
     read_cohort,
@@ -63,7 +63,7 @@ def pool(folds: Sequence[Fold]) -> dict[str, Rows]:
 
     Columns that a fold lacks are left out.
     """
-    places = ("seriesuid", *CENTER_COLUMNS)
+    places = ("seriesuid", *XYZ)
     pooled = {SERIES: _pooled_series(folds)}
     pooled[DETECTIONS] = _pooled_rows(folds, DETECTIONS, (*places, "probability"))
     pooled[ANNOTATIONS] = _pooled_rows(folds, ANNOTATIONS, (*places, "diameter_mm"))

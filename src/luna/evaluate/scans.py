@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from luna.data.luna16.fit import refuse_misplaced
 from luna.data.luna16.folder import Luna16, read_luna16
 from luna.data.luna16.places import refuse_strange_places
-from luna.data.luna16.rows import UNKNOWN, XYZ
 from luna.evaluate.cohort import CohortRun
 from luna.evaluate.pooling import ANNOTATIONS, DETECTIONS, EXCLUDED, SERIES
 from luna.run.errors import UsageError
+from luna.run.nodules import UNKNOWN, XYZ
 from luna.run.table import read_table, write_table
 from luna.score.marks import FAILED_COLUMN, Cohort, Marks, read_cohort
 
@@ -29,11 +30,12 @@ def chosen_scans(
 ) -> tuple[Luna16, dict[str, Path]]:
     """A cohort in the layout of LUNA16, and the scans to look at.
 
-    Raises InputError when most annotations lie outside their scans.
+    Raises InputError when annotations lie outside their scans, or most on no nodule.
     """
     data = read_luna16(root)
     scans = choose_scans(data, fold, listed)
     refuse_strange_places(data)
+    refuse_misplaced(data, scans)
     return data, scans
 
 

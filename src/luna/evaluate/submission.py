@@ -27,14 +27,13 @@ from luna.evaluate.pooling import (
 from luna.evaluate.tables import sections, span
 from luna.evaluate.worst import worst_cases
 from luna.run.errors import UsageError
+from luna.run.nodules import NO_NODULES, Nodules
 from luna.run.table import write_table
 from luna.score.evaluation import Evaluation, EvaluationConfig, score_detections
 from luna.score.froc import FP_RATES, GRID_FP_PER_SCAN, operating_point
 from luna.score.marks import (
-    NO_FINDINGS,
     Cohort,
     Marks,
-    Nodules,
     pool_marks,
     read_cohort,
     read_excluded,
@@ -161,7 +160,7 @@ def read_tables(files: Submission) -> Tables:
         cohort=cohort,
         marks=pooled(files.marks),
         nodules=read_nodules(files.annotations, cohort),
-        excluded=NO_FINDINGS if files.excluded is None else read_excluded(files.excluded, cohort),
+        excluded=NO_NODULES if files.excluded is None else read_excluded(files.excluded, cohort),
         versus=pooled(files.versus) if files.versus else None,
         folds=len(files.folds) if files.is_pooled else len(files.marks),
     )

@@ -10,8 +10,9 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from luna.run.nodules import Nodules
 from luna.score.froc import Froc, froc, froc_items
-from luna.score.marks import Marks, Nodules
+from luna.score.marks import Marks
 from luna.score.matching import Matching, best_of_each_nodule, pairs_within
 
 SIZE_EDGES_MM = (3.0, 6.0, 8.0, 15.0)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from luna.score.marks import Marks, Nodules
+from luna.run.nodules import Nodules
+from luna.score.marks import Marks
 from luna.score.matching import pairs_within
 
 MATCH_DIAMETERS = 0.7
@@ -57,8 +58,7 @@ def confusion(
     stray = np.ones(len(marks), np.bool_)
     stray[pairs.mark] = False
     row = np.full(len(nodules), BENIGN)
-    if nodules.malignant is not None:
-        row[nodules.malignant] = MALIGNANT
+    row[nodules.is_malignant] = MALIGNANT
     counts = np.zeros((3, 4), np.int64)
     np.add.at(counts, (row, became), 1)
     np.add.at(counts[NOT_A_NODULE], outcome[stray], 1)
@@ -66,7 +66,7 @@ def confusion(
         counts=counts,
         threshold=threshold,
         threshold_malignant=threshold_malignant,
-        knows_truth=nodules.malignant is not None,
+        knows_truth=bool(nodules.has_verdict.any()),
         knows_prediction=marks.p_malignant is not None,
     )
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from luna.run.errors import InputError, UsageError
+from luna.run.nodules import Nodules
 from luna.score.breakdown import Fate, Group, fates, kinds, size_bands, subsets
 from luna.score.calibration import Calibration, calibrate
 from luna.score.confusion import DEFAULT_THRESHOLD, Confusion, confusion
@@ -23,7 +24,7 @@ from luna.score.froc import (
     froc_items,
     operating_point,
 )
-from luna.score.marks import Cohort, Marks, Nodules
+from luna.score.marks import Cohort, Marks
 from luna.score.matching import MAX_MARKS_PER_SCAN, Matching, match
 
 FEWEST_SCANS = 20
@@ -194,10 +195,7 @@ def _calibration(matching: Matching) -> Calibration | None:
 
 def _malignancy(matching: Matching, config: EvaluationConfig) -> Malignancy | None:
     nodules, p_malignant = matching.nodules, matching.marks.p_malignant
-    malignant = nodules.malignant
-    if malignant is None:
-        return None
-    known = np.ones(len(nodules), np.bool_) if nodules.verdict is None else nodules.verdict
+    malignant, known = nodules.is_malignant, nodules.has_verdict
     if not _has_both(malignant[known]):
         return None
 
@@ -272,11 +270,11 @@ def without_result(matching: Matching) -> NDArray[np.intp]:
 
 
 def _no_verdict(matching: Matching) -> list[str]:
-    verdict = matching.nodules.verdict
-    if verdict is None:
+    known = matching.nodules.has_verdict
+    if known.all() or not known.any():
         return []
     return [
-        f"{(~verdict).sum()} of {len(verdict)} nodules have no verdict on malignancy: they stand "
+        f"{(~known).sum()} of {len(known)} nodules have no verdict on malignancy: they stand "
         "in the row of the benign, and aside where malignancy is ranked"
     ]
 

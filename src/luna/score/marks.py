@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from luna.run.errors import InputError
+from luna.run.nodules import XYZ, Nodules, unknown_malignancy
 from luna.run.table import Table, read_table
 
-CENTER_COLUMNS = ("coordX", "coordY", "coordZ")
 MALIGNANT_COLUMNS = ("malignant", "mal_bool")
 """Either name says whether a nodule is malignant; the second is the book's."""
 
@@ -57,34 +57,6 @@ class Marks:
         return len(self.series)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Nodules:
-    """N annotated nodules, or irrelevant findings, of the cohort's scans.
-
-    `series`: (N,) index into the cohort; `center_xyz`: (N, 3) LPS mm; `diameter_mm`: (N,),
-    below 0 only for irrelevant findings without a size; `kind` and `malignant`: (N,), or
-    None where the table does not say. `verdict`: (N,) where `malignant` is known, None when
-    it is everywhere; elsewhere it is False. `elsewhere` counts the rows of other scans.
-    """
-
-    series: NDArray[np.intp]
-    center_xyz: NDArray[np.float64]
-    diameter_mm: NDArray[np.float64]
-    kind: tuple[str, ...] | None = None
-    malignant: NDArray[np.bool_] | None = None
-    verdict: NDArray[np.bool_] | None = None
-    elsewhere: int = 0
-
-    def __len__(self) -> int:
-        return len(self.series)
-
-
-NO_FINDINGS = Nodules(
-    series=np.zeros(0, np.intp), center_xyz=np.zeros((0, 3)), diameter_mm=np.zeros(0)
-)
-"""The excluded list of a cohort that has none."""
-
-
 def read_cohort(path: Path, known: Container[str] | None = None) -> Cohort:
     """Read the list of scans: LUNA16's `seriesuids.csv`, or one with a header.
 
@@ -115,7 +87,7 @@ def read_marks(path: Path, cohort: Cohort) -> Marks:
     InputError, naming the line, for a scan outside the cohort, a value that is not finite, a
     probability outside 0..1, or the same point marked twice.
     """
-    table = read_table(path, ("seriesuid", *CENTER_COLUMNS, "probability"))
+    table = read_table(path, ("seriesuid", *XYZ, "probability"))
     series = _series_index(table, cohort)
     _refuse_strangers(table, series)
     _refuse_duplicates(table, _places(table), "the mark")
@@ -134,23 +106,12 @@ def read_nodules(path: Path, cohort: Cohort) -> Nodules:
     InputError, naming the line, for a diameter that is not positive, a value that is not
     finite, a malignancy that is neither true nor false nor empty, or a nodule listed twice.
     """
-    table = read_table(path, ("seriesuid", *CENTER_COLUMNS, "diameter_mm"))
+    table = read_table(path, ("seriesuid", *XYZ, "diameter_mm"))
     diameter_mm = table.numbers("diameter_mm")
     table.refuse(diameter_mm <= 0, "diameter_mm is not positive", "diameter_mm")
     _refuse_duplicates(table, _places(table), "the nodule")
-    kind = table.texts("kind", empty=True) if table.has("kind") else None
-    series = _series_index(table, cohort)
-    here = series >= 0
-    malignant, verdict = _malignant(table, here)
-    return Nodules(
-        series=series[here],
-        center_xyz=_centers(table)[here],
-        diameter_mm=diameter_mm[here],
-        kind=None if kind is None else tuple(kind[here].tolist()),
-        malignant=malignant,
-        verdict=verdict,
-        elsewhere=int(np.sum(~here)),
-    )
+    kind = tuple(table.texts("kind", empty=True)) if table.has("kind") else None
+    return _in_cohort(table, cohort, diameter_mm, _malignant(table), kind)
 
 
 def read_excluded(path: Path, cohort: Cohort) -> Nodules:
@@ -158,15 +119,9 @@ def read_excluded(path: Path, cohort: Cohort) -> Nodules:
 
     The published list repeats a third of its rows, so repetition is no error here.
     """
-    table = read_table(path, ("seriesuid", *CENTER_COLUMNS, "diameter_mm"))
-    series = _series_index(table, cohort)
-    here = series >= 0
-    return Nodules(
-        series=series[here],
-        center_xyz=_centers(table)[here],
-        diameter_mm=table.numbers("diameter_mm")[here],
-        elsewhere=int(np.sum(~here)),
-    )
+    table = read_table(path, ("seriesuid", *XYZ, "diameter_mm"))
+    diameter_mm = table.numbers("diameter_mm")
+    return _in_cohort(table, cohort, diameter_mm, unknown_malignancy(len(table)))
 
 
 def pool_marks(folds: Sequence[Marks], files: Sequence[Path], cohort: Cohort) -> Marks:
@@ -228,7 +183,7 @@ def _places(table: Table) -> list[tuple[object, ...]]:
 
 
 def _centers(table: Table) -> NDArray[np.float64]:
-    return table.points(*CENTER_COLUMNS)
+    return table.points(*XYZ)
 
 
 def _probabilities(table: Table, column: str) -> NDArray[np.float64]:
@@ -248,17 +203,34 @@ def _some_probabilities(table: Table, column: str) -> NDArray[np.float64] | None
     return p
 
 
-def _malignant(
-    table: Table, here: NDArray[np.bool_]
-) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
-    """Malignancy and where it is known, for some rows; see Nodules."""
-    column = next((name for name in MALIGNANT_COLUMNS if table.has(name)), None)
-    if column is None:
-        return None, None
-    known = np.asarray(table.texts(column, empty=True) != "", dtype=np.bool_)
-    malignant = np.zeros(len(table), dtype=np.bool_)
-    malignant[known] = table.where(known).flags(column)
-    verdict = known[here]
-    if not verdict.any():
-        return None, None
-    return malignant[here], None if verdict.all() else verdict
+def _malignant(table: Table) -> NDArray[np.int8]:
+    """Return 1, 0 or UNKNOWN for each row, by whichever column says it."""
+    malignant = unknown_malignancy(len(table))
+    for column in MALIGNANT_COLUMNS:
+        if table.has(column):
+            given = np.asarray(table.texts(column, empty=True) != "", dtype=np.bool_)
+            malignant[given] = table.where(given).flags(column)
+            break
+    return malignant
+
+
+def _in_cohort(
+    table: Table,
+    cohort: Cohort,
+    diameter_mm: NDArray[np.float64],
+    malignant: NDArray[np.int8],
+    kind: tuple[str, ...] | None = None,
+) -> Nodules:
+    """Return the rows of the cohort's scans, and count the others."""
+    series = _series_index(table, cohort)
+    here = series >= 0
+    every = Nodules(
+        series=series,
+        center_xyz=_centers(table),
+        diameter_mm=diameter_mm,
+        malignant=malignant,
+        line=table.lines,
+        kind=kind,
+        elsewhere=int(np.sum(~here)),
+    )
+    return every.take(here)

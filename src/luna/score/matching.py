@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from luna.score.marks import Cohort, Marks, Nodules
+from luna.run.nodules import Nodules
+from luna.score.marks import Cohort, Marks
 
 MAX_MARKS_PER_SCAN = 100
 """LUNA16 scores no more marks than this of one scan."""

@@ -22,15 +22,15 @@ from pathlib import Path
 import numpy as np
 
 from luna.data.luna16.rows import (
-    XYZ,
     CandidateTable,
-    Nodules,
     read_candidates,
     read_malignancy,
     read_nodules,
     rows_of,
+    without_candidate,
 )
 from luna.run.errors import InputError, UsageError
+from luna.run.nodules import XYZ, Nodules
 from luna.run.notice import Notice, notice
 from luna.run.table import Table, read_table
 
@@ -40,6 +40,13 @@ CANDIDATES = "candidates_V2.csv"
 OLD_CANDIDATES = "candidates.csv"
 SERIES = "seriesuids.csv"
 PATIENTS = "patients.csv"
+
+NOT_SHOWN = (
+    "annotated nodules lie in no candidate, so that the classifier is not shown them; "
+    "prep adds them with --set candidates.from_annotations=true"
+)
+
+SUBSET, SCAN = "subset[0-9]", "[!.]*.mhd"
 
 DOWNLOAD = "https://zenodo.org/records/3723295"
 """The first part of LUNA16, which holds the tables too."""
@@ -74,11 +81,13 @@ class Luna16:
 
 
 def read_luna16(root: Path) -> Luna16:
-    """Read the tables and find the scans of a LUNA16 folder; no scan is opened.
+    """Read the tables and find the scans of a LUNA16 folder, or of the one in it.
 
+    No scan is opened.
     Raises UsageError when a series lies in two subsets, InputError when there is no scan, a
     table is missing or damaged, or a series is not in the full list.
     """
+    root = _find_root(root)
     files, fold_of = _find_scans(root)
     annotations = _read_download(root / ANNOTATIONS, ("seriesuid", *XYZ, "diameter_mm"))
     candidates, notices = _candidate_table(root)
@@ -92,6 +101,8 @@ def read_luna16(root: Path) -> Luna16:
     notices += seen
     marks, seen = read_candidates(candidates, number, present, nodules)
     notices += seen
+    missing = nodules.line[without_candidate(nodules, marks)]
+    notices += notice(NOT_SHOWN, annotations.path, missing)
     patient_of, seen = _patients(root / PATIENTS)
     return Luna16(
         root=root,
@@ -105,11 +116,27 @@ def read_luna16(root: Path) -> Luna16:
     )
 
 
+def _find_root(root: Path) -> Path:
+    """Return the folder that holds the subsets: the one that was named, or one in it."""
+    if any(root.glob(SUBSET)):
+        return root
+    inner = sorted({path.parent for path in root.glob(f"*/{SUBSET}") if path.is_dir()})
+    if len(inner) > 1:
+        raise UsageError(
+            f"{len(inner)} folders with scans here",
+            file=root,
+            why=", ".join(path.name for path in inner[:3]),
+            hint="name one of them",
+        )
+    return inner[0] if inner else root
+
+
 def _find_scans(root: Path) -> tuple[dict[str, Path], dict[str, int]]:
     files: dict[str, Path] = {}
     fold_of: dict[str, int] = {}
-    # A copy by macOS leaves a hidden "._UID.mhd", which is no scan, beside each file.
-    for path in sorted(root.glob("subset[0-9]/[!.]*.mhd")):
+    # A zip unpacked into a folder of its own name makes subset0/subset0. A copy by macOS leaves
+    # a hidden "._UID.mhd", which is no scan, beside each file.
+    for path in sorted([*root.glob(f"{SUBSET}/{SCAN}"), *root.glob(f"{SUBSET}/{SUBSET}/{SCAN}")]):
         uid = path.stem
         if uid in files:
             raise UsageError(

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from luna.ct.geometry import FloatArray
 from luna.data.luna16.folder import Luna16
 from luna.data.luna16.rows import (
-    XYZ,
+    MARKED,
     CandidateTable,
     nearest_nodule,
-    pick_candidates,
     repeated_rows,
     series_numbers,
 )
+from luna.run.nodules import XYZ
 from luna.run.notice import notice
 from luna.run.table import read_table
 
@@ -46,23 +46,17 @@ def add_detections(cohort: Luna16, path: Path) -> Luna16:
     here = (series >= 0) & np.array([uid in cohort.files for uid in cohort.series])[series]
     nodule = _nodule_at(cohort, series, center)
     old = cohort.candidates
-    both = CandidateTable(
-        series=np.concatenate([old.series, series]),
-        center_xyz=np.concatenate([old.center_xyz, center]),
-        nodule=np.concatenate([old.nodule, nodule]),
-        line=np.concatenate([old.line, table.lines]),
-        is_mark=np.concatenate([old.is_mark, np.ones(len(series), dtype=np.bool_)]),
-    )
+    marked = np.full(len(series), MARKED, dtype=np.int8)
+    both = old.joined(CandidateTable(series, center, nodule, table.lines, marked))
     again = repeated_rows(both.series, both.center_xyz)[len(old.series) :]
     unsure = here & ~again & (nodule == UNSURE)
     keep = np.concatenate([np.ones(len(old.series), dtype=np.bool_), here & ~again & ~unsure])
-    order = np.argsort(both.series, kind="stable")
     notices = notice("marks of scans that are not in the cohort", path, table.lines[~here])
     notices += notice("marks that repeat a candidate", path, table.lines[here & again])
     notices += notice("marks at the border of a nodule", path, table.lines[unsure])
     return replace(
         cohort,
-        candidates=pick_candidates(both, order[keep[order]]),
+        candidates=both.take(keep).sorted_by_series(),
         marks_file=path,
         notices=cohort.notices + notices,
     )

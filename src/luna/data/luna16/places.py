@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from luna.ct.formats.metaimage import read_header
 from luna.ct.geometry import FloatArray
 from luna.data.luna16.folder import ANNOTATIONS, CANDIDATES, OLD_CANDIDATES, Luna16
+from luna.data.luna16.rows import LISTED, MARKED
 from luna.run.errors import InputError
 from luna.run.notice import Notice, name_lines, notice
 
@@ -30,14 +31,14 @@ def outside_notices(
 ) -> tuple[Notice, ...]:
     """Notices of the nodules and candidates, by row, that lie off their volume."""
     old = not (data.root / CANDIDATES).exists()
-    marks = data.candidates.is_mark[candidates]
-    lines = data.candidates.line[candidates]
+    source, lines = data.candidates.source[candidates], data.candidates.line[candidates]
     what = "outside their volume, or of such a nodule"
+    listed = Path(OLD_CANDIDATES if old else CANDIDATES)
     found = notice(
         "annotations outside their volume", Path(ANNOTATIONS), data.nodules.line[nodules]
-    ) + notice(f"candidates {what}", Path(OLD_CANDIDATES if old else CANDIDATES), lines[~marks])
+    ) + notice(f"candidates {what}", listed, lines[source == LISTED])
     if data.marks_file is not None:
-        found += notice(f"marks {what}", data.marks_file, lines[marks])
+        found += notice(f"marks {what}", data.marks_file, lines[source == MARKED])
     return found
 
 

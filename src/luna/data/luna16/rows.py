@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from luna.ct.geometry import FloatArray
+from luna.run.nodules import XYZ, Nodules, unknown_malignancy
 from luna.run.notice import Notice, notice
 from luna.run.table import Table, read_table
-
-XYZ = ("coordX", "coordY", "coordZ")
 
 SAME_PLACE_MM = 0.5
 """Two tables print one nodule's centre with different rounding, far below this."""
@@ -22,22 +21,8 @@ SAME_PLACE_MM = 0.5
 MAX_DIAMETER_MM = 300.0
 """Lungs are about as long; a nodule is 3 to 30 mm."""
 
-UNKNOWN = -1
-
-
-@dataclass(frozen=True, eq=False)
-class Nodules:
-    """N annotated nodules, sorted by series.
-
-    `series`: (N,) index into `Luna16.series`; `center_xyz`: (N, 3) LPS mm; `diameter_mm`:
-    (N,), all positive; `malignant`: (N,) int8, 1, 0 or -1 for unknown; `line` in the table.
-    """
-
-    series: NDArray[np.int64]
-    center_xyz: FloatArray
-    diameter_mm: FloatArray
-    malignant: NDArray[np.int8]
-    line: NDArray[np.int64]
+LISTED, MARKED, ANNOTATED = 0, 1, 2
+"""Where a candidate comes from: the table of candidates, a system's marks, the annotations."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,26 +30,48 @@ class CandidateTable:
     """M candidates, sorted by series.
 
     `nodule`: (M,) index into Nodules of the nodule a positive candidate marks, -1 for
-    negative ones; `is_mark`: (M,) whether it is a system's mark, whose `line` is one of its own
-    table (`hard_negatives`). The other columns are as in Nodules.
+    negative ones; `source`: (M,) int8, the table whose `line` it is: LISTED, MARKED or
+    ANNOTATED. The other columns are as in Nodules.
     """
 
     series: NDArray[np.int64]
     center_xyz: FloatArray
     nodule: NDArray[np.int64]
     line: NDArray[np.int64]
-    is_mark: NDArray[np.bool_]
+    source: NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.series)
 
     @property
     def is_nodule(self) -> NDArray[np.bool_]:
         """(M,) whether the candidate marks a nodule."""
         return self.nodule >= 0
 
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> CandidateTable:
+        """Return some of the candidates, in the order given."""
+        return CandidateTable(
+            self.series[rows],
+            self.center_xyz[rows],
+            self.nodule[rows],
+            self.line[rows],
+            self.source[rows],
+        )
+
+    def joined(self, more: CandidateTable) -> CandidateTable:
+        """Return these candidates and then the others, not sorted."""
+        pairs = [(getattr(self, f.name), getattr(more, f.name)) for f in fields(self)]
+        return CandidateTable(*(np.concatenate(pair) for pair in pairs))
+
+    def sorted_by_series(self) -> CandidateTable:
+        """Return the candidates sorted by series, else in the order in which they are."""
+        return self.take(np.argsort(self.series, kind="stable"))
+
 
 def series_numbers(table: Table, number: Mapping[str, int]) -> NDArray[np.int64]:
-    """Each row's index into the full list; UNKNOWN for a series that is not in it."""
+    """Return each row's index into the full list; -1 for a series that is not in it."""
     uids = table.texts("seriesuid")
-    return np.fromiter((number.get(uid, UNKNOWN) for uid in uids), dtype=np.int64, count=len(uids))
+    return np.fromiter((number.get(uid, -1) for uid in uids), dtype=np.int64, count=len(uids))
 
 
 def read_nodules(
@@ -87,10 +94,15 @@ def read_nodules(
     notices += notice("annotations without a diameter", table.path, table.lines[here & ~sized])
     again = here & sized & ~single
     notices += notice("annotations that repeat another", table.path, table.lines[again])
-    unknown = np.full(len(series), UNKNOWN, dtype=np.int8)
-    every = Nodules(series, center, diameter, unknown, table.lines)
+    every = Nodules(
+        series=series,
+        center_xyz=center,
+        diameter_mm=diameter,
+        malignant=unknown_malignancy(len(series)),
+        line=table.lines,
+    )
     order = np.argsort(series, kind="stable")
-    return pick_nodules(every, order[(here & sized & single)[order]]), notices
+    return every.take(order[(here & sized & single)[order]]), notices
 
 
 def read_malignancy(
@@ -139,11 +151,14 @@ def read_candidates(
     notices += notice("positive candidates in no annotated nodule", table.path, table.lines[orphan])
     notices += notice("negative candidates inside a nodule", table.path, table.lines[inner])
     keep = here & ~repeated & ~orphan & ~inner
-    order = np.argsort(series, kind="stable")
-    every = CandidateTable(
-        series, center, np.where(positive, nodule, -1), table.lines, np.zeros_like(positive)
-    )
-    return pick_candidates(every, order[keep[order]]), notices
+    listed = np.full(len(series), LISTED, dtype=np.int8)
+    every = CandidateTable(series, center, np.where(positive, nodule, -1), table.lines, listed)
+    return every.take(keep).sorted_by_series(), notices
+
+
+def without_candidate(nodules: Nodules, candidates: CandidateTable) -> NDArray[np.int64]:
+    """Return the rows of the nodules that no candidate marks."""
+    return np.setdiff1d(np.arange(len(nodules)), candidates.nodule)
 
 
 def _refuse_contradictions(
@@ -187,23 +202,7 @@ def nearest_nodule(
     return nodule, beyond_mm
 
 
-def rows_of(series: NDArray[np.int64], number: int) -> slice:
+def rows_of(series: NDArray[np.signedinteger[Any]], number: int) -> slice:
     """The rows of a sorted column that hold `number`."""
     low, high = np.searchsorted(series, [number, number + 1])
     return slice(int(low), int(high))
-
-
-def pick_nodules(n: Nodules, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Nodules:
-    """Some rows, in the order given."""
-    return Nodules(
-        n.series[rows], n.center_xyz[rows], n.diameter_mm[rows], n.malignant[rows], n.line[rows]
-    )
-
-
-def pick_candidates(
-    c: CandidateTable, rows: NDArray[np.int64] | NDArray[np.bool_]
-) -> CandidateTable:
-    """Some rows, in the order given."""
-    return CandidateTable(
-        c.series[rows], c.center_xyz[rows], c.nodule[rows], c.line[rows], c.is_mark[rows]
-    )

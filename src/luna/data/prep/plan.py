@@ -11,6 +11,7 @@ from shutil import disk_usage
 
 from luna.ct.cache import Cache
 from luna.ct.formats.metaimage import read_header
+from luna.data.luna16.fit import refuse_misplaced
 from luna.data.luna16.folder import Luna16
 from luna.data.luna16.places import refuse_strange_places
 from luna.data.prep.config import PrepConfig
@@ -50,6 +51,7 @@ def plan(cohort: Luna16, cache: Path, config: PrepConfig) -> Plan:
     """
     refuse_strange_places(cohort)
     left = list(_undone(cohort, cache, config))
+    refuse_misplaced(cohort, [job.uid for job in left])
     needed = 0
     for job in left:
         try:

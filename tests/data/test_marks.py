@@ -7,6 +7,7 @@ import pytest
 
 from luna.data.luna16.folder import Luna16, read_luna16
 from luna.data.luna16.marks import MARGIN_MM, add_detections
+from luna.data.luna16.rows import MARKED
 from luna.run.errors import InputError
 
 HEAD = "seriesuid,coordX,coordY,coordZ"
@@ -55,7 +56,7 @@ def test_marks_become_positive_negative_or_nothing(cohort):
     rows = zip(
         (after.series[s] for s in table.series),
         table.nodule.tolist(),
-        table.is_mark.tolist(),
+        (table.source == MARKED).tolist(),
         table.line.tolist(),
         strict=True,
     )
