@@ -54,7 +54,7 @@ SHARED = {
     "--set": "`key=value` with a dotted key and a TOML value, over the file; text needs no quotes; "
     "repeatable",
     "--print-config": "print the config in force as TOML and leave; needs no other argument",
-    "--device": "`auto`, `cpu`, `cuda` or `cuda:N`; a named device that is absent is an error, "
+    "--device": "`auto`, `cpu`, `cuda`, `cuda:N` or `mps` (Apple); a named device that is absent is an error, "
     "only `auto` falls back to the CPU",
     "--workers": "processes at work",
     "--json": "print one JSON document to stdout and nothing else there",
@@ -78,10 +78,11 @@ HEAD = """\
 | 1 | a bug in luna |
 | 2 | usage: the command line or the config |
 | 3 | the input data: damaged, ambiguous, or not a chest CT |
-| 4 | the machine: device, disk, permissions, memory |
+| 4 | the machine: device, disk, permissions, memory; also output that cannot be written |
 | 5 | some of a batch failed; the list says which |
 | 6 | weights, checkpoint or cache not trusted or not fitting |
 | 7 | training diverged |
+| 129 | hung up: the terminal has gone (SIGHUP) |
 | 130 | interrupted (Ctrl-C) |
 | 141 | the program that read luna's output has gone, as in `luna … \\| head -1` |
 | 143 | terminated (SIGTERM) |

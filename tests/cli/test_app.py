@@ -47,6 +47,10 @@ RAISED: list[tuple[BaseException, int]] = [
     (KeyboardInterrupt(), 130),
     (BrokenPipeError(errno.EPIPE, "Broken pipe"), 141),
     (SystemExit(143), 143),
+    (SystemExit(129), 129),
+    (RuntimeError("can't start new thread"), 4),
+    (ImportError("libtorch.so: failed to map segment from shared object"), 4),
+    (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), 4),
 ]
 
 

@@ -125,7 +125,8 @@ def test_a_device_that_is_absent_is_no_fallback(
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
+    ("number", "code"),
+    [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)],
 )
 def test_a_diagnosis_that_is_stopped_leaves_no_report(
     diagnose: Diagnose, tmp_path: Path, number: int, code: int

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
@@ -15,26 +13,20 @@ import typer
 from luna import __version__
 from luna.cli import diagnose, doctor, evaluate, phantom, prep, score, train, validate, weights
 from luna.cli.console import print_data, print_error
+from luna.cli.faults import known_fault
 from luna.cli.options import ConfigCommand
 from luna.cli.output import claims_released
-from luna.run.errors import EnvironmentFault, LunaError, UsageError
-
-INTERRUPTED, READER_GONE, TERMINATED = 130, 141, 143
-"""128 plus the number of SIGINT, SIGPIPE and SIGTERM, as the shell has it."""
-
-STOPPED = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
-
-MACHINE_ERRNOS = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
-    errno.EROFS: "the file system is read-only",
-    errno.EIO: "the disk reports an error",
-    errno.ENOMEM: "out of memory",
-    errno.EMFILE: "too many open files",
-    errno.ENFILE: "too many open files",
-}
+from luna.cli.process import (
+    READER_GONE,
+    SIGNALS,
+    STOPPED,
+    check_working_folder,
+    close_streams,
+    ignore_settings_of_others,
+    open_streams,
+    signals_end_it,
+)
+from luna.run.errors import LunaError, UsageError
 
 EPILOG = """Exit codes: 0 done, 1 a bug in luna, 2 usage or config, 3 input data,
 4 the machine, 5 some of a batch failed, 6 weights or cache not trusted,
@@ -84,30 +76,40 @@ app.add_typer(weights.app, name="weights")
 
 def main() -> NoReturn:
     """The entry point of the `luna` command."""
-    sys.exit(run(sys.argv[1:]))
+    open_streams()
+    ignore_settings_of_others()
+    code = run(sys.argv[1:])
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # all is done; only Python's own end is left
+    if error := close_streams():
+        code = code or _unwritten(error)
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; every error has been printed."""
-    signal.signal(signal.SIGTERM, _terminate)
     debug = "--debug" in arguments
     try:
-        # What comes back is an exit code: commands return nothing, and Ctrl-C comes as 130.
-        with claims_released():
-            code = int(app(list(arguments), prog_name="luna", standalone_mode=False) or 0)
-        return _ended(code)
+        with signals_end_it():
+            return _exit_code(list(arguments), debug=debug)
     except SystemExit as stop:
         return _stopped(stop)
+
+
+def _exit_code(arguments: list[str], *, debug: bool) -> int:
+    try:
+        check_working_folder()
+        # What comes back is an exit code: commands return nothing, and Ctrl-C comes as 130.
+        with claims_released():
+            code = int(app(arguments, prog_name="luna", standalone_mode=False) or 0)
+        return _ended(code)
     except typer.TyperException as error:
         # An empty message: no arguments were given, and the help has been printed.
         return _report(error, debug=debug) if error.format_message() else UsageError.exit_code
+    except BrokenPipeError:
+        return READER_GONE
     except Exception as error:
         return _report(error, debug=debug)
-
-
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    # SystemExit runs every `finally` on its way, so temporary files go.
-    raise SystemExit(TERMINATED)
 
 
 def _stopped(stop: SystemExit) -> int:
@@ -117,17 +119,25 @@ def _stopped(stop: SystemExit) -> int:
 
 
 def _ended(code: int) -> int:
-    """The code; says so when it is that of a signal."""
+    """Return the code; say so when it is that of a signal."""
     if code in STOPPED:
         print_error(LunaError(STOPPED[code]))
-    return code
+    # The argument parser's own 1: a shell that it cannot complete for.
+    return UsageError.exit_code if code == 1 else code
+
+
+def _unwritten(error: OSError) -> int:
+    """Say that the output could not be written, and return the exit code."""
+    if isinstance(error, BrokenPipeError):
+        return READER_GONE
+    return _report(error, debug=False)
 
 
 def _report(error: Exception, *, debug: bool) -> int:
     """Print an error, with its traceback on demand, and return its exit code."""
     if debug:
         traceback.print_exception(error)
-    known = _known(error)
+    known = known_fault(error)
     if known is None:
         hint = "the traceback above belongs in the report" if debug else "--debug shows where"
         known = LunaError(
@@ -136,35 +146,3 @@ def _report(error: Exception, *, debug: bool) -> int:
         )
     print_error(known)
     return known.exit_code
-
-
-def _known(error: Exception) -> LunaError | None:
-    """The error as one of luna's own, or None when it is a bug."""
-    if isinstance(error, LunaError):
-        return error
-    if isinstance(error, typer.TyperException):
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else "luna"
-        return UsageError(_clause(error.format_message()), hint=f"see `{command} --help`")
-    if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
-        return EnvironmentFault(
-            "out of memory",
-            why=str(error).partition("\n")[0],
-            hint="close other programs, or lower the batch size with --set",
-        )
-    if isinstance(error, OSError) and error.errno in MACHINE_ERRNOS:
-        return EnvironmentFault(MACHINE_ERRNOS[error.errno], file=error.filename, why=str(error))
-    return None
-
-
-def _is_torch_out_of_memory(error: Exception) -> bool:
-    # torch has a class of its own for CUDA, and a plain RuntimeError for the CPU.
-    text = str(error)
-    return type(error).__name__ == "OutOfMemoryError" or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in text
-    )
-
-
-def _clause(message: str) -> str:
-    """A message of the argument parser in the manner of luna's own: no capital, no full stop."""
-    return message[:1].lower() + message[1:].rstrip(".")

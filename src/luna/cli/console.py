@@ -6,15 +6,16 @@ NO_COLOR itself and is imported only when something is printed.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from luna.run.errors import LunaError
 from luna.run.progress import Listener, Progress, silent
-from luna.run.text import printable
+from luna.run.text import for_message, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,9 +41,9 @@ def print_data(text: str) -> None:
 
 
 def print_lines(*lines: str) -> None:
-    """Lines for people, to stdout."""
+    """Print lines for people to stdout."""
     for line in lines:
-        _rich(stderr=False).print(printable(line), soft_wrap=True)
+        _rich(stderr=False).print(printable(line, keep="\t"), soft_wrap=True)
 
 
 def print_table(header: Row, rows: Sequence[Row], *, left: Sequence[bool] = ()) -> None:
@@ -53,7 +54,7 @@ def print_table(header: Row, rows: Sequence[Row], *, left: Sequence[bool] = ()) 
     console = _rich(stderr=False)
     if not console.is_terminal:
         for row in (header, *rows):
-            print_data("\t".join(printable(cell) for cell in row))
+            print_data("\t".join(printable(cell, keep="") for cell in row))
         return
     from rich import box
     from rich.table import Table
@@ -66,27 +67,37 @@ def print_table(header: Row, rows: Sequence[Row], *, left: Sequence[bool] = ()) 
         # Folded, not cut: series UIDs differ in their last digits.
         table.add_column(name, justify="left" if is_left else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(printable(cell) for cell in row))
+        table.add_row(*(printable(cell, keep="") for cell in row))
     console.print(table, markup=False)
 
 
 def warn(text: str) -> None:
     """A sentence on stderr that the user should not miss; --quiet does not silence it."""
-    _labelled("warning", "yellow", text)
+    _labelled("warning", "yellow", for_message(text))
 
 
-def note(text: str, *, quiet: bool) -> None:
-    """A sentence on stderr about what is being done."""
+def note(*sentences: str, quiet: bool) -> None:
+    """Lines on stderr about what is being done."""
     if not quiet:
-        _rich(stderr=True).print(printable(text), soft_wrap=True)
+        for sentence in sentences:
+            _rich(stderr=True).print(for_message(sentence), soft_wrap=True)
 
 
 def print_error(error: LunaError) -> None:
-    """`error: …`, and after a blank line `hint: …` when there is one."""
-    _labelled("error", "red", str(error))
-    if error.hint:
-        _rich(stderr=True).print()
-        _labelled("hint", "cyan", error.hint)
+    """Print `error: …`, and after a blank line `hint: …` when there is one.
+
+    A list continues in lines that are indented: none can pass for another error. Where there is
+    no memory left for colours, or no stderr, the plain words are tried.
+    """
+    text = str(error).replace("\n", "\n  ")
+    try:
+        _labelled("error", "red", text)
+        if error.hint:
+            _rich(stderr=True).print()
+            _labelled("hint", "cyan", for_message(error.hint))
+    except (OSError, MemoryError, ImportError):
+        with suppress(OSError):
+            os.write(2, f"error: {text}\n".encode(errors="backslashreplace"))
 
 
 @contextmanager
@@ -187,7 +198,7 @@ class _StageLines:
 def _labelled(label: str, style: str, text: str) -> None:
     console = _rich(stderr=True)
     console.print(f"[bold {style}]{label}:[/] ", end="", markup=True)
-    console.print(printable(text), soft_wrap=True)
+    console.print(text, soft_wrap=True)
 
 
 def _rich(*, stderr: bool) -> Console:

@@ -84,7 +84,7 @@ def diagnose(
     out = folder_beside(scan) if out is None else out
     refuse_odd_name(out)
     claim_folder(out, [scan, *(weights or ())], force=force, dry_run=dry_run)
-    note("\n".join([f"computing on {processor}, report to {out}", *models.left_out]), quiet=quiet)
+    note(f"computing on {processor}, report to {out}", *models.left_out, quiet=quiet)
     with progress(quiet=quiet) as advance, stage(advance, "read"):
         volume = read_scan(scan, series_uid=series)
     if dry_run:

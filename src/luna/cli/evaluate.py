@@ -121,7 +121,7 @@ def note_start(
 ) -> None:
     """Say what was skipped of weights and tables, and where the networks are computed."""
     lines = [*left_out, *map(str, cohort.notices), f"computing on {device}"]
-    note("\n".join(lines), quiet=quiet)
+    note(*lines, quiet=quiet)
 
 
 def show_plan(system: System) -> None:

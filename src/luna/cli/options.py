@@ -19,7 +19,7 @@ Device = Annotated[
     str,
     typer.Option(
         "--device",
-        metavar="auto|cpu|cuda[:N]",
+        metavar="auto|cpu|cuda[:N]|mps",
         help="Where to compute; only auto falls back to the CPU.",
         rich_help_panel=COMPUTING,
     ),

@@ -120,9 +120,9 @@ def list_(
     """
     import json
 
-    from luna.nets.shelf import on_the_shelf
+    from luna.nets.inventory import list_bundles
 
-    rows = on_the_shelf(runs)
+    rows = list_bundles(runs)
     if as_json:
         print_data(json.dumps([row.facts() for row in rows], indent=2, ensure_ascii=False))
     else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import lzma
 import shutil
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from luna.run.errors import EnvironmentFault, InputError, LunaError
-from luna.run.files import DISK_FULL
+from luna.run.files import DISK_FULL, temporary_folder
 
 MAX_BYTES = 1 << 33
 MAX_MEMBERS = 20_000
@@ -40,8 +39,7 @@ def extracted(path: Path) -> Iterator[Path]:
     paths out of it, and one that unpacks to implausibly much; EnvironmentFault when the disk
     has no room for it.
     """
-    with tempfile.TemporaryDirectory(prefix="luna-") as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         try:
             with zipfile.ZipFile(path) as archive:
                 for member, target in _checked(path, archive, folder):

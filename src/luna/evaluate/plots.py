@@ -7,12 +7,10 @@ import textwrap
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from luna.evaluate.footnote import footnote, marks_rule
 from luna.evaluate.tables import RATE_NAMES
+from luna.run.figures import Axes, Figure, FigureCanvasAgg
 from luna.score.breakdown import Group
 from luna.score.calibration import Calibration, ReliabilityBin
 from luna.score.curves import Curves

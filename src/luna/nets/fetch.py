@@ -42,8 +42,18 @@ Tell = Callable[[str], None]
 
 
 def cache_folder() -> Path:
-    """Where this user's downloads and fetched bundles are, after the platform's conventions."""
-    return Path(pooch.os_cache("luna"))
+    """Return the folder of this user's downloads and fetched bundles.
+
+    Raises EnvironmentFault when the user has no home folder.
+    """
+    try:
+        return Path(pooch.os_cache("luna"))
+    except RuntimeError as error:
+        raise EnvironmentFault(
+            "there is no folder for downloads",
+            why=str(error).partition("\n")[0],
+            hint="set HOME or XDG_CACHE_HOME to a folder that you may write to",
+        ) from error
 
 
 def book_folder() -> Path:

@@ -12,31 +12,36 @@ if TYPE_CHECKING:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The torch device for `auto`, `cpu`, `cuda` or `cuda:N`.
+    """Return the torch device for `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 
-    Only `auto` falls back to the CPU. Raises UsageError for another name and
-    EnvironmentFault for a CUDA device that is not there.
+    `auto` is CUDA where it is, else the CPU; only `auto` falls back. Raises UsageError for
+    another name and EnvironmentFault for a device that is not there.
     """
     import torch
 
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
-        raise UsageError(f"unknown device {name!r}", hint="use auto, cpu, cuda or cuda:N")
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]+)?", name):
+        raise UsageError(f"unknown device {name!r}", hint="use auto, cpu, cuda, cuda:N or mps")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
-    if device.type == "cuda":
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise _absent(name, f"torch {torch.__version__} sees no Apple GPU")
+    if name.startswith("cuda"):
         count = torch.cuda.device_count()
-        if (device.index or 0) >= count:
-            raise EnvironmentFault(
-                f"device {name} is not there",
-                why=f"torch {torch.__version__} sees {count} CUDA devices",
-                hint="use --device cpu, or see `luna doctor`",
-            )
-    return device
+        digits = name.partition(":")[2].lstrip("0")
+        # More digits than a count has would not fit torch's index.
+        if len(digits) > len(str(count)) or int(digits or "0") >= count:
+            raise _absent(name, f"torch {torch.__version__} sees {count} CUDA devices")
+    return torch.device(name)
+
+
+def _absent(name: str, why: str) -> EnvironmentFault:
+    return EnvironmentFault(
+        f"device {name} is not there", why=why, hint="use --device cpu, or see `luna doctor`"
+    )
 
 
 def bf16_is_native(device: torch.device) -> bool:
-    """Whether bfloat16 arithmetic runs in hardware (AVX512-BF16 or AMX; compute ≥ 8.0).
+    """Return whether bfloat16 runs in hardware (AVX512-BF16 or AMX; compute ≥ 8.0).
 
     Emulated bfloat16 is several times slower than float32 on a CPU without it.
     """
@@ -44,4 +49,6 @@ def bf16_is_native(device: torch.device) -> bool:
 
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != "cpu":
+        return False
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -8,7 +8,7 @@
     ├── TrustError             6   weights, checkpoint or cache not trusted or not fitting
     └── DivergedError          7   training diverged
 
-Interrupted is 130 and terminated 143, as the shell has it.
+Hung up is 129, interrupted 130 and terminated 143, as the shell has it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 from typing import ClassVar
+
+from luna.run.text import for_message
+
+LIST_MAX = 20_000
+"""Characters of a reason, which may be a list of all series in a folder."""
 
 
 class LunaError(Exception):
@@ -43,10 +48,11 @@ class LunaError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        head = self.what if self.file is None else f"{self.file}: {self.what}"
-        if self.why.startswith("\n"):
-            return f"{head}:{self.why}"
-        return f"{head} ({self.why})" if self.why else head
+        what, why = for_message(self.what), for_message(self.why, most=LIST_MAX, keep="\n\t")
+        head = what if self.file is None else f"{for_message(self.file)}: {what}"
+        if why.startswith("\n"):
+            return f"{head}:{why}"
+        return f"{head} ({why})" if why else head
 
     def __reduce__(self) -> tuple[object, ...]:
         # Worker processes send errors home by pickling; keyword arguments would be lost.

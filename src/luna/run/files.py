@@ -48,6 +48,24 @@ def replace_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Make a folder for temporary files, which goes when the block ends.
+
+    Raises EnvironmentFault when there is no place for one.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="luna-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise EnvironmentFault(
+            "there is no folder for temporary files",
+            why=str(error),
+            hint="name one that you may write to in the environment variable TMPDIR",
+        ) from error
+    with folder as name:
+        yield Path(name)
+
+
 def sweep(*folders: Path) -> None:
     """Remove the temporary files of a run that was killed; nothing else may be writing there."""
     for folder in folders:

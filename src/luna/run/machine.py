@@ -10,12 +10,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from luna import __version__
-from luna.run.errors import LunaError
 
 GIB = 1 << 30
 
@@ -25,6 +25,9 @@ MIN_DISK_GIB = 1.0
 """Reports take tens of MiB; with less than this the next one may not fit."""
 MIN_SHM_GIB = 1.0
 """Data workers pass batches through /dev/shm; containers often give it 64 MiB."""
+
+DISTRIBUTIONS = ("luna-ct", "luna")
+"""What luna is called where packages are installed; a checkout may have the older name still."""
 
 MODULES = {"simpleitk": "SimpleITK", "pillow": "PIL"}
 """Import names that are not the package's name in lower case."""
@@ -64,7 +67,7 @@ def inspect_machine() -> Machine:
     packages = tuple(_packages())
     devices, bf16 = _devices()
     memory = _memory_gib()
-    disk, temporary = _free_gib(Path.cwd()), _free_gib(Path(tempfile.gettempdir()))
+    disk, temporary = _free_gib(Path.cwd()), _temporary_gib()
     shm = _total_gib(Path("/dev/shm"))  # noqa: S108 - looked at, not written
     return Machine(
         luna=__version__,
@@ -105,12 +108,20 @@ def _advice(devices: tuple[str, ...], memory: float | None, shm: float | None) -
 
 def _packages() -> Iterator[Package]:
     """Every runtime requirement of luna, imported for a test."""
-    for line in requires("luna") or ():
+    for line in _requirements():
         requirement, _, marker = line.partition(";")
         match = re.match(r"[\w.-]+", requirement)
         if match is None or "extra" in marker:
             continue
         yield _package(match[0], requirement[match.end() :].strip())
+
+
+def _requirements() -> list[str]:
+    """The requirements in luna's own metadata, under its name on PyPI or its name before."""
+    for name in DISTRIBUTIONS:
+        with suppress(PackageNotFoundError):
+            return requires(name) or []
+    return []
 
 
 def _package(name: str, wanted: str) -> Package:
@@ -128,7 +139,7 @@ def _import_problem(name: str) -> str:
     """Why a package that is installed does not import, or nothing."""
     try:
         importlib.import_module(MODULES.get(name.lower(), name.lower()))
-    except (ImportError, OSError) as error:
+    except Exception as error:  # what it says of the variables that it reads, too
         return f"does not import: {error}"
     return ""
 
@@ -149,7 +160,7 @@ def _devices() -> tuple[tuple[str, ...], bool]:
             f"cuda:{k} {torch.cuda.get_device_name(k)}" for k in range(torch.cuda.device_count())
         )
         return (*cuda, f"cpu {platform.machine()}"), bf16_is_native(choose_device("auto"))
-    except (ImportError, OSError, LunaError):
+    except Exception:  # the package has been named among those that do not import
         return (f"cpu {platform.machine()}",), False
 
 
@@ -169,6 +180,14 @@ def _memory_gib() -> float | None:
 
 def _free_gib(folder: Path) -> float:
     return shutil.disk_usage(folder).free / GIB
+
+
+def _temporary_gib() -> float:
+    """Free space for temporary files; none where there is no folder for them."""
+    try:
+        return _free_gib(Path(tempfile.gettempdir()))
+    except OSError:
+        return 0.0
 
 
 def _total_gib(folder: Path) -> float | None:

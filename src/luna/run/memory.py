@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import sys
 
 _M_TRIM_THRESHOLD = -1
@@ -25,13 +26,25 @@ def keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, _NEVER)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether memory ran out, the device's or the machine's.
+ALLOCATION_FAILURES = (
+    "DefaultCPUAllocator",
+    "CUDA out of memory",
+    "ALLOC_FAILED",
+    "bad_alloc",
+    "Failed to allocate memory",
+    "failed to map segment",
+    "cannot allocate memory",
+)
+"""What torch, CUDA's libraries, C++, ITK and the loader of libraries say when memory runs out."""
 
-    torch has a class of its own for CUDA, and a plain RuntimeError for the CPU.
-    """
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that the memory of this machine or its GPU ran out."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError | ImportError | OSError) and any(
+        words.lower() in text for words in ALLOCATION_FAILURES
     )

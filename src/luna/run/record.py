@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,9 @@ from luna.run.files import replace_file
 
 NUMERIC_PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "pydicom", "safetensors")
 """The packages whose version can change a result."""
+
+GIT_SECONDS_MAX = 5.0
+"""A git that takes longer hangs; what it would say is not worth the wait."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +52,7 @@ def record_run(
     seed: int | None = None,
     data: Mapping[str, str] | None = None,
 ) -> RunRecord:
-    """The record of a run that starts now."""
+    """Return the record of a run that starts now."""
     return RunRecord(
         command=tuple(command),
         versions=versions(),
@@ -63,7 +67,7 @@ def record_run(
 
 
 def write_record(record: RunRecord, path: Path) -> None:
-    """The record as JSON."""
+    """Write the record as JSON."""
     with replace_file(path) as temporary:
         text = json.dumps(asdict(record), indent=2, ensure_ascii=False)
         # A path may be bytes that are no text; a backslash makes them what JSON calls an escape.
@@ -71,7 +75,7 @@ def write_record(record: RunRecord, path: Path) -> None:
 
 
 def is_record(path: Path) -> bool:
-    """Whether a file is what `write_record` wrote."""
+    """Return whether a file is what `write_record` wrote."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -80,7 +84,7 @@ def is_record(path: Path) -> bool:
 
 
 def versions() -> dict[str, str]:
-    """Versions of luna, Python and what luna computes and reads with."""
+    """Return the versions of luna, Python and the packages it reads and computes with."""
     found = {"luna": __version__, "python": platform.python_version()}
     for name in NUMERIC_PACKAGES:
         with suppress(PackageNotFoundError):
@@ -89,20 +93,35 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """The commit of luna's own checkout, or None when luna is installed from elsewhere."""
+    """Return the commit of luna's own checkout; None when it is not known.
+
+    It is not known where luna is installed from elsewhere, or git is absent, broken or slow.
+    """
     folder = Path(__file__).parent
     # An installed luna may lie inside another project's repository: the file must be tracked.
     if _git(folder, "ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None
     commit, changes = _git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain")
-    return f"{commit}+changes" if commit and changes else commit
+    if commit is None or not re.fullmatch(r"[0-9a-f]{40,64}", commit):
+        return None
+    return f"{commit}+changes" if changes else commit
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, or None when it is absent or refuses."""
+    """Return what git prints, or None when it is absent, refuses, or takes too long."""
     git = shutil.which("git")
     if git is None:
         return None
     command = [git, "-C", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell, our words
-    return done.stdout.strip() if done.returncode == 0 else None
+    try:
+        done = subprocess.run(  # noqa: S603 - no shell, our words
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=GIT_SECONDS_MAX,
+        )
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    # A file's name may be bytes that are no text.
+    return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else None

@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Control and direction-changing characters, halves of surrogate pairs, line separators."""
+
+MESSAGE_MAX = 2000
+"""Characters of one piece of a message: its file, its reason, or a warning."""
+
+SECRETS = re.compile(r"(?<=://)[^/\s@]+@")
+"""The user and password of an address."""
+
+
+def for_message(text: str, *, most: int = MESSAGE_MAX, keep: str = "") -> str:
+    r"""Return text from a file or an address as a message may show it.
+
+    It is cut to `most` characters, control characters are escapes but for those in `keep`, and
+    passwords in addresses are left out.
+
+    >>> for_message("https://me:secret@example.org/a\nb"), for_message("word " * 9, most=16)
+    ('https://…@example.org/a\\nb', 'word wo …  word ')
+    """
+    # Before the rest, which takes time for each character.
+    if len(text) > most:
+        half = max(most - 3, 2) // 2
+        text = f"{text[: half + 1]} … {text[-half:]}"
+    return printable(SECRETS.sub("…@", text), keep=keep)
 
 
 def printable(text: str, *, keep: str = "\n\t") -> str:

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch.utils.tensorboard import FileWriter, RecordWriter, SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from luna.run.figures import Figure
 from luna.run.files import write_fault
 from luna.train.metrics import FloatArray, Metrics
 from luna.train.pictures import roc_figure

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import nn
 
 from luna.run.device import bf16_is_native
 from luna.run.errors import DivergedError, EnvironmentFault, UsageError
+from luna.run.figures import Figure
 from luna.run.memory import keep_freed_memory
 from luna.run.stop import Stop, stoppable
 from luna.train.config import TrainConfig

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from luna.run.figures import Axes, Figure, mpl
 from luna.train.metrics import FloatArray
 
 Sample = tuple[torch.Tensor, torch.Tensor, torch.Tensor]

@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 
 from luna.nets.bundle import Role, build_network, fit_tensors, load_bundle
 from luna.nets.losses import cross_entropy, segmentation_loss
 from luna.run.errors import UsageError
+from luna.run.figures import Figure
 from luna.train.metrics import (
     FloatArray,
     Metrics,

@@ -1,0 +1,88 @@
+"""The one place where the errors of other libraries become luna's own, with their exit codes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import traceback
+
+import typer
+
+from luna.run.errors import EnvironmentFault, LunaError, UsageError
+from luna.run.memory import is_out_of_memory
+
+MACHINE_ERRNOS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than allowed",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EROFS: "the file system is read-only",
+    errno.EIO: "the disk or terminal reports an error",
+    errno.ENOMEM: "out of memory",
+    errno.EMFILE: "too many open files",
+    errno.ENFILE: "too many open files",
+    errno.EAGAIN: "no more processes or threads",
+}
+
+SETTINGS = ("TORCH", "PYTORCH", "CUDA", "OMP", "MKL", "KMP", "MPL", "ITK", "NUMEXPR", "OPENBLAS")
+"""How the names of the environment variables begin that libraries read when they are loaded."""
+
+
+def known_fault(error: Exception) -> LunaError | None:
+    """The error as one of luna's own, or None when it is a bug."""
+    if isinstance(error, LunaError):
+        return error
+    if isinstance(error, typer.TyperException):
+        return _of_arguments(error)
+    if is_out_of_memory(error):
+        return EnvironmentFault(
+            "out of memory",
+            why=_first_line(error),
+            hint="close other programs, or lower the batch size with --set",
+        )
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return EnvironmentFault("no more processes or threads", why=_first_line(error))
+    if isinstance(error, OSError) and error.errno in MACHINE_ERRNOS:
+        return EnvironmentFault(MACHINE_ERRNOS[error.errno], file=error.filename, why=str(error))
+    return _of_loading(error)
+
+
+def _of_arguments(error: typer.TyperException) -> LunaError:
+    message = error.format_message()
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "luna"
+    if message.endswith("is not readable."):
+        return EnvironmentFault(
+            "permission denied", why=_clause(message), hint="ask its owner to let you read it"
+        )
+    return UsageError(_clause(message), hint=f"see `{command} --help`")
+
+
+def _of_loading(error: Exception) -> EnvironmentFault | None:
+    """The fault of a library that fails while it is loaded, if that is what happened."""
+    names = [
+        frame.f_globals.get("__name__", "").partition(".")[0]
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_name == "<module>"
+    ]
+    others = [name for name in names if name not in ("luna", "__main__", "")]
+    if not others and not isinstance(error, ImportError):
+        return None
+    library = others[0] if others else getattr(error, "name", None) or "a library"
+    present = sorted(name for name in os.environ if name.startswith(SETTINGS))
+    hint = f"these variables may be the reason: {', '.join(present)}" if present else ""
+    return EnvironmentFault(
+        f"{library} cannot be loaded",
+        why=f"{type(error).__name__}: {_first_line(error)}",
+        hint=hint or "`luna doctor` checks the packages",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+
+
+def _clause(message: str) -> str:
+    """A message of the argument parser in the manner of luna's own: no capital, no full stop."""
+    return message[:1].lower() + message[1:].rstrip(".")

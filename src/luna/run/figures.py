@@ -1,0 +1,14 @@
+"""matplotlib as luna draws with it: no windows, and the defaults whatever a user or folder sets.
+
+A file `matplotlibrc` in the working folder would otherwise decide the resolution of plots, or
+start LaTeX. Modules that draw import matplotlib's names from here.
+"""
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+mpl.rcdefaults()
+
+__all__ = ["Axes", "Figure", "FigureCanvasAgg", "mpl"]
