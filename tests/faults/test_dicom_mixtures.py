@@ -160,7 +160,10 @@ def test_every_second_slice_lost_in_one_half(tmp_path: Path) -> None:
     assert "slices are missing" in refused(folder)
 
 
-@pytest.mark.parametrize(("name", "reason"), [("gz", "3 compressed"), ("hidden", "3 hidden")])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("gz", "3 compressed"), ("hidden", "3 left out because the name begins with a dot")],
+)
 def test_slices_that_are_passed_over_are_counted(tmp_path: Path, name: str, reason: str) -> None:
     folder = long_series(tmp_path / "scan")
     for path in sorted(folder.iterdir())[-3:]:

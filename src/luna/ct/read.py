@@ -26,10 +26,14 @@ READERS: dict[str, Callable[[Path], Volume]] = {
     ".mha": read_metaimage,
     ".nii": read_nifti,
     ".nii.gz": read_nifti,
+    ".hdr": read_nifti,
+    ".hdr.gz": read_nifti,
     ".nrrd": read_nrrd,
     ".nhdr": read_nrrd,
 }
 DATA_SUFFIXES = (".raw", ".zraw")
+PAIR_DATA = {".img": ".hdr", ".img.gz": ".hdr.gz"}
+"""The voxels of a NIfTI pair, which may be named instead of its header."""
 
 
 def read_scan(path: str | Path, *, series_uid: str | None = None) -> Scan:
@@ -90,7 +94,7 @@ def _read(path: Path, series_uid: str | None) -> tuple[Volume, str]:
         return _read_folder(path, series_uid)
     if not path.is_file():
         raise InputError("not a plain file", file=path, why="a device or a pipe")
-    if _suffix(path) in READERS:
+    if _suffix(path) in (*READERS, *PAIR_DATA):
         return _read_file(path, series_uid), path.name
     if is_dicom(path):
         return _read_one_of_series(path, series_uid), path.parent.resolve().name
@@ -133,7 +137,8 @@ def _read_file(path: Path, series_uid: str | None) -> Volume:
     uid = _uid_of(path)
     if series_uid not in (None, uid):
         raise UsageError(f"no series {series_uid} here", file=path, why=f"it is {uid}")
-    return replace(READERS[_suffix(path)](path), series_uid=uid)
+    suffix = _suffix(path)
+    return replace(READERS[PAIR_DATA.get(suffix, suffix)](path), series_uid=uid)
 
 
 def _read_one_of_series(path: Path, series_uid: str | None) -> Volume:
@@ -183,4 +188,5 @@ def _uid_of(path: Path) -> str:
 
 def _suffix(path: Path) -> str:
     name = path.name.lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
+    double = (suffix for suffix in (*READERS, *PAIR_DATA) if suffix.count(".") > 1)
+    return next((suffix for suffix in double if name.endswith(suffix)), path.suffix.lower())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -17,37 +17,55 @@ from typing import BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from luna.ct.formats.encodings import (
+    CHUNK_BYTES,
+    Hexadecimal,
+    Inflated,
+    Numbers,
+    Source,
+    Unbzipped,
+)
 from luna.ct.volume import HuBuilder
 from luna.run.errors import InputError
 
-Packing = Literal["raw", "zlib", "gzip"]
-
-CHUNK_BYTES = 1 << 20
+Packing = Literal["raw", "zlib", "gzip", "bzip2", "text", "hex"]
+"""How voxels are stored. Numbers as text come out as float64, whatever their own type."""
 
 MAX_INFLATION = 1032
-"""The largest ratio that deflate can reach (zlib's technical notes)."""
+"""The largest ratio that deflate can reach (zlib's technical notes), and more than bzip2
+reaches on any scan."""
 
 REDO = "copy or export the file again"
 
+SOURCES: dict[Packing, Callable[[BinaryIO], Source]] = {
+    "raw": lambda stream: stream,
+    "zlib": Inflated,
+    "gzip": lambda stream: gzip.GzipFile(fileobj=stream),
+    "bzip2": Unbzipped,
+    "text": Numbers,
+    "hex": Hexadecimal,
+}
+
 
 def sibling(header: Path, name: str) -> Path:
-    """The data file that a header names: a plain name of a regular file beside it.
+    """Return the data file that a header names: a regular file in its folder or below.
 
-    Raises InputError for a path, a pattern, a missing or special file, and a link that
-    leaves the folder.
+    Raises InputError for a path that leaves the folder, also by a link, for a pattern, and for
+    a missing or special file.
     """
-    if not name or name in (".", "..") or any(mark in name for mark in "/\\%\0"):
+    parts = [part for part in name.split("/") if part != "."]
+    if not name or any(part in ("", "..") for part in parts) or any(m in name for m in "\\%\0"):
         raise InputError(
             "the header names its data by something other than a plain file name",
             file=header,
             why=repr(name[:80]),
-            hint="the data file must lie beside the header",
+            hint="the data file must lie beside the header, or in a folder there",
         )
-    path = header.parent / name
+    path = header.parent.joinpath(*parts)
     try:
         mode = path.stat().st_mode
-        inside = path.resolve().parent == header.parent.resolve()
-    except FileNotFoundError as error:
+        inside = path.resolve().is_relative_to(header.parent.resolve())
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
             "the data file is missing", file=path, hint=f"it belongs beside {header.name}"
         ) from error
@@ -65,12 +83,7 @@ class VoxelStream:
         self._path = path
         self._packing = packing
         self._stream = stream
-        source: BinaryIO | gzip.GzipFile | _Inflated = stream
-        if packing == "gzip":
-            source = gzip.GzipFile(fileobj=stream)
-        elif packing == "zlib":
-            source = _Inflated(stream)
-        self._source = source
+        self._source: Source = SOURCES[packing](stream)
 
     def take(self, count: int) -> bytearray:
         """The next `count` bytes; InputError when there are fewer or they are damaged."""
@@ -88,6 +101,21 @@ class VoxelStream:
             out[filled : filled + len(piece)] = piece
             filled += len(piece)
         return out
+
+    def skip(self, count: int, *, before: int = 0) -> None:
+        """Pass over the next `count` bytes; -1 passes over all but the last `before` of the file.
+
+        Raises InputError when there are fewer, or the data is packed and its end unknown.
+        """
+        if count < 0:
+            start = self._path.stat().st_size - before
+            if self._packing != "raw":
+                raise InputError("only raw data can be the last bytes of a file", file=self._path)
+            if start < self._stream.tell():
+                raise InputError("the data has the wrong length", file=self._path, hint=REDO)
+            self._stream.seek(start)
+        while count > 0:
+            count -= len(self.take(min(count, CHUNK_BYTES)))
 
     def expect(self, count: int) -> None:
         """Raise InputError when the file's size alone rules out `count` more bytes.
@@ -112,30 +140,10 @@ class VoxelStream:
     def _read(self, count: int) -> bytes:
         try:
             return self._source.read(count)
-        except (zlib.error, gzip.BadGzipFile, EOFError) as error:
+        except (zlib.error, gzip.BadGzipFile, EOFError, ValueError) as error:
             raise InputError(
-                "the compressed data is damaged", file=self._path, why=str(error), hint=REDO
+                "the packed data is damaged", file=self._path, why=str(error), hint=REDO
             ) from error
-
-
-class _Inflated:
-    """One zlib stream that must fill its file, with its checksum (RFC 1950) verified."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._inflate = zlib.decompressobj()
-
-    def read(self, count: int) -> bytes:
-        while not self._inflate.eof:
-            pending = self._inflate.unconsumed_tail or self._stream.read(CHUNK_BYTES)
-            piece = self._inflate.decompress(pending, count)
-            if piece:
-                return piece
-            if not pending and not self._inflate.eof:
-                raise EOFError("the stream is cut off")
-        if self._inflate.unused_data or self._stream.read(1):
-            raise zlib.error("something follows the end of the stream")
-        return b""
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def _reason(path: Path) -> str:
     if _is_note(path):
         return ""
     if path.name.startswith("."):
-        return "hidden (the name begins with a dot)"
+        return "left out because the name begins with a dot"
     if not path.is_file():
         return "not a plain file"
     if is_dicom(path):

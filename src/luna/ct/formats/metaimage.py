@@ -1,7 +1,7 @@
 """MetaImage: a text header and raw or zlib-compressed voxels (LUNA16's format).
 
 The header is parsed here and not by ITK, which takes missing spacing for 1 mm, prints data
-file patterns through printf, and reads damaged compressed data without a word.
+file patterns through printf, and reads damaged compressed data without an error.
 Source: https://itk.org/Wiki/ITK/MetaIO/Documentation
 """
 
@@ -15,13 +15,23 @@ from pathlib import Path
 
 import numpy as np
 
+from luna.ct.formats.keys import (
+    BYTE_ORDER_KEYS,
+    FROM_SIDES,
+    LOCAL,
+    MATRIX_KEYS,
+    MAX_HEADER_BYTES,
+    OFFSET_KEYS,
+    ORIENTATION_KEY,
+    UNSTATED,
+    fields_of,
+    is_known,
+)
 from luna.ct.geometry import IDENTITY_DIRECTION, Geometry
+from luna.ct.orient import orientation_code
 from luna.ct.stream import Packing, hu_from_stream, open_stream, sibling
 from luna.ct.volume import HuBuilder, Volume, check_grid
 from luna.run.errors import InputError
-
-MAX_HEADER_BYTES = 64 * 1024
-"""Headers have about 500 bytes; those that carry DICOM tags along a few thousand."""
 
 DTYPES = {
     "MET_CHAR": "i1",
@@ -30,31 +40,18 @@ DTYPES = {
     "MET_USHORT": "u2",
     "MET_INT": "i4",
     "MET_UINT": "u4",
+    "MET_LONG": "i4",  # as MetaIO has it, whatever the machine's long is
+    "MET_ULONG": "u4",
+    "MET_LONG_LONG": "i8",
+    "MET_ULONG_LONG": "u8",
     "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }
 
-DATA_KEYS = ("ElementDataFile", "ElementType", "DimSize", "NDims", "ElementSpacing")
-OFFSET_KEYS = ("Offset", "Position", "Origin")
-MATRIX_KEYS = ("TransformMatrix", "Rotation", "Orientation")
-BYTE_ORDER_KEYS = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
-KNOWN_KEYS = {
-    *DATA_KEYS,
-    *OFFSET_KEYS,
-    *MATRIX_KEYS,
-    *BYTE_ORDER_KEYS,
-    *("ObjectType", "ObjectSubType", "ObjectTypeName", "ObjectSubTypeName", "Comment"),
-    *("Name", "ID", "ParentID", "Color", "TransformType", "CompressionLevel"),
-    *("BinaryData", "CompressedData", "CompressedDataSize", "HeaderSize", "Modality"),
-    *("AnatomicalOrientation", "CenterOfRotation", "ElementNumberOfChannels"),
-    *("ElementSize", "ElementMin", "ElementMax", "DistanceUnits", "AcquisitionDate"),
-}
+OPPOSITE = dict(zip("LRPASI", "RLAPIS", strict=True))
 
-CARRIED_KEY = re.compile(r"ITK_\w+|[0-9a-fA-F]{4}\|[0-9a-fA-F]{4}")
-"""Notes and DICOM tags that ITK carries along; they do not change how voxels are read."""
-
-LOCAL = "LOCAL"
-"""What `ElementDataFile` says when the voxels follow in the same file."""
+AT_THE_END = -1
+"""The `HeaderSize` of a data file whose voxels are its last bytes."""
 
 # Python takes digits of any script for numbers; those who write headers do not.
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
@@ -63,7 +60,11 @@ WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Header:
-    """What a MetaImage header says, checked; `data_offset` is used by `.mha` only."""
+    """What a MetaImage header says, checked.
+
+    The voxels begin `skip_bytes` after byte `data_offset` of the data file; -1 means that they
+    are its last.
+    """
 
     size_irc: tuple[int, int, int]
     geometry: Geometry
@@ -71,18 +72,18 @@ class Header:
     packing: Packing
     data_file: str
     data_offset: int
+    skip_bytes: int
     warnings: tuple[str, ...]
 
 
 def read_metaimage(path: Path) -> Volume:
-    """A `.mhd` with its data file, or a `.mha`. Raises InputError."""
+    """Read a `.mhd` with its data file, or a `.mha`. Raises InputError."""
     header = read_header(path)
     slices, rows, columns = header.size_irc
     expected = slices * rows * columns * header.dtype.itemsize
-    local = header.data_file == LOCAL
-    data = path if local else sibling(path, header.data_file)
-    offset = header.data_offset if local else 0
-    with open_stream(data, header.packing, offset=offset) as stream:
+    data = path if header.data_file == LOCAL else sibling(path, header.data_file)
+    with open_stream(data, header.packing, offset=header.data_offset) as stream:
+        stream.skip(header.skip_bytes, before=expected)
         stream.expect(expected)
         builder = HuBuilder(header.size_irc, path)
         hu_from_stream(stream, builder, header.dtype)
@@ -96,50 +97,13 @@ def read_metaimage(path: Path) -> Volume:
 
 
 def read_header(path: Path) -> Header:
-    """The checked header of a `.mhd` or `.mha` file. Raises InputError."""
+    """Read and check the header of a `.mhd` or `.mha` file. Raises InputError."""
     if not path.is_file():  # opening a named pipe would wait for ever
         raise InputError("not a plain file", file=path, why="a folder, a device or a pipe")
     with path.open("rb") as file:
         start = file.read(MAX_HEADER_BYTES + 1)
-    fields, data_offset = _fields(start, path)
+    fields, data_offset = fields_of(start, path)
     return _Reading(fields, path).header(data_offset)
-
-
-def _fields(start: bytes, path: Path) -> tuple[dict[str, str], int]:
-    """Keys and values up to `ElementDataFile`, which is the last, and where that line ends."""
-    fields: dict[str, str] = {}
-    position = 0
-    while "ElementDataFile" not in fields:
-        end = start.find(b"\n", position)
-        stop = len(start) if end < 0 else end
-        if stop >= MAX_HEADER_BYTES or position >= len(start):
-            why = "no ElementDataFile line" if start else "the file is empty"
-            raise InputError("not a MetaImage header", file=path, why=why)
-        line = start[position:stop]
-        position = stop + 1
-        if line.strip():
-            key, value = _key_value(line, path)
-            if key in fields:
-                raise InputError("a key appears twice in the header", file=path, why=key)
-            fields[key] = value
-    if fields["ElementDataFile"] != LOCAL and start[position:].strip():
-        raise InputError("the header goes on after ElementDataFile, its last line", file=path)
-    return fields, position
-
-
-def _key_value(line: bytes, path: Path) -> tuple[str, str]:
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError("not a MetaImage header", file=path, why="it is not text") from error
-    key, equals, value = (part.strip() for part in text.partition("="))
-    if not equals or not (key in KNOWN_KEYS or CARRIED_KEY.fullmatch(key)):
-        raise InputError(
-            "the MetaImage header has a line that is not understood",
-            file=path,
-            why=repr(text.strip()[:60]),
-        )
-    return key, value
 
 
 class _Reading:
@@ -152,6 +116,7 @@ class _Reading:
 
     def header(self, data_offset: int) -> Header:
         self._check_kind()
+        self._note_unknown_keys()
         size_cri = self._whole_numbers("DimSize")
         if len(size_cri) != self._dimensions() or min(size_cri, default=0) < 1:
             raise self._refuse("DimSize is not one positive number for each axis", "DimSize")
@@ -162,9 +127,10 @@ class _Reading:
             size_irc=(slices, rows, columns),
             geometry=self._geometry((spacing[0], spacing[1], spacing[2])),
             dtype=self._dtype(),
-            packing="zlib" if self._true("CompressedData") else "raw",
+            packing=self._packing(),
             data_file=self._data_file(),
-            data_offset=data_offset,
+            data_offset=data_offset if self._data_file() == LOCAL else 0,
+            skip_bytes=self._skip_bytes(),
             warnings=tuple(self._warnings),
         )
 
@@ -176,10 +142,27 @@ class _Reading:
             raise self._refuse("the image is not a CT", "Modality")
         if self._fields.get("DistanceUnits", "mm") not in ("mm", "?"):
             raise self._refuse("lengths must be in millimetres", "DistanceUnits")
-        if self._fields.get("HeaderSize", "0") != "0":
-            raise self._refuse("data files with a header of their own are not read", "HeaderSize")
-        if "BinaryData" in self._fields and not self._true("BinaryData"):
-            raise self._refuse("voxels stored as text are not read", "BinaryData")
+
+    def _note_unknown_keys(self) -> None:
+        unknown = [key for key in self._fields if not is_known(key)]
+        if unknown:
+            names = ", ".join(unknown[:4]) + (", …" if len(unknown) > 4 else "")
+            self._warnings.append(f"The header has keys that luna does not know: {names}.")
+
+    def _packing(self) -> Packing:
+        as_text = "BinaryData" in self._fields and not self._true("BinaryData")
+        if as_text and self._true("CompressedData"):
+            raise self._refuse("voxels are stored as text and compressed", "BinaryData")
+        return "text" if as_text else "zlib" if self._true("CompressedData") else "raw"
+
+    def _skip_bytes(self) -> int:
+        if "HeaderSize" not in self._fields:
+            return 0
+        sizes = self._whole_numbers("HeaderSize")
+        packed = self._packing() != "raw"
+        if len(sizes) != 1 or sizes[0] < AT_THE_END or (packed and sizes[0] != 0):
+            raise self._refuse("the header of the data file cannot be passed over", "HeaderSize")
+        return sizes[0]
 
     def _dimensions(self) -> int:
         counts = self._whole_numbers("NDims")
@@ -191,6 +174,8 @@ class _Reading:
         name = self._required("ElementType")
         if name not in DTYPES:
             raise self._refuse("voxels of this type are not read", "ElementType")
+        if self._packing() == "text":
+            return np.dtype(np.float64)
         big = any(self._true(key) for key in BYTE_ORDER_KEYS)
         return np.dtype((">" if big else "<") + DTYPES[name])
 
@@ -203,6 +188,7 @@ class _Reading:
         return name
 
     def _geometry(self, spacing_xyz: tuple[float, float, float]) -> Geometry:
+        self._check_orientation_has_matrix()
         matrix = self._one_of(MATRIX_KEYS, 9, IDENTITY_DIRECTION, "axes are taken as LPS")
         offset = self._one_of(
             OFFSET_KEYS, 3, (0.0, 0.0, 0.0), "positions in mm are not the scanner's"
@@ -210,9 +196,29 @@ class _Reading:
         # MetaIO writes one axis after the other; ITK's matrix has the axes as columns.
         direction = tuple(np.array(matrix).reshape(3, 3).T.ravel().tolist())
         try:
-            return Geometry((offset[0], offset[1], offset[2]), spacing_xyz, direction)
+            geometry = Geometry((offset[0], offset[1], offset[2]), spacing_xyz, direction)
         except InputError as error:
             raise InputError(error.what, file=self._path, why=error.why) from error
+        self._compare_orientation(geometry)
+        return geometry
+
+    def _stated_orientation(self) -> str:
+        stated = self._fields.get(ORIENTATION_KEY, "").upper()
+        return "" if stated in UNSTATED else stated
+
+    def _check_orientation_has_matrix(self) -> None:
+        """Raise InputError where only a word says how the axes lie, and other than by default."""
+        given = any(key in self._fields for key in MATRIX_KEYS)
+        if not given and self._stated_orientation() not in ("", FROM_SIDES):
+            raise self._refuse("the axes are named, but no matrix says so", ORIENTATION_KEY)
+
+    def _compare_orientation(self, geometry: Geometry) -> None:
+        sides = "".join(OPPOSITE[letter] for letter in orientation_code(geometry))
+        if self._stated_orientation() not in ("", sides):
+            self._warnings.append(
+                f"AnatomicalOrientation says {self._stated_orientation()[:8]}, the matrix says "
+                f"{sides}: the matrix was taken."
+            )
 
     def _one_of(
         self, keys: tuple[str, ...], count: int, default: tuple[float, ...], so: str

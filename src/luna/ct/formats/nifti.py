@@ -1,35 +1,57 @@
-"""NIfTI-1: `.nii` and `.nii.gz`.
+"""NIfTI: `.nii`, `.nii.gz`, and `.hdr` with its `.img`, in both versions.
 
-Source: the NIfTI-1 header definition (nifti1.h) of the NIfTI Data Format Working Group.
-NIfTI places voxels in RAS millimetres; luna's geometry is LPS.
+nibabel reads the header; luna checks what it says and takes the voxels, slice by slice, with
+the checksum that nibabel passes over (docs/decisions.md). NIfTI places voxels in RAS
+millimetres; luna's geometry is LPS.
+Source: nifti1.h and nifti2.h of the NIfTI Data Format Working Group.
 """
 
 from __future__ import annotations
 
 import math
-import struct
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from nibabel.nifti1 import Nifti1PairHeader
+from nibabel.nifti2 import Nifti2PairHeader
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from luna.ct.geometry import Geometry
-from luna.ct.stream import Packing, hu_from_stream, open_stream
+from luna.ct.stream import Packing, VoxelStream, hu_from_stream, open_stream, sibling
 from luna.ct.volume import HuBuilder, Volume, check_grid
 from luna.run.errors import InputError
 
-HEADER_BYTES = 348
+VERSIONS = {348: Nifti1PairHeader, 540: Nifti2PairHeader}
+"""By the size of the header, which is its first number."""
+SINGLE = {348: (b"n+1\0", 344, 352), 540: (b"n+2\0", 4, 544)}
+"""The magic word of a file that holds its voxels, where it stands, and their first place."""
+PAIR = {348: b"ni1\0", 540: b"ni2\0"}
+
 DATA_OFFSET = 352
+"""Where the voxels of a NIfTI-1 file begin that has no extensions."""
+MAX_OFFSET = 1 << 24
+
 MILLIMETRES, UNKNOWN_UNIT = 2, 0
-DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
+SPACE_UNIT_BITS = 0x07
+DTYPES = {
+    **{2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"},
+    **{1024: "i8", 1280: "u8"},
+}
 
 SAME_PLACE_MM = 0.05
 """sform and qform are float32 and one is often derived from the other; this is rounding."""
 
+SAME_PLACE_VOX = 0.25
+"""Tools shift one of the two by up to half a voxel of a coarser grid; beyond this they differ."""
+
 SAME_SPACING = 1e-3
 """How far, as a share, the spacing of the sform may be from pixdim."""
+
+GZIP_MARK = b"\x1f\x8b"
 
 Affine = NDArray[np.float64]
 
@@ -40,83 +62,132 @@ class Header:
 
     shape_irc: tuple[int, int, int]
     dtype: np.dtype[np.generic]
+    single: bool
     data_offset: int
     slope: float
     intercept: float
-    affine_ras: Affine
+    geometry: Geometry
+    warnings: tuple[str, ...]
 
 
 def read_nifti(path: Path) -> Volume:
-    """The volume of a NIfTI-1 file.
+    """Read the volume of a NIfTI file, or of the pair that a `.hdr` or `.img` belongs to.
 
     Raises InputError for a damaged or wrongly sized file, for anything but one 3-D volume in
     millimetres, and when sform and qform are both absent or disagree.
     """
-    packing: Packing = "gzip" if path.name.lower().endswith(".gz") else "raw"
-    with open_stream(path, packing) as stream:
-        header = _parse(bytes(stream.take(HEADER_BYTES)), path)
-        geometry = _geometry(header.affine_ras, path)
-        check_grid(header.shape_irc, geometry.spacing_xyz, path)
-        # Extensions between header and voxels hold notes only.
-        stream.take(header.data_offset - HEADER_BYTES)
-        stream.expect(header.dtype.itemsize * math.prod(header.shape_irc))
+    path = _header_file(path)
+    with open_stream(path, _packing(path)) as stream:
+        raw = _header_bytes(stream, path)
+        header = _parse(raw, path)
+        check_grid(header.shape_irc, header.geometry.spacing_xyz, path)
         builder = HuBuilder(header.shape_irc, path)
-        hu_from_stream(
-            stream, builder, header.dtype, slope=header.slope, intercept=header.intercept
-        )
+        if header.single:
+            # Extensions between header and voxels hold notes only.
+            stream.skip(header.data_offset - len(raw))
+            _fill(stream, builder, header)
+    if not header.single:
+        suffix = ".img.gz" if path.name.lower().endswith(".gz") else ".img"
+        data = sibling(path, path.name[: -len(suffix)] + suffix)
+        with open_stream(data, _packing(data)) as stream:
+            stream.skip(header.data_offset)
+            _fill(stream, builder, header)
     return Volume(
         hu=builder.finish(),
-        geometry=geometry,
+        geometry=header.geometry,
         format="NIfTI",
         padding_voxels=builder.padding_voxels,
+        warnings=header.warnings,
     )
+
+
+def _header_file(path: Path) -> Path:
+    name = path.name
+    for suffix in (".img", ".img.gz"):
+        if name.lower().endswith(suffix):
+            return sibling(path, name[: -len(suffix)] + suffix.replace("img", "hdr"))
+    return path
+
+
+def _packing(path: Path) -> Packing:
+    return "gzip" if path.name.lower().endswith(".gz") else "raw"
+
+
+def _fill(stream: VoxelStream, builder: HuBuilder, header: Header) -> None:
+    stream.expect(header.dtype.itemsize * math.prod(header.shape_irc))
+    hu_from_stream(stream, builder, header.dtype, slope=header.slope, intercept=header.intercept)
+
+
+def _header_bytes(stream: VoxelStream, path: Path) -> bytes:
+    start = bytes(stream.take(4))
+    sizes = [int.from_bytes(start, order) for order in ("little", "big")]
+    size = next((s for s in sizes if s in VERSIONS), 0)
+    if not size:
+        packed = start.startswith(GZIP_MARK)
+        raise InputError(
+            "not a NIfTI file",
+            file=path,
+            why="it is compressed with gzip" if packed else "it does not begin with a header",
+            hint="name it .nii.gz" if packed else "convert it to .nii.gz",
+        )
+    return start + bytes(stream.take(size - len(start)))
 
 
 def _parse(raw: bytes, path: Path) -> Header:
-    order = next((o for o in "<>" if struct.unpack_from(o + "i", raw)[0] == HEADER_BYTES), None)
-    if order is None or raw[344:348] != b"n+1\0":
+    magic, at, first = SINGLE[len(raw)]
+    found = raw[at : at + 4]
+    if found not in (magic, PAIR[len(raw)]):
         raise InputError(
-            "not a single-file NIfTI-1",
+            "not a NIfTI file",
             file=path,
-            hint="convert NIfTI-2 or .hdr/.img pairs to .nii.gz",
+            why="an Analyze file does not say where left and right are",
+            hint="convert the scan to .nii.gz from its source",
         )
-    dims = struct.unpack_from(order + "8h", raw, 40)
+    # Any: nibabel's headers carry no types.
+    make: Any = VERSIONS[len(raw)]
+    header = make(raw, check=False)
+    dims = [int(n) for n in header["dim"]]
     if not (dims[0] == 3 or (3 < dims[0] <= 7 and all(n == 1 for n in dims[4 : dims[0] + 1]))):
         raise InputError(f"the volume has {dims[0]} dimensions, not 3", file=path)
-    shape_irc = (dims[3], dims[2], dims[1])
-    kind = struct.unpack_from(order + "h", raw, 70)[0]
+    kind = int(header["datatype"])
     if kind not in DTYPES:
         raise InputError(f"NIfTI voxels of data type {kind} are not read", file=path)
-    pixdim = struct.unpack_from(order + "8f", raw, 76)
-    offset, slope, intercept = struct.unpack_from(order + "3f", raw, 108)
-    if not (DATA_OFFSET <= offset < 1 << 24) or offset != int(offset):
-        raise InputError("the header gives an impossible data offset", file=path, why=f"{offset}")
-    if not (math.isfinite(slope) and math.isfinite(intercept)):
-        raise InputError("the rescale is not finite", file=path)
-    unit = raw[123] & 0x07
+    unit = int(header["xyzt_units"]) & SPACE_UNIT_BITS
     if unit not in (MILLIMETRES, UNKNOWN_UNIT):
         raise InputError("the coordinates are not in millimetres", file=path, why=f"unit {unit}")
+    slope, intercept = _rescale(header, path)
+    affine, warnings = _affine(header, dims, path)
     return Header(
-        shape_irc,
-        np.dtype(order + DTYPES[kind]),
-        int(offset),
-        # A slope of 0 means that there is no rescale (nifti1.h).
-        slope if slope else 1.0,
-        intercept if slope else 0.0,
-        _affine(raw, order, dims, pixdim, path),
+        shape_irc=(dims[3], dims[2], dims[1]),
+        dtype=np.dtype(header.endianness + DTYPES[kind]),
+        single=found == magic,
+        data_offset=_offset(float(header["vox_offset"]), first if found == magic else 0, path),
+        slope=slope,
+        intercept=intercept,
+        geometry=_geometry(affine, path),
+        warnings=warnings,
     )
 
 
-def _affine(
-    raw: bytes, order: str, dims: tuple[int, ...], pixdim: tuple[float, ...], path: Path
-) -> Affine:
-    """The (3, 4) map from (column, row, index) to RAS mm: the sform, or else the qform."""
-    qform_code, sform_code = struct.unpack_from(order + "2h", raw, 252)
-    quaternion = struct.unpack_from(order + "6f", raw, 256)
-    rows = struct.unpack_from(order + "12f", raw, 280)
-    sform = np.array(rows, dtype=np.float64).reshape(3, 4)
-    qform = _qform(quaternion, pixdim)
-    forms = [form for form, code in ((sform, sform_code), (qform, qform_code)) if code > 0]
+def _offset(offset: float, first: int, path: Path) -> int:
+    if not first <= offset < MAX_OFFSET or offset != int(offset):
+        raise InputError("the header gives an impossible data offset", file=path, why=f"{offset}")
+    return int(offset)
+
+
+def _rescale(header: Any, path: Path) -> tuple[float, float]:
+    """Return slope and intercept; a slope of 0 or NaN means that there is no rescale."""
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 or math.isnan(slope):
+        return 1.0, 0.0
+    if not (math.isfinite(slope) and math.isfinite(intercept)):
+        raise InputError("the rescale is not finite", file=path)
+    return slope, intercept
+
+
+def _affine(header: Any, dims: list[int], path: Path) -> tuple[Affine, tuple[str, ...]]:
+    """Return the (3, 4) map from (column, row, index) to RAS mm: the sform, or else the qform."""
+    forms = _forms(header, path)
     if not forms:
         raise InputError(
             "the file has no orientation",
@@ -126,39 +197,39 @@ def _affine(
         )
     if not np.isfinite(forms).all():
         raise InputError("the orientation is not finite", file=path)
-    corners = np.array([*product(*((0, n - 1) for n in dims[1:4]), (1,))], dtype=np.float64)
-    apart_mm = float(np.abs(corners @ (forms[0] - forms[-1]).T).max())
-    if apart_mm > SAME_PLACE_MM:
-        raise InputError(
-            "sform and qform disagree",
-            file=path,
-            why=f"by {apart_mm:.3g} mm at a corner of the volume",
-            hint="keep one of the two orientations",
-        )
     spacing = np.linalg.norm(forms[0][:, :3], axis=0)
-    if not np.allclose(spacing, pixdim[1:4], rtol=SAME_SPACING):
+    pixdim = [float(v) for v in header["pixdim"][1:4]]
+    if not np.allclose(spacing, pixdim, rtol=SAME_SPACING):
         raise InputError(
             "sform and pixdim disagree about the voxel spacing",
             file=path,
-            why=f"pixdim {', '.join(f'{v:g}' for v in pixdim[1:4])}",
+            why=f"pixdim {', '.join(f'{v:g}' for v in pixdim)}",
         )
-    return forms[0]
-
-
-def _qform(quaternion: tuple[float, ...], pixdim: tuple[float, ...]) -> Affine:
-    """Method 2 of nifti1.h: a unit quaternion (its first part implied), spacing and offset."""
-    b, c, d, x, y, z = (float(v) for v in quaternion)
-    a = np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
-    rotation = np.array(
-        [
-            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-        ]
+    corners = np.array([*product(*((0, n - 1) for n in dims[1:4]), (1,))], dtype=np.float64)
+    apart = np.abs(corners @ (forms[0] - forms[-1]).T)
+    if apart.max() <= SAME_PLACE_MM:
+        return forms[0], ()
+    if (apart @ np.abs(forms[0][:, :3] / spacing) / spacing).max() > SAME_PLACE_VOX:
+        raise InputError(
+            "sform and qform disagree",
+            file=path,
+            why=f"by {apart.max():.3g} mm at a corner of the volume",
+            hint="keep one of the two orientations",
+        )
+    return forms[0], (
+        f"sform and qform are {apart.max():.2g} mm apart: the scan is placed by the sform.",
     )
-    handed = -1.0 if pixdim[0] < 0 else 1.0
-    scale = np.array([pixdim[1], pixdim[2], pixdim[3] * handed], dtype=np.float64)
-    return np.column_stack([rotation * scale, [x, y, z]])
+
+
+def _forms(header: Any, path: Path) -> list[Affine]:
+    if header["pixdim"][0] == 0:  # no sign: as 1 (nifti1.h), where nibabel refuses
+        header["pixdim"][0] = 1
+    try:
+        with np.errstate(all="ignore"):
+            found = [header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]]
+    except (HeaderDataError, ValueError) as error:
+        raise InputError("the orientation is impossible", file=path, why=str(error)) from error
+    return [np.asarray(form, dtype=np.float64)[:3] for form in found if form is not None]
 
 
 def _geometry(affine_ras: Affine, path: Path) -> Geometry:

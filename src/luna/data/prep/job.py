@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from luna.ct.formats.metaimage import LOCAL, read_header
+from luna.ct.formats.keys import LOCAL
+from luna.ct.formats.metaimage import read_header
 from luna.ct.geometry import FloatArray
 from luna.ct.stream import sibling
 from luna.data.luna16.folder import Luna16
