@@ -77,8 +77,8 @@ def _key_value(line: bytes, path: Path) -> tuple[str, str]:
         raise InputError(
             "the MetaImage header has a line that is not understood",
             file=path,
-            why=repr(text.strip()[:60])
-            + (f"; {IN_LOWER_CASE[meant[0]]} is meant?" if meant else ""),
+            why=repr(text.strip()[:60]),
+            hint=f"did you mean {IN_LOWER_CASE[meant[0]]}?" if meant else "",
         )
     return key, value
 

@@ -27,9 +27,9 @@ from luna.ct.formats.keys import (
     fields_of,
     is_known,
 )
+from luna.ct.formats.stream import Packing, hu_from_stream, open_stream, sibling
 from luna.ct.geometry import IDENTITY_DIRECTION, Geometry
 from luna.ct.orient import orientation_code
-from luna.ct.stream import Packing, hu_from_stream, open_stream, sibling
 from luna.ct.volume import HuBuilder, Volume, check_grid
 from luna.run.errors import InputError
 

@@ -20,8 +20,8 @@ from nibabel.nifti2 import Nifti2PairHeader
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from luna.ct.formats.stream import Packing, VoxelStream, hu_from_stream, open_stream, sibling
 from luna.ct.geometry import Geometry
-from luna.ct.stream import Packing, VoxelStream, hu_from_stream, open_stream, sibling
 from luna.ct.volume import HuBuilder, Volume, check_grid
 from luna.run.errors import InputError
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from luna.ct.formats.stream import Packing, hu_from_stream, open_stream, sibling
 from luna.ct.geometry import FloatArray, Geometry
-from luna.ct.stream import Packing, hu_from_stream, open_stream, sibling
 from luna.ct.volume import HuBuilder, Volume, check_grid
 from luna.run.errors import InputError
 

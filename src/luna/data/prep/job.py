@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from luna.ct.formats.keys import LOCAL
 from luna.ct.formats.metaimage import read_header
+from luna.ct.formats.stream import sibling
 from luna.ct.geometry import FloatArray
-from luna.ct.stream import sibling
 from luna.data.luna16.folder import Luna16
 from luna.data.prep.config import PrepConfig, entry_key
 from luna.run.errors import InputError
