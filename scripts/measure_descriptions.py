@@ -28,7 +28,7 @@ from luna.ct.mask import BoxMask
 from luna.ct.scan import Provenance, Scan
 from luna.detect.describe import Description, describe
 from luna.detect.group import Components, group
-from luna.detect.measure import trim
+from luna.detect.measure import measure
 from luna.detect.segment import SegmentConfig, segment
 from luna.nets.models import SHIPPED, load_models
 from luna.phantom.config import PhantomConfig
@@ -110,7 +110,7 @@ def lidc(folder: Path, find: Finder) -> Iterator[Judged]:
             kind="ground-glass" if texture <= 2 else "part-solid" if texture <= 4 else "solid",
             calcified=int(row["Calcification"]) < 6,
             spiculated=int(row["Spiculation"]) >= 3,
-            found=describe(scan, lungs, mask, trim(scan, mask)),
+            found=describe(scan, lungs, mask, measure(scan, mask)[0]),
         )
 
 
@@ -146,7 +146,7 @@ def phantoms(scans: int, seed: int, find: Finder) -> Iterator[Judged]:
                     kind=nodule.kind if nodule.kind in KINDS else "solid",
                     calcified=nodule.kind == "calcified",
                     spiculated=nodule.kind == "spiculated",
-                    found=describe(scan, lungs, mask, trim(scan, mask)),
+                    found=describe(scan, lungs, mask, measure(scan, mask)[0]),
                 )
 
 

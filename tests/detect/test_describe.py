@@ -12,12 +12,25 @@ from luna.ct.lungs import Lungs
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Scan
 from luna.detect.describe import Description, describe
-from luna.detect.measure import trim
+from luna.detect.measure import measure
 
 SPACING_XYZ = (0.7, 0.7, 1.25)
 SHAPE = (32, 60, 60)
 LUNG_HU, SOFT_HU, HAZE_HU, BONE_HU, FAT_HU = -860, 40, -600, 700, -80
 BLUR_MM = 0.5
+
+
+def lungs_of(labels: np.ndarray) -> Lungs:
+    """Lungs on the scan's own grid."""
+    return Lungs(
+        labels=labels,
+        hu=np.full(labels.shape, -850, np.float32),
+        factor_irc=(1, 1, 1),
+        shape_irc=labels.shape,
+        spacing_irc=SPACING_XYZ[::-1],
+        volume_ml=(1, 1),
+        limits=(),
+    )
 
 
 def distance_mm(center_mm: tuple[float, float, float] = (0, 0, 0)) -> np.ndarray:
@@ -46,9 +59,9 @@ def look(scan_of: Callable[..., Scan]) -> Callable[..., Description]:
         blurred = ndimage.gaussian_filter(hu, [BLUR_MM / s for s in SPACING_XYZ[::-1]])
         noisy = blurred + np.random.default_rng(0).normal(0, noise, SHAPE)
         scan = scan_of(np.rint(noisy).astype(np.int16), Geometry((0, 0, 0), SPACING_XYZ))
-        lungs = Lungs(np.ones(SHAPE, np.uint8), (1, 1, 1), SHAPE, (1, 1), ())
+        lungs = lungs_of(np.ones(SHAPE, np.uint8))
         component = BoxMask((0, 0, 0), (distance_mm() <= mask_mm) & (blurred > -740))
-        return describe(scan, lungs, component, trim(scan, component))
+        return describe(scan, lungs, component, measure(scan, component)[0])
 
     return describe_it
 
@@ -155,7 +168,7 @@ def test_thirds_by_height_on_the_nodules_side(
     labels = np.zeros(SHAPE, np.uint8)
     labels[:, :, :30] = 1
     labels[25:, :, 30:] = 2  # a short left lung must not count for the right one
-    lungs = Lungs(labels, (1, 1, 1), SHAPE, (1, 1), ())
+    lungs = lungs_of(labels)
     hu = painted()
     hu[index - 1 : index + 2, 30:34, 15:19] = SOFT_HU
     scan = scan_of(hu.astype(np.int16), Geometry((0, 0, 0), SPACING_XYZ))
@@ -168,7 +181,7 @@ def test_the_smallest_masks_are_described(
     scan_of: Callable[..., Scan], shape: tuple[int, int, int]
 ) -> None:
     scan = scan_of(np.full(shape, -1000), Geometry((0, 0, 0), SPACING_XYZ))
-    lungs = Lungs(np.ones(shape, np.uint8), (1, 1, 1), shape, (1, 1), ())
+    lungs = lungs_of(np.ones(shape, np.uint8))
     mask = BoxMask((0, 0, 0), np.ones(shape, np.bool_))
     assert describe(scan, lungs, mask, mask).strands == 0
 
@@ -180,7 +193,7 @@ def test_the_place_of_the_box_in_the_scan_changes_nothing(
     wide = np.full([n + 20 for n in SHAPE], LUNG_HU, np.int16)
     wide[10:-10, 10:-10, 10:-10] = hu
     scan = scan_of(wide, Geometry((0, 0, 0), SPACING_XYZ))
-    lungs = Lungs(np.ones(wide.shape, np.uint8), (1, 1, 1), wide.shape, (1, 1), ())
+    lungs = lungs_of(np.ones(wide.shape, np.uint8))
     nodule = distance_mm() <= 6
     box = ndimage.find_objects(nodule.astype(np.uint8))[0]
     i, r, c = (s.start + 10 for s in box)

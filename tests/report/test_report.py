@@ -56,7 +56,8 @@ def finding(number: int = 1, p: float = 0.9) -> Finding:
         hu_mean=100.0,
         hu_min=100,
         hu_max=100,
-        axial_index=13,
+        plane="axial",
+        plane_index=13,
     )
     return Finding(
         number=number,

@@ -233,7 +233,7 @@ def kind_of(around: _Surroundings) -> tuple[Kind | None, float | None]:
         return None, None
     if ball_mm < CORE_RADIUS_SHARE * radius_mm:
         return "ground-glass", None
-    return "part-solid", measure(around.scan, around.own_mask(solid)).diameter_mm
+    return "part-solid", measure(around.scan, around.own_mask(solid))[1].diameter_mm
 
 
 def calcification_of(around: _Surroundings) -> tuple[Calcification, float]:

@@ -14,14 +14,20 @@ from luna.ct.mask import BoxMask
 Side = Literal["left", "right"]
 
 
+Plane = Literal["axial", "coronal", "sagittal"]
+PLANES: tuple[Plane, Plane, Plane] = ("axial", "coronal", "sagittal")
+"""The plane across each axis of a scan's array."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
     """Size and attenuation of one segmented nodule.
 
-    The axes are measured in the axial slice where the long axis is longest, as the
-    Fleischner Society recommends (2017): `long_axis_mm`, the longest chord of the
-    component between voxel edges; `short_axis_mm`, perpendicular to it in the same slice;
-    `diameter_mm`, their mean. `axial_index` is that slice (0-based). HU are of all voxels.
+    The axes lie in the plane of greatest size, as the Fleischner Society recommends (2017):
+    `long_axis_mm` is the longest chord of the contour half way between lung and nodule;
+    `short_axis_mm` is the extent perpendicular to it in the same plane; `diameter_mm` is their
+    mean. `plane_index` is the 0-based slice, row or column of an axial, coronal or sagittal
+    plane. `hu_mean`, `hu_min` and `hu_max` are of the voxels of the nodule's mask.
     """
 
     long_axis_mm: float
@@ -31,7 +37,8 @@ class Measurement:
     hu_mean: float
     hu_min: int
     hu_max: int
-    axial_index: int
+    plane: Plane
+    plane_index: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,85 +5,100 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import ConvexHull
-from scipy.spatial.distance import pdist, squareform
 
 from luna.ct.geometry import Triple
 from luna.ct.mask import BoxMask, Mask
 from luna.ct.scan import Scan
-from luna.detect.findings import Measurement
+from luna.detect.axes import Axes, plane_axes
+from luna.detect.findings import PLANES, Measurement
+from luna.detect.opening import opened
 
 LUNG_HU = -850.0
-"""Aerated lung around a nodule; a nodule's edge is half way from here to its core."""
+"""Aerated lung, where none is seen around a nodule."""
 
-TAIL = 0.5
-"""What is thinner than this share of the nodule is a vessel or a pleural tail, and is cut off."""
+LUNG_MOST_HU = -600
+"""Denser voxels around a nodule are vessels, wall or the nodule's own blur, and not lung."""
+
+MARGIN_VOX = 3
+"""Voxels around the mask that are looked at: its edge may lie outside, and lung must be seen."""
+
+CROSS = ndimage.generate_binary_structure(3, 1)
 
 
-def trim(scan: Scan, mask: BoxMask) -> BoxMask:
-    """Cut a segmented component down to the nodule's body.
+def measure(scan: Scan, mask: BoxMask) -> tuple[BoxMask, Measurement]:
+    """Measure the nodule in a segmented component: its voxels, its size and its attenuation.
 
-    The U-Net's mask is a voxel too wide and runs along vessels and pleura. The body is the part
-    that is denser than half way between lung and the component's median, opened by a ball of
-    half its inscribed radius. It is never empty: a component too small or too faint for that is
-    kept as it is.
+    The edge is where the attenuation is half way between the lung around the nodule and its
+    core, to fractions of a voxel. The axes are those of the axial plane where the long axis is
+    longest, or of the coronal or sagittal one if the long axis there is longer by more than
+    the distance of two slices. The volume counts each voxel by its share of nodule.
     """
-    hu = scan.hu[mask.slices].astype(np.float32)
-    median_hu = float(
-        np.median(hu[ndimage.binary_erosion(mask.voxels) | _densest(hu, mask.voxels)])
-    )
-    dense = mask.voxels & (hu > (LUNG_HU + median_hu) / 2)
-    body = _body(dense, scan.geometry.spacing_irc) if dense.any() else mask.voxels
-    return BoxMask(mask.start_irc, body)
-
-
-def _densest(hu: NDArray[np.float32], voxels: Mask) -> Mask:
-    """The densest voxels of the mask: the core of a component that erosion empties."""
-    return np.asarray(voxels & (hu == hu[voxels].max()))
-
-
-def _body(mask: Mask, spacing_irc: Triple) -> Mask:
-    """The piece around the deepest voxel, after opening by a ball of half its inscribed radius."""
-    wide = np.pad(mask, 1)
-    depth = ndimage.distance_transform_edt(wide, sampling=spacing_irc)
-    radius_mm = TAIL * depth.max()
-    cores, _ = ndimage.label(depth >= radius_mm)
-    core = cores == cores[np.unravel_index(depth.argmax(), depth.shape)]
-    # Distances run between voxel centres; half a voxel more brings back the rounded surface.
-    reach_mm = radius_mm + min(spacing_irc) / 2
-    body = wide & (ndimage.distance_transform_edt(~core, sampling=spacing_irc) <= reach_mm)
-    return np.asarray(body[1:-1, 1:-1, 1:-1])
-
-
-def measure(scan: Scan, mask: BoxMask) -> Measurement:
-    """Measure axes in the axial plane, volume and attenuation of a nodule's body (see `trim`)."""
-    hu = scan.hu[mask.slices][mask.voxels]
-    _, row_mm, column_mm = scan.geometry.spacing_irc
-    axes = {
-        k: _axes_mm(mask.voxels[k], (row_mm, column_mm))
-        for k in np.flatnonzero(mask.voxels.any(axis=(1, 2)))
-    }
-    widest = max(axes, key=lambda k: axes[k][0])
-    long_mm, short_mm = axes[widest]
-    return Measurement(
-        long_axis_mm=long_mm,
-        short_axis_mm=short_mm,
-        diameter_mm=(long_mm + short_mm) / 2,
-        volume_mm3=float(mask.voxels.sum() * scan.geometry.voxel_mm3),
-        hu_mean=float(hu.mean()),
-        hu_min=int(hu.min()),
-        hu_max=int(hu.max()),
-        axial_index=mask.start_irc[0] + int(widest),
+    box = _grown(mask, scan.shape_irc)
+    spacing = scan.geometry.spacing_irc
+    hu = scan.hu[box.slices].astype(np.float32)
+    near = ndimage.binary_dilation(box.voxels, CROSS)
+    lung_hu = _lung_hu(hu[~near])
+    core_hu = _core_hu(hu, box.voxels, lung_hu)
+    level = (lung_hu + core_hu) / 2
+    dense = near & (hu > level)
+    if core_hu <= lung_hu or not (dense & box.voxels).any():
+        # Nothing stands out from the lung: the mask itself is measured, edge to edge.
+        body, level = box.voxels, 0.0
+        field = np.where(body, np.float32(1), np.float32(-1))
+        volume_vox = float(body.sum())
+    else:
+        body = opened(dense, spacing)
+        # Vessels and wall beyond the body are taken for lung, so that the contour closes there.
+        field = np.where(body | (hu <= level), hu, np.float32(lung_hu))
+        rim = ndimage.binary_dilation(body, CROSS)
+        share = (field[rim] - lung_hu) / (core_hu - lung_hu)
+        volume_vox = float(np.clip(share, 0, 1).sum())
+    axes = _axes(np.pad(field, 1, constant_values=min(lung_hu, level - 1)), level, spacing)
+    own_hu = hu[body]
+    return BoxMask(box.start_irc, body), Measurement(
+        long_axis_mm=axes.long_mm,
+        short_axis_mm=axes.short_mm,
+        diameter_mm=(axes.long_mm + axes.short_mm) / 2,
+        volume_mm3=volume_vox * scan.geometry.voxel_mm3,
+        hu_mean=float(own_hu.mean()),
+        hu_min=int(own_hu.min()),
+        hu_max=int(own_hu.max()),
+        plane=PLANES[axes.normal],
+        plane_index=box.start_irc[axes.normal] + axes.index - 1,
     )
 
 
-def _axes_mm(pixels: Mask, spacing_mm: tuple[float, float]) -> tuple[float, float]:
-    """Longest chord of a slice's pixels, corner to corner, and the extent across it."""
-    corners = [(-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5)]
-    points = np.concatenate([np.argwhere(pixels) + np.array(c) for c in corners]) * spacing_mm
-    hull = points[ConvexHull(points).vertices]
-    chords = squareform(pdist(hull))
-    a, b = np.unravel_index(chords.argmax(), chords.shape)
-    along = (hull[b] - hull[a]) / chords[a, b]
-    across = hull @ np.array([-along[1], along[0]])
-    return float(chords[a, b]), float(np.ptp(across))
+def _grown(mask: BoxMask, shape_irc: tuple[int, int, int]) -> BoxMask:
+    """The same mask in a box with a margin around it, cut at the border of the scan."""
+    low = [max(a - MARGIN_VOX, 0) for a in mask.start_irc]
+    high = [min(s.stop + MARGIN_VOX, n) for s, n in zip(mask.slices, shape_irc, strict=True)]
+    voxels = np.zeros([b - a for a, b in zip(low, high, strict=True)], dtype=np.bool_)
+    box = BoxMask((low[0], low[1], low[2]), voxels)
+    inner = tuple(slice(s.start - a, s.stop - a) for s, a in zip(mask.slices, low, strict=True))
+    voxels[inner] = mask.voxels
+    return box
+
+
+def _lung_hu(around: NDArray[np.float32]) -> float:
+    lung = around[around < LUNG_MOST_HU]
+    return float(np.median(lung)) if lung.size else LUNG_HU
+
+
+def _core_hu(hu: NDArray[np.float32], mask: Mask, lung_hu: float) -> float:
+    """The attenuation inside a nodule, clear of its edge; the densest voxel where all is edge.
+
+    The mask may be a voxel too wide, so its inside is sought in what is dense of it.
+    """
+    rough = mask & (hu > (lung_hu + hu[mask].max()) / 2)
+    inside = ndimage.binary_erosion(rough, CROSS)
+    if not inside.any():
+        inside = mask & (hu == hu[mask].max())
+    return float(np.median(hu[inside]))
+
+
+def _axes(field: NDArray[np.float32], level: float, spacing_irc: Triple) -> Axes:
+    """The axes in the plane to report, of a field that is below the level at its borders."""
+    axial, *others = (plane_axes(field, level, spacing_irc, normal) for normal in range(3))
+    longest = max(others, key=lambda axes: axes.long_mm)
+    # Across slices the contour is coarser: a small difference may be no more than that.
+    return longest if longest.long_mm > axial.long_mm + max(spacing_irc) else axial

@@ -19,7 +19,7 @@ from luna.ct.scan import Scan
 from luna.detect.classify import ClassifyConfig, classify
 from luna.detect.findings import Candidates, Finding, Findings
 from luna.detect.group import Components, group
-from luna.detect.measure import measure, trim
+from luna.detect.measure import measure
 from luna.detect.segment import SegmentConfig, segment
 from luna.nets.models import Models
 from luna.run.device import choose_device
@@ -173,7 +173,7 @@ def _findings(
     findings = []
     for k, (i, r, c) in enumerate(nodules.center_irc.tolist()):
         x, y, z = nodules.center_xyz[k].tolist()
-        body = trim(scan, masks[k])
+        body, measurement = measure(scan, masks[k])
         findings.append(
             Finding(
                 number=k + 1,
@@ -181,7 +181,7 @@ def _findings(
                 center_xyz=(x, y, z),
                 p_nodule=float(nodules.p_nodule[k]),
                 p_malignant=p_malignant[k],
-                measurement=measure(scan, body),
+                measurement=measurement,
                 side=lungs.side((i, r, c)),
                 mask=body,
             )
