@@ -26,7 +26,8 @@ from luna.ct.geometry import Geometry
 from luna.ct.lungs import Lungs, find_lungs
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Provenance, Scan
-from luna.detect.describe import Description, describe
+from luna.detect.describe import describe
+from luna.detect.findings import Description
 from luna.detect.group import Components, group
 from luna.detect.measure import measure
 from luna.detect.segment import SegmentConfig, segment
@@ -127,7 +128,9 @@ def cube(path: Path, pixel_mm: float, slice_mm: float) -> Scan:
 
 def everywhere(shape_irc: tuple[int, int, int]) -> Lungs:
     """Lungs that fill a cube, of which the cube shows a part only."""
-    return Lungs(np.ones(shape_irc, np.uint8), (1, 1, 1), shape_irc, (1.0, 1.0), ())
+    hu = np.full(shape_irc, -850, np.float32)
+    labels = np.ones(shape_irc, np.uint8)
+    return Lungs(labels, hu, (1, 1, 1), shape_irc, (1.0, 1.0, 1.0), (1.0, 1.0), ())
 
 
 def phantoms(scans: int, seed: int, find: Finder) -> Iterator[Judged]:

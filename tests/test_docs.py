@@ -94,7 +94,9 @@ def unknown_in(line: str) -> list[str]:
         if word not in command.commands:
             return [word]
         command = command.commands[word]
-    known = {name for item in command.params for name in item.opts} | {"--help"}
+    known = {name for item in command.params for name in [*item.opts, *item.secondary_opts]} | {
+        "--help"
+    }
     return [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
 
 

@@ -20,11 +20,11 @@ CLASSIFIER = {"input_size": [16, 16, 16], "widths": [2, 4]}
 
 
 def write_bundle(folder: Path, role: Any, architecture: str, arguments: dict[str, Any]) -> None:
-    """A bundle of zero weights: every probability is one half."""
+    """A bundle that hardly depends on its input: every probability is just below one half."""
     net = build_network(architecture, arguments)
     with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.zero_()
+        net.head.weight.normal_(0, 1e-8, generator=torch.Generator().manual_seed(0))
+        net.head.bias.copy_(torch.linspace(-0.001, -0.002, len(net.head.bias)))
     card = Card(
         name=f"half-{role}",
         role=role,
@@ -173,3 +173,42 @@ def test_the_config_in_force_is_printed_without_a_scan(luna: Luna, tmp_path: Pat
     assert again.out == outcome.out
     assert "batch_slices = 2" in outcome.out
     assert luna("diagnose", "--print-config", "--set", "nonsense=1").code == 2
+
+
+SEEN = ("segment.threshold=0.49", "threshold=0.3", "lungs_only=false")
+
+
+def test_guidelines_are_stated_for_what_was_found(diagnose: Luna, tmp_path: Path) -> None:
+    changes = [word for change in SEEN for word in ("--set", change)]
+    outcome = diagnose(
+        "--guideline", "both", "--age", "65", "--sex", "F", "--risk", "high", *changes
+    )
+    assert outcome.code == 0
+    assert "Lung-RADS v2022: " in outcome.out
+    assert "Fleischner Society 2017: " in outcome.out
+    section = json.loads((tmp_path / "out" / "report.json").read_text())["guidelines"]
+    assert [s["guideline"] for s in section["statements"]] == [
+        "Lung-RADS v2022",
+        "Fleischner Society 2017",
+    ]
+    facts = {f["name"]: f["value"] for f in section["statements"][1]["facts"]}
+    if section["statements"][1]["category"]:
+        assert (facts["age"], facts["risk"]) == (65, "high")
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--age", "65"], "--age is a fact for guidelines, and no guideline is asked for"),
+        (["--no-family-history"], "--family-history is a fact for guidelines"),
+        (["--guideline", "lung-rads", "--age", "130"], "age is 130, not between 0 and 120"),
+        (["--guideline", "bts"], "lung-rads"),
+    ],
+)
+def test_facts_that_cannot_be_used_are_refused(
+    diagnose: Luna, tmp_path: Path, more: list[str], words: str
+) -> None:
+    outcome = diagnose(*more)
+    assert outcome.code == 2
+    assert words in outcome.err
+    assert not (tmp_path / "out").exists()

@@ -11,7 +11,8 @@ from luna.ct.geometry import Geometry
 from luna.ct.lungs import Lungs
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Scan
-from luna.detect.describe import Description, describe
+from luna.detect.describe import describe
+from luna.detect.findings import Description
 from luna.detect.measure import measure
 
 SPACING_XYZ = (0.7, 0.7, 1.25)

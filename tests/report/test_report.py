@@ -16,7 +16,7 @@ from PIL import Image
 from luna.ct.geometry import Geometry
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Provenance, Scan
-from luna.detect.findings import Candidates, Finding, Findings, Measurement
+from luna.detect.findings import Candidates, Description, Finding, Findings, Measurement
 from luna.report.document import document
 from luna.report.figures import key_images, outline_path, slice_view, windowed
 from luna.report.write import write_report
@@ -24,6 +24,20 @@ from luna.run.errors import EnvironmentFault
 
 PHI = {"PatientName": "DOE^JANE", "PatientBirthDate": "19501231", "AccessionNumber": "A77"}
 MARKUP = "<script>alert('x')</script>"
+
+
+LOOK = Description(
+    kind="part-solid",
+    solid_mm=3.14159,
+    calcification="central",
+    calcified_share=0.25,
+    fat=False,
+    fat_share=0.0,
+    pleural_contact=0.125,
+    juxtapleural=True,
+    strands=4,
+    third="upper",
+)
 
 
 @pytest.fixture
@@ -66,6 +80,7 @@ def finding(number: int = 1, p: float = 0.9) -> Finding:
         p_nodule=p,
         p_malignant=None,
         measurement=size,
+        description=LOOK,
         side="left",
         mask=mask,
     )

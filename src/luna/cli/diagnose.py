@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from luna.cli import options
+from luna.cli import options, patient
 from luna.cli.console import note, print_data, print_lines, print_table, progress, stage, warn
 from luna.cli.output import claim_folder, folder_beside
 
@@ -15,10 +15,23 @@ if TYPE_CHECKING:
     from luna.ct.scan import Scan
     from luna.detect.findings import Finding, Findings
 
-HEADER = ("no", "p", "malig", "side", "voxel i/r/c", "LPS mm", "axes mm", "mean", "mm³", "HU")
+HEADER = (
+    "no",
+    "p",
+    "malig",
+    "kind",
+    "side",
+    "voxel i/r/c",
+    "LPS mm",
+    "axes mm",
+    "mean",
+    "mm³",
+    "HU",
+)
 
 
 def diagnose(
+    context: typer.Context,
     scan: Annotated[
         Path,
         typer.Argument(help="DICOM folder or file, .mhd, .mha, .nii, .nii.gz, .nrrd, or a .zip."),
@@ -43,6 +56,14 @@ def diagnose(
             rich_help_panel=options.OUTPUT,
         ),
     ] = False,
+    guideline: patient.Guideline = "none",
+    age: patient.Age = None,
+    sex: patient.Sex = None,
+    risk: patient.Risk = None,
+    smoker: patient.Smoker = None,
+    family_history: patient.FamilyHistory = None,
+    emphysema: patient.Emphysema = None,
+    cancer: patient.Cancer = None,
     faithful: options.Faithful = False,
     device: options.Device = "auto",
     config: options.ConfigFile = None,
@@ -79,6 +100,7 @@ def diagnose(
 
     settings = options.settings(pipeline.DiagnoseConfig, config, overrides, print_only=print_config)
     settings = pipeline.faithful(settings) if faithful else settings
+    guidance = patient.guidance(context.params)
     processor = choose_device(device)
     models = load_models(weights or [Path(SHIPPED)])
     out = folder_beside(scan) if out is None else out
@@ -93,7 +115,7 @@ def diagnose(
     with progress(quiet=quiet) as advance:
         findings = pipeline.diagnose(volume, models, settings, processor, advance)
         with stage(advance, "report"):
-            write_report(volume, findings, out, include_phi=include_phi)
+            write_report(volume, findings, out, include_phi=include_phi, guidance=guidance)
     show(findings, out, as_json=as_json)
 
 
@@ -123,7 +145,7 @@ def show(findings: Findings, out: Path, *, as_json: bool) -> None:
             f"{len(findings.candidates.p_nodule)} candidates, and found nothing at or above "
             f"p = {findings.threshold:g}."
         )
-    print_lines(f"report: {out / 'report.html'}")
+    print_lines(*patient.guideline_lines(out), f"report: {out / 'report.html'}")
 
 
 def _row(finding: Finding) -> tuple[str, ...]:
@@ -132,6 +154,7 @@ def _row(finding: Finding) -> tuple[str, ...]:
         str(finding.number),
         f"{finding.p_nodule:.3f}",
         "–" if finding.p_malignant is None else f"{finding.p_malignant:.3f}",
+        finding.description.kind or "–",
         finding.side,
         "/".join(f"{value:.0f}" for value in finding.center_irc),
         " ".join(f"{value:.1f}" for value in finding.center_xyz),

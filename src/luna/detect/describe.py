@@ -6,22 +6,22 @@ with radiologists and with phantoms is measured in docs/descriptions.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import pi
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from luna.clinical.nodule import Calcification, Kind
+from luna.ct.geometry import Triple
 from luna.ct.lungs import Lungs
 from luna.ct.mask import BoxMask, Mask
 from luna.ct.scan import Scan
-from luna.detect.measure import LUNG_HU, measure
+from luna.detect.axes import plane_axes
+from luna.detect.findings import Description, Third
+from luna.detect.measure import LUNG_HU
 from luna.detect.opening import largest_ball, opened
 
-Third = Literal["upper", "middle", "lower"]
 Hu = NDArray[np.float32]
 
 MARGIN_MM = 10.0
@@ -85,30 +85,6 @@ SOFT_HU = 50.0
 """Denser nodules have no more contrast than soft tissue: calcium does not hide strands."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Description:
-    """What was measured of a nodule's look.
-
-    `kind` is None where a faint nodule is too small for the slices: blur alone could make it
-    so. `solid_mm` is the mean diameter of a part-solid nodule's part above -300 HU.
-    `calcified_share` and `fat_share` are of the core's voxels; `fat` is None where the nodule is
-    too small. `pleural_contact` is the share of the surface that touches pleura, mediastinum or
-    diaphragm; fissures are too thin to tell. `strands` counts what leaves the nodule through a
-    shell 2 mm around it: spicules and vessels. `third` is by height in the lung, not by lobe.
-    """
-
-    kind: Kind | None
-    solid_mm: float | None
-    calcification: Calcification
-    calcified_share: float
-    fat: bool | None
-    fat_share: float
-    pleural_contact: float
-    juxtapleural: bool
-    strands: int
-    third: Third
-
-
 def describe(scan: Scan, lungs: Lungs, component: BoxMask, body: BoxMask) -> Description:
     """Describe a nodule by the U-Net's component, which holds its halo, and its trimmed body."""
     around = _Surroundings(scan, component, body)
@@ -135,7 +111,6 @@ class _Surroundings:
     """A nodule and what is around it, with the distances (mm) that every measure needs."""
 
     def __init__(self, scan: Scan, component: BoxMask, body: BoxMask) -> None:
-        self.scan = scan
         self.spacing_irc = scan.geometry.spacing_irc
         component = _tight(component)
         margin = np.ceil(MARGIN_MM / np.array(self.spacing_irc)).astype(int)
@@ -143,13 +118,12 @@ class _Surroundings:
         high = np.array(component.start_irc) + component.voxels.shape + margin
         box = tuple(slice(a, b) for a, b in zip(low, np.minimum(high, scan.hu.shape), strict=True))
         self.start_irc = (int(low[0]), int(low[1]), int(low[2]))
-        self.own_box = tuple(
-            slice(a, a + n)
-            for a, n in zip(component.start_irc - low, component.voxels.shape, strict=True)
-        )
         self.hu: Hu = scan.hu[box].astype(np.float32)
         self.component = self._placed(component)
         self.body = self._placed(body)
+        # The body may reach a voxel beyond the component.
+        own = (self.component | self.body).astype(np.uint8)
+        self.own_box: tuple[slice, ...] = ndimage.find_objects(own)[0]
         self.outside_mm = self._distance_to(self.body)
         self.thick = self._thick_tissue()
         self.thick_mm = self._distance_to(self.thick)
@@ -186,11 +160,6 @@ class _Surroundings:
         """The median of the aerated lung around the nodule."""
         shell = (self.outside_mm > 3) & (self.outside_mm < 10) & (self.hu < -500)
         return float(np.median(self.hu[shell])) if shell.any() else LUNG_HU
-
-    def own_mask(self, voxels: Mask) -> BoxMask:
-        """Voxels of the component's box as a mask of the scan."""
-        i, r, c = (a + s.start for a, s in zip(self.start_irc, self.own_box, strict=True))
-        return BoxMask((int(i), int(r), int(c)), voxels)
 
     def radius_mm(self, voxels: Mask) -> float:
         """The radius of a ball of the same volume."""
@@ -233,7 +202,15 @@ def kind_of(around: _Surroundings) -> tuple[Kind | None, float | None]:
         return None, None
     if ball_mm < CORE_RADIUS_SHARE * radius_mm:
         return "ground-glass", None
-    return "part-solid", measure(around.scan, around.own_mask(solid))[1].diameter_mm
+    return "part-solid", _diameter_mm(hu, solid, spacing)
+
+
+def _diameter_mm(hu: Hu, solid: Mask, spacing_irc: Triple) -> float:
+    """The mean axial diameter of a solid part, at its contour of SOLID_HU."""
+    field = np.where(solid | (hu <= SOLID_HU), hu, np.float32(SOLID_HU - 1))
+    field = np.pad(field, 1, constant_values=SOLID_HU - 1)
+    axes = plane_axes(field, SOLID_HU, spacing_irc, normal=0)
+    return (axes.long_mm + axes.short_mm) / 2
 
 
 def calcification_of(around: _Surroundings) -> tuple[Calcification, float]:

@@ -8,10 +8,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from luna.clinical.nodule import Calcification, Kind
 from luna.ct.geometry import Triple
 from luna.ct.mask import BoxMask
 
 Side = Literal["left", "right"]
+Third = Literal["upper", "middle", "lower"]
 
 
 Plane = Literal["axial", "coronal", "sagittal"]
@@ -42,6 +44,30 @@ class Measurement:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Description:
+    """What was measured of a nodule's look.
+
+    `kind` is None where a faint nodule is too small for the slices: blur alone could make it
+    so. `solid_mm` is the mean diameter of a part-solid nodule's part above -300 HU.
+    `calcified_share` and `fat_share` are of the core's voxels; `fat` is None where the nodule is
+    too small. `pleural_contact` is the share of the surface that touches pleura, mediastinum or
+    diaphragm; fissures are too thin to tell. `strands` counts what leaves the nodule through a
+    shell 2 mm around it: spicules and vessels. `third` is by height in the lung, not by lobe.
+    """
+
+    kind: Kind | None
+    solid_mm: float | None
+    calcification: Calcification
+    calcified_share: float
+    fat: bool | None
+    fat_share: float
+    pleural_contact: float
+    juxtapleural: bool
+    strands: int
+    third: Third
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
     """One nodule that luna reports.
 
@@ -56,6 +82,7 @@ class Finding:
     p_nodule: float
     p_malignant: float | None
     measurement: Measurement
+    description: Description
     side: Side
     mask: BoxMask
 
@@ -94,7 +121,8 @@ class Findings:
     `findings` and `candidates` are in order of falling probability; the findings are the nodules
     at or above `threshold`. `models` holds the name of each bundle by its role, `weights_sha256`
     the SHA-256 of its weights; `config` is the DiagnoseConfig as nested dictionaries; `device` is
-    as torch names it. `lung_volume_ml` is (right, left). `notices` are the sentences that the
+    as torch names it. `lung_volume_ml` is (right, left). `limits` has a sentence for each part of
+    the lungs that luna did not see. `notices` are the sentences that the
     bundles' cards want in every report; `warnings` are sentences for the reader (partial scan,
     thick slices, …); `seconds` is the wall time by stage.
     """
@@ -109,6 +137,7 @@ class Findings:
     config: dict[str, Any]
     device: str
     lung_volume_ml: tuple[float, float]
+    limits: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from luna.ct.lungs import Lungs, find_lungs
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Scan
 from luna.detect.classify import ClassifyConfig, classify
+from luna.detect.describe import describe
 from luna.detect.findings import Candidates, Finding, Findings
 from luna.detect.group import Components, group
 from luna.detect.measure import measure
@@ -113,6 +114,7 @@ def diagnose(
         config=asdict(config),
         device=str(device),
         lung_volume_ml=lungs.volume_ml,
+        limits=lungs.limits,
         notices=models.notices(),
         warnings=_warnings(scan, lungs.limits + doubts),
         seconds=stages.seconds,
@@ -182,6 +184,7 @@ def _findings(
                 p_nodule=float(nodules.p_nodule[k]),
                 p_malignant=p_malignant[k],
                 measurement=measurement,
+                description=describe(scan, lungs, masks[k], body),
                 side=lungs.side((i, r, c)),
                 mask=body,
             )

@@ -8,6 +8,7 @@ from typing import Any
 from luna.ct.geometry import ras_from_lps
 from luna.ct.scan import Scan
 from luna.detect.findings import Finding, Findings
+from luna.report.guidelines import Guidance, guideline_section
 from luna.run.record import git_commit, versions
 
 SCHEMA = "luna-report/1"
@@ -20,11 +21,18 @@ HASH_DIGITS = 12
 """Enough of a SHA-256 to tell scans apart by eye."""
 
 
-def document(scan: Scan, findings: Findings, *, include_phi: bool = False) -> dict[str, Any]:
+def document(
+    scan: Scan,
+    findings: Findings,
+    *,
+    include_phi: bool = False,
+    guidance: Guidance | None = None,
+) -> dict[str, Any]:
     """The report as JSON-ready values.
 
     Names the patient, the file and the dates only with `include_phi`; otherwise the scan is
-    known by its series UID and a short hash of its content.
+    known by its series UID and a short hash of its content. With `guidance` it also holds what
+    guidelines state, and the patient's age and sex where a statement rests on them.
     """
     out: dict[str, Any] = {
         "schema": SCHEMA,
@@ -54,6 +62,8 @@ def document(scan: Scan, findings: Findings, *, include_phi: bool = False) -> di
         "findings": [_finding(scan, finding) for finding in findings.findings],
         "seconds": {stage: round(seconds, 2) for stage, seconds in findings.seconds.items()},
     }
+    if guidance is not None:
+        out["guidelines"] = guideline_section(scan, findings, guidance)
     if include_phi:
         out["patient"] = dict(scan.provenance.phi) | {"source": scan.provenance.source}
     return out
@@ -80,7 +90,7 @@ def _scan(scan: Scan, findings: Findings) -> dict[str, Any]:
 
 
 def _finding(scan: Scan, finding: Finding) -> dict[str, Any]:
-    size = finding.measurement
+    size, look = finding.measurement, finding.description
     slice_index = round(finding.center_irc[0])
     numbers = scan.provenance.image_numbers
     return {
@@ -103,4 +113,13 @@ def _finding(scan: Scan, finding: Finding) -> dict[str, Any]:
         "hu_mean": round(size.hu_mean, 1),
         "hu_min": size.hu_min,
         "hu_max": size.hu_max,
+        "kind": look.kind,
+        "solid_mm": None if look.solid_mm is None else round(look.solid_mm, 2),
+        "calcification": look.calcification,
+        "calcified_share": round(look.calcified_share, 3),
+        "fat": look.fat,
+        "fat_share": round(look.fat_share, 3),
+        "pleural_contact": round(look.pleural_contact, 3),
+        "strands": look.strands,
+        "third": look.third,
     }

@@ -13,6 +13,7 @@ from luna.ct.scan import Scan
 from luna.ct.write import write_labels
 from luna.detect.findings import Findings
 from luna.report.document import document
+from luna.report.guidelines import Guidance
 from luna.report.html import render
 from luna.run.files import remove_files, replace_file, write_fault
 from luna.run.table import table_text
@@ -21,7 +22,12 @@ DETECTIONS_HEADER = ("seriesuid", "coordX", "coordY", "coordZ", "probability")
 
 
 def write_report(
-    scan: Scan, findings: Findings, out: str | Path, *, include_phi: bool = False
+    scan: Scan,
+    findings: Findings,
+    out: str | Path,
+    *,
+    include_phi: bool = False,
+    guidance: Guidance | None = None,
 ) -> list[Path]:
     """Write the report of one scan into a folder, which is made when it is missing.
 
@@ -31,7 +37,7 @@ def write_report(
     disk is full or the folder cannot be written.
     """
     out = Path(out)
-    said = document(scan, findings, include_phi=include_phi)
+    said = document(scan, findings, include_phi=include_phi, guidance=guidance)
     page = render(scan, findings, said)
     writers: dict[str, Callable[[Path], object]] = {
         "nodules.nii.gz": lambda path: _write_labels(path, scan, findings),
@@ -97,6 +103,15 @@ FINDING_FIELDS = (
     "hu_mean",
     "hu_min",
     "hu_max",
+    "kind",
+    "solid_mm",
+    "calcification",
+    "calcified_share",
+    "fat",
+    "fat_share",
+    "pleural_contact",
+    "strands",
+    "third",
 )
 
 

@@ -1,0 +1,114 @@
+"""What guidelines say of one scan's findings: the `guidelines` of `report.json`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from luna.clinical.brock import brock
+from luna.clinical.fleischner import fleischner
+from luna.clinical.lungrads import lung_rads
+from luna.clinical.mayo import mayo
+from luna.clinical.nodule import Nodule, Scope
+from luna.clinical.patient import OLDEST, Patient, Sex
+from luna.clinical.statement import Probability, Statement
+from luna.ct.scan import Scan
+from luna.detect.findings import Finding, Findings
+
+Guideline = Literal["lung-rads", "fleischner", "both"]
+
+
+@dataclass(frozen=True, slots=True)
+class Guidance:
+    """Which guidelines are asked for, and what the user knows of the patient."""
+
+    guideline: Guideline
+    patient: Patient
+
+
+NO_KIND = "kind: too faint and small for these slices; taken as solid"
+CONTRAST = "calcification: the scan has contrast agent"
+
+DICOM_AGE = re.compile(r"([0-9]{3})([DWMY])")
+"""The value representation AS: DICOM PS3.5, table 6.2-1."""
+
+
+def guideline_section(scan: Scan, findings: Findings, guidance: Guidance) -> dict[str, Any]:
+    """The statements of the chosen guidelines and the models' probabilities, JSON-ready.
+
+    Age and sex come from the file where the user gave none. Lung-RADS and Fleischner judge the
+    exam; Brock judges every finding, Mayo a finding that is the only one.
+    """
+    patient = with_tags(guidance.patient, scan.provenance.phi)
+    contrast = bool(scan.provenance.phi.get("ContrastBolusAgent"))
+    nodules = [nodule_of(finding, contrast) for finding in findings.findings]
+    scope = scope_of(findings)
+    statements = []
+    if guidance.guideline in ("lung-rads", "both"):
+        statements.append(lung_rads(nodules, scope))
+    if guidance.guideline in ("fleischner", "both"):
+        statements.append(fleischner(nodules, patient, scope))
+    return {
+        "statements": [asdict(_completed(s, findings, contrast)) for s in statements],
+        "probabilities": [asdict(p) for p in _probabilities(nodules, patient, scope)],
+    }
+
+
+def with_tags(patient: Patient, tags: Mapping[str, str]) -> Patient:
+    """The patient with age and sex of DICOM tags where they are not given."""
+    age = DICOM_AGE.fullmatch(tags.get("PatientAge", "").strip())
+    per_year = {"D": 365, "W": 52, "M": 12, "Y": 1}
+    years = int(age[1]) // per_year[age[2]] if age else None
+    sexes: dict[str, Sex] = {"F": "F", "M": "M"}
+    return replace(
+        patient,
+        age=years if patient.age is None and (years or 0) <= OLDEST else patient.age,
+        sex=patient.sex or sexes.get(tags.get("PatientSex", "").strip()),
+    )
+
+
+def scope_of(findings: Findings) -> Scope:
+    """How much of the lungs the findings speak for."""
+    return Scope(limited=bool(findings.limits))
+
+
+def nodule_of(finding: Finding, contrast: bool) -> Nodule:
+    """A finding as guidelines see it.
+
+    A finding without a kind counts as solid, the more suspicious of what it can be at its size.
+    Contrast agent is as dense as calcium, so that with it no pattern of calcification is taken.
+    Strands and pleural contact are measured, but their agreement with radiologists is too
+    little known to decide a category by them.
+    """
+    size, look = finding.measurement, finding.description
+    kind = look.kind or "solid"
+    return Nodule(
+        number=finding.number,
+        kind=kind,
+        long_axis_mm=size.long_axis_mm,
+        short_axis_mm=size.short_axis_mm,
+        volume_mm3=size.volume_mm3,
+        solid_mm=min(look.solid_mm or 0, size.diameter_mm) if kind == "part-solid" else None,
+        calcification=None if contrast else look.calcification,
+        fat=look.fat,
+    )
+
+
+def _completed(statement: Statement, findings: Findings, contrast: bool) -> Statement:
+    """The statement with what the measuring could not assess for it."""
+    if statement.nodule is None:
+        return statement
+    more = [CONTRAST] if contrast else []
+    if findings.findings[statement.nodule - 1].description.kind is None:
+        more.append(NO_KIND)
+    told = tuple(words for words in statement.not_assessed if words != "calcification" or not more)
+    return replace(statement, not_assessed=(*more, *told))
+
+
+def _probabilities(nodules: list[Nodule], patient: Patient, scope: Scope) -> list[Probability]:
+    """Brock for every nodule, without spiculation, which luna does not judge; Mayo for one."""
+    variant: Literal["1a", "2a"] = "1a" if patient.age is None else "2a"
+    found = [brock(variant, n, patient, scope, len(nodules)) for n in nodules]
+    return [*found, mayo(nodules[0], patient, scope)] if len(nodules) == 1 else found

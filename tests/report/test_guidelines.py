@@ -1,0 +1,203 @@
+"""What a report states of guidelines, from findings to the files."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from luna.clinical.patient import Patient
+from luna.ct.geometry import Geometry
+from luna.ct.mask import BoxMask
+from luna.ct.scan import Provenance, Scan
+from luna.detect.findings import Candidates, Description, Finding, Findings, Measurement
+from luna.report.guidelines import Guidance, guideline_section, with_tags
+from luna.report.write import write_report
+
+LOOK = Description(
+    kind="solid",
+    solid_mm=None,
+    calcification="none",
+    calcified_share=0.0,
+    fat=False,
+    fat_share=0.0,
+    pleural_contact=0.0,
+    juxtapleural=False,
+    strands=0,
+    third="upper",
+)
+
+
+def scan_with(**tags: str) -> Scan:
+    return Scan(
+        hu=np.full((8, 8, 8), -850, np.int16),
+        geometry=Geometry((0, 0, 0), (1.0, 1.0, 1.0)),
+        series_uid="1.2",
+        provenance=Provenance(source="x", format="DICOM", phi=tags),
+    )
+
+
+def finding(number: int, mm: float, **look: Any) -> Finding:
+    size = Measurement.__dataclass_fields__
+    values: dict[str, Any] = {
+        "long_axis_mm": mm,
+        "short_axis_mm": mm,
+        "diameter_mm": mm,
+        "volume_mm3": mm**3 / 2,
+        "hu_mean": 0.0,
+        "hu_min": 0,
+        "hu_max": 0,
+        "plane": "axial",
+    }
+    return Finding(
+        number=number,
+        center_irc=(4.0, 4.0, 4.0),
+        center_xyz=(4.0, 4.0, 4.0),
+        p_nodule=0.9,
+        p_malignant=None,
+        measurement=Measurement(**{name: values.get(name, 4) for name in size}),
+        description=replace(LOOK, **look),
+        side="left",
+        mask=BoxMask((3, 3, 3), np.ones((2, 2, 2), np.bool_)),
+    )
+
+
+def findings_of(*found: Finding, **changes: Any) -> Findings:
+    none = np.zeros((0, 3))
+    empty = Findings(
+        series_uid="1.2",
+        scan_fingerprint="ab" * 32,
+        findings=found,
+        candidates=Candidates(
+            center_irc=none, center_xyz=none, p_nodule=np.zeros(0), nodule=np.zeros(0, np.int64)
+        ),
+        threshold=0.5,
+        models={"nodule": "n"},
+        weights_sha256={"nodule": "ab" * 32},
+        config={},
+        device="cpu",
+        lung_volume_ml=(2000.0, 2000.0),
+    )
+    return replace(empty, **changes)
+
+
+def section(findings: Findings, guideline: Any = "both", scan: Scan | None = None, **facts: Any):
+    return guideline_section(scan or scan_with(), findings, Guidance(guideline, Patient(**facts)))
+
+
+def test_each_guideline_is_stated_where_it_is_asked_for() -> None:
+    found = findings_of(finding(1, 5), finding(2, 9))
+    for choice, names in (
+        ("lung-rads", ["Lung-RADS v2022"]),
+        ("fleischner", ["Fleischner Society 2017"]),
+        ("both", ["Lung-RADS v2022", "Fleischner Society 2017"]),
+    ):
+        statements = section(found, choice)["statements"]
+        assert [s["guideline"] for s in statements] == names
+        assert all(s["nodule"] == 2 for s in statements)
+
+
+def test_a_scan_that_does_not_show_all_of_the_lungs_gets_no_category() -> None:
+    told = section(findings_of(finding(1, 9), limits=("Partial scan.",)), age=60)
+    assert [s["category"] for s in told["statements"]] == [None, None]
+    assert all("limited" in s["withheld"] for s in told["statements"])
+    assert all(p["lowest"] is None for p in told["probabilities"])
+
+
+def test_no_findings_is_category_1() -> None:
+    told = section(findings_of(), "lung-rads")
+    assert told["statements"][0]["category"] == "1"
+    assert told["probabilities"] == []
+
+
+@pytest.mark.parametrize(
+    ("look", "category"),
+    [
+        ({}, "4A"),
+        ({"kind": "ground-glass"}, "2"),
+        ({"kind": "part-solid", "solid_mm": 5.0}, "3"),
+        ({"kind": "part-solid", "solid_mm": 50.0}, "4B"),
+        ({"kind": None}, "4A"),
+        ({"calcification": "complete"}, "1"),
+        ({"calcification": "other"}, "4A"),
+        ({"fat": True}, "1"),
+        ({"juxtapleural": True, "pleural_contact": 0.4}, "4A"),
+        ({"strands": 30}, "4A"),
+    ],
+)
+def test_what_was_measured_decides_the_category(look: dict[str, Any], category: str) -> None:
+    told = section(findings_of(finding(1, 9, **look)), "lung-rads")["statements"][0]
+    assert told["category"] == category
+    for words in ("juxtapleural shape", "spiculation"):
+        assert words in told["not_assessed"]
+    assert any("taken as solid" in w for w in told["not_assessed"]) == (look == {"kind": None})
+
+
+def test_contrast_agent_is_not_taken_for_calcium() -> None:
+    found = findings_of(finding(1, 9, calcification="complete"))
+    told = section(found, "lung-rads", scan_with(ContrastBolusAgent="X"))["statements"][0]
+    assert told["category"] == "4A"
+    assert "calcification: the scan has contrast agent" in told["not_assessed"]
+    assert "calcification" not in told["not_assessed"]
+
+
+@pytest.mark.parametrize(
+    ("tags", "age", "sex"),
+    [
+        ({"PatientAge": "065Y", "PatientSex": "F"}, 65, "F"),
+        ({"PatientAge": "018M", "PatientSex": "M"}, 1, "M"),
+        ({"PatientAge": "65", "PatientSex": "O"}, None, None),
+        ({"PatientAge": "999Y"}, None, None),
+        ({}, None, None),
+    ],
+)
+def test_age_and_sex_come_from_the_file(tags: dict[str, str], age: int | None, sex: Any) -> None:
+    assert with_tags(Patient(), tags) == Patient(age=age, sex=sex)
+    assert with_tags(Patient(age=70, sex="M"), tags) == Patient(age=70, sex="M")
+
+
+def test_models_judge_with_what_is_known() -> None:
+    one = section(findings_of(finding(1, 9)), scan=scan_with(PatientAge="065Y"), sex="F")
+    assert [p["model"] for p in one["probabilities"]] == ["Brock 2a", "Mayo"]
+    assert 0 < one["probabilities"][0]["lowest"] < one["probabilities"][0]["highest"] < 1
+    two = section(findings_of(finding(1, 9), finding(2, 5)))
+    assert [(p["model"], p["nodule"]) for p in two["probabilities"]] == [
+        ("Brock 1a", 1),
+        ("Brock 1a", 2),
+    ]
+
+
+def test_the_files_of_a_report_hold_kinds_and_statements(tmp_path: Path) -> None:
+    found = findings_of(finding(1, 9, kind="part-solid", solid_mm=6.51))
+    guidance = Guidance("both", Patient(age=65, risk="high"))
+    write_report(scan_with(PatientName="DOE^JANE"), found, tmp_path, guidance=guidance)
+    told = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert told["findings"][0]["kind"] == "part-solid"
+    assert told["guidelines"]["statements"][0]["category"] == "4A"
+    table = io.StringIO((tmp_path / "nodules.csv").read_text(encoding="utf-8"))
+    row = next(csv.DictReader(table))
+    assert (row["kind"], row["solid_mm"], row["third"]) == ("part-solid", "6.51", "upper")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for words in ("Lung-RADS v2022: 4A", "part-solid, solid part 6.5 mm", "Brock 2a", "Mayo"):
+        assert words in page
+    assert "DOE" not in page
+
+
+def test_without_guidance_a_report_states_nothing(tmp_path: Path) -> None:
+    write_report(scan_with(PatientAge="065Y"), findings_of(finding(1, 9)), tmp_path)
+    text = (tmp_path / "report.json").read_text(encoding="utf-8")
+    assert "guidelines" not in json.loads(text)
+    assert "Lung-RADS" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "065Y" not in text
+
+
+def test_a_withheld_category_is_told_on_the_page(tmp_path: Path) -> None:
+    found = findings_of(finding(1, 9), limits=("Partial scan.",))
+    write_report(scan_with(), found, tmp_path, guidance=Guidance("both", Patient()))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("no category") == 2
+    assert "The report is limited" in page
