@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from luna.ct.scan import Scan
 from luna.nets.bundle import save_bundle
@@ -206,3 +210,22 @@ def test_a_bad_table_is_named_by_file_and_line(
     )  # fmt: skip
     assert_refused(outcome, 3, f"{name}: {message}")
     assert not (tmp_path / "out").exists()
+
+
+def test_plots_obey_neither_the_working_folder_nor_the_environment(tmp_path: Path) -> None:
+    for table, text in TABLES.items():
+        (tmp_path / table).write_text(text)
+    (tmp_path / "matplotlibrc").write_bytes(b"text.usetex: True\nsavefig.dpi: 20000\nx: \xff\n")
+    tables = ("marks.csv", "--annotations", "nodules.csv", "--series", "series.csv")
+    # A process of its own: matplotlib reads both once, when it is imported.
+    done = subprocess.run(
+        [sys.executable, "-m", "luna", "score", *tables, "--out", "out", "--set", "samples=100"],
+        cwd=tmp_path,
+        env=os.environ | {"MPLBACKEND": "nonsense"},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "out" / "froc.png") as picture:
+        assert picture.width < 1000

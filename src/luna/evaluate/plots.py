@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import textwrap
 from dataclasses import dataclass
 
 import numpy as np
 
+from luna.evaluate.canvas import BLUE, GREY, VERMILION, canvas, png, unit_square
 from luna.evaluate.footnote import footnote, marks_rule
 from luna.evaluate.tables import RATE_NAMES
-from luna.run.figures import Axes, Figure, FigureCanvasAgg
+from luna.run.figures import Axes, Figure
 from luna.score.breakdown import Group
 from luna.score.calibration import Calibration, ReliabilityBin
 from luna.score.curves import Curves
@@ -18,22 +17,14 @@ from luna.score.evaluation import Evaluation
 from luna.score.froc import FP_RATES, GRID_FP_PER_SCAN, Froc
 from luna.score.ratios import Band
 
-# Okabe & Ito 2008: told apart with every kind of colour vision, and in grey.
-BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#777777"
-
-SIZE_INCHES = (6.4, 5.4)
-DPI = 130
-FOOTER_CHARACTERS = 120
-
 
 def plots(evaluation: Evaluation) -> dict[str, bytes]:
     """PNG files by name; a plot without data is left out."""
-    hits = footnote(evaluation)
+    hits, rule = footnote(evaluation), marks_rule(evaluation)
     drawn = {
         "froc.png": png(_froc(evaluation), hits),
         "size_bands.png": png(_size_bands(evaluation.size_bands), hits),
     }
-    rule = marks_rule(evaluation)
     if evaluation.classifier is not None and evaluation.calibration is not None:
         drawn |= classifier_plots(
             evaluation.classifier,
@@ -63,8 +54,8 @@ def classifier_plots(
     curves: Curves,
     calibration: Calibration,
     nouns: Nouns,
-    footer: str,
-    footer_calibration: str,
+    note: str,
+    note_calibration: str,
     diameter: Curves | None = None,
 ) -> dict[str, bytes]:
     """ROC, precision and recall, and calibration of any yes or no with a probability.
@@ -72,9 +63,9 @@ def classifier_plots(
     `diameter`: a second line in the ROC, of the same nodules ranked by their size.
     """
     return {
-        "roc.png": png(_roc(curves, nouns, diameter), footer),
-        "precision_recall.png": png(_precision_recall(curves, nouns), footer),
-        "calibration.png": png(_calibration(calibration, nouns), footer_calibration),
+        "roc.png": png(_roc(curves, nouns, diameter), note),
+        "precision_recall.png": png(_precision_recall(curves, nouns), note),
+        "calibration.png": png(_calibration(calibration, nouns), note_calibration),
     }
 
 
@@ -117,7 +108,7 @@ def _roc(curves: Curves, nouns: Nouns, diameter: Curves | None) -> Figure:
     _roc_line(axes, curves, BLUE, "AUC")
     if diameter is not None:
         _roc_line(axes, diameter, VERMILION, "diameter alone: AUC")
-    _unit_square(axes, f"{nouns.wrong} called positive", f"{nouns.right} called positive")
+    unit_square(axes, f"{nouns.wrong} called positive", f"{nouns.right} called positive")
     axes.legend(loc="lower right")
     return figure
 
@@ -142,7 +133,7 @@ def _precision_recall(curves: Curves, nouns: Nouns) -> Figure:
             continue
         text = f"{name} {point.f1:.3f} at {point.threshold:.6g}"
         axes.plot(point.recall, point.precision, marker, color=VERMILION, ms=6, label=text)
-    _unit_square(axes, "recall", "precision")
+    unit_square(axes, "recall", "precision")
     axes.legend(loc="best")
     return figure
 
@@ -153,7 +144,7 @@ def _calibration(calibration: Calibration, nouns: Nouns) -> Figure:
     _reliability(axes, calibration.bins, BLUE, f"as given: ECE {calibration.ece:.3f}")
     tempered = f"temperature {calibration.temperature:.2f}: ECE {calibration.ece_tempered:.3f}"
     _reliability(axes, calibration.bins_tempered, VERMILION, tempered)
-    _unit_square(axes, "mean probability of the bin", f"share of {nouns.right}")
+    unit_square(axes, "mean probability of the bin", f"share of {nouns.right}")
     axes.legend(loc="best")
     return figure
 
@@ -200,7 +191,7 @@ MARKERS = (("o", BLUE), ("s", VERMILION), ("^", GREY))
 
 
 def shares_plot(bands: tuple[Band, ...], note: str) -> bytes:
-    """Up to three shares of the nodules in each band of diameter, side by side."""
+    """Up to three shares of the nodules in each band of diameter, side by side, as a PNG file."""
     figure, axes = canvas("Shares by diameter")
     names = [*bands[0].shares] if bands else []
     for place, (name, (marker, colour)) in enumerate(zip(names, MARKERS, strict=False)):
@@ -218,31 +209,3 @@ def shares_plot(bands: tuple[Band, ...], note: str) -> bytes:
     axes.set_ylabel("share")
     axes.legend(loc="best")
     return png(figure, note)
-
-
-def canvas(title: str) -> tuple[Figure, Axes]:
-    """An empty plot with its title."""
-    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
-    axes = figure.subplots()
-    axes.set_title(title, loc="left", fontsize=12)
-    axes.grid(color="#dddddd", lw=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _unit_square(axes: Axes, x: str, y: str) -> None:
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-
-
-def png(figure: Figure, footer: str) -> bytes:
-    """The figure as a file, with what it rests on below."""
-    lines = "\n".join(textwrap.wrap(footer, FOOTER_CHARACTERS))
-    figure.supxlabel(lines, fontsize=7, color=GREY, ha="left", x=0.02, wrap=False)
-    FigureCanvasAgg(figure)  # no pyplot: nothing global, and no display is looked for
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    return stream.getvalue()
