@@ -13,8 +13,9 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import diskcache
 from diskcache.core import DBNAME, MODE_BINARY
@@ -44,34 +45,21 @@ AGAIN = "run `luna prep` again"
 
 
 class FramedDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
-    """Text keys and bytes values only, in files of its own folder only."""
+    """Bytes in files of the cache's own folder only; docs/decisions.md says why each override."""
 
-    def put(self, key: Any) -> tuple[str, bool]:
-        """A key for the database. Raises TypeError for other than text."""
-        if not isinstance(key, str):
-            raise TypeError(f"a cache key is text, not {type(key).__name__}")
-        return key, True
-
-    def get(self, key: Any, raw: Any) -> NoReturn:
-        """Never: keys are asked for, not listed, because a listed one might be a pickle."""
-        raise TypeError("the keys of this cache are not listed")
-
-    def store(self, value: Any, read: bool, key: Any = None) -> tuple[int, int, str | None, Any]:
-        """Columns of a value for the database; a file that could not be finished is removed."""
-        if not isinstance(value, bytes) or read:
-            raise TypeError(f"a cache value is bytes, not {type(value).__name__}")
-        # Small ones too have a file: readers open blocks by path.
-        filename, path = self.filename()
+    def _write(self, full_path: str, pieces: Iterator[bytes], mode: str) -> int:
+        """Write a value's file; one that cannot be finished, as on a full disk, is removed."""
         try:
-            # In one piece: diskcache would write a file object line by line.
-            self._write(path, [value], "xb")
+            return int(super()._write(full_path, pieces, mode))
         except BaseException:
-            Path(path).unlink(missing_ok=True)
+            Path(full_path).unlink(missing_ok=True)
             raise
-        return len(value), MODE_BINARY, filename, None
 
     def fetch(self, mode: Any, filename: Any, value: Any, read: bool) -> Any:
-        """The bytes, or the path of a value's file. Raises OSError, as absent, for all else."""
+        """Return the bytes, or the path of a value's file; nothing else is ever loaded.
+
+        Raises OSError, which diskcache takes as absent, for pickles and paths of others.
+        """
         path = Path(self._directory, filename) if _is_own(filename) else None
         # A device or a pipe in the place of a file could keep a reader for ever.
         if mode == MODE_BINARY and path is not None and path.is_file():
@@ -142,7 +130,8 @@ class Cache:
     def put(self, key: str, value: bytes) -> None:
         """Store a value, in place of an earlier one."""
         with self._mapped():
-            _patiently(lambda: self._store.set(key, value))
+            # As a stream each value has a file, which readers open by path, written in one piece.
+            _patiently(lambda: self._store.set(key, BytesIO(value), read=True))
 
     def get(self, key: str) -> bytes | None:
         """A value, or None when there is none."""
