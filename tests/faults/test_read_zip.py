@@ -1,5 +1,6 @@
 """Zip archives: what is good is read, what is planted never leaves its temporary folder."""
 
+import gzip
 import stat
 import tempfile
 import zipfile
@@ -10,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from luna.ct.read import read_scan
-from luna.run.errors import InputError, UsageError
+from luna.run.errors import EnvironmentFault, InputError, UsageError
 
 from . import refusals, test_read_dicom
 
@@ -189,3 +190,55 @@ def test_two_scans(tmp_path: Path, files: list[Path]) -> None:
     with pytest.raises(UsageError, match="2 scans"):
         read_scan(path)
     assert read_scan(path, series_uid="4.5").series_uid == "4.5"
+
+
+@pytest.mark.parametrize("name", ["scan", ".", "./"])
+def test_a_member_that_is_a_folder_too(tmp_path: Path, files: list[Path], name: str) -> None:
+    path = packed(tmp_path / "a.zip", files, **{name: b"x"} if name != "./" else {"./.": b"x"})
+    assert "one name" in refused(path)
+
+
+def test_a_name_that_no_file_has(tmp_path: Path, files: list[Path]) -> None:
+    message = refused(packed(tmp_path / "a.zip", files, **{"n" * 300: b"x"}))
+    assert "cannot be unpacked" in message
+    assert "nnn" in message
+    assert tempfile.gettempdir() not in message
+
+
+def test_a_colon_is_no_absolute_path(tmp_path: Path, files: list[Path]) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for file in files:
+            archive.write(file, f"2020-01-01 12:30/{file.name}")
+    assert read_scan(tmp_path / "a.zip").series_uid == "1.2.3"
+
+
+def test_a_list_of_members_without_end(tmp_path: Path, files: list[Path]) -> None:
+    """The end record says how long the list is; it is read at once."""
+    path = packed(tmp_path / "a.zip", files)
+    whole = bytearray(path.read_bytes())
+    end = whole.rindex(b"PK\5\6")
+    size = int.from_bytes(whole[end + 12 : end + 16], "little")
+    with path.open("wb") as file:  # a sparse file: nothing of it lies on disk
+        file.write(whole[: end - size])
+        file.seek(1 << 26, 1)
+        whole[end + 12 : end + 16] = (size + (1 << 26)).to_bytes(4, "little")
+        file.write(whole[end - size :])
+    assert "implausibly many members" in refused(path)
+
+
+def test_no_temporary_folder_is_the_machines_fault(
+    tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = packed(tmp_path / "a.zip", files)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(EnvironmentFault, match="no temporary folder"):
+        read_scan(path)
+
+
+def test_slices_in_an_archive_that_are_compressed_are_counted(tmp_path: Path) -> None:
+    folder = test_read_dicom.series(tmp_path / "in")
+    last = folder / "4.dcm"
+    (folder / "4.dcm.gz").write_bytes(gzip.compress(last.read_bytes()))
+    last.unlink()
+    scan = read_scan(packed(tmp_path / "a.zip", sorted(folder.iterdir())))
+    assert "1 compressed" in scan.provenance.warnings[0]
