@@ -66,7 +66,7 @@ class Geometry:
 
     @cached_property
     def matrix(self) -> FloatArray:
-        """The direction as (3, 3) float64: LPS row by grid axis (column, row, index)."""
+        """Return the direction as (3, 3) float64: LPS row by grid axis (column, row, index)."""
         return np.array(self.direction, dtype=np.float64).reshape(3, 3)
 
     @cached_property
@@ -78,34 +78,34 @@ class Geometry:
         return np.asarray(np.linalg.inv(self._affine), dtype=np.float64)
 
     def xyz_from_irc(self, irc: ArrayLike) -> FloatArray:
-        """LPS mm (..., 3) of voxel coordinates (..., 3)."""
+        """Return LPS mm (..., 3) of voxel coordinates (..., 3)."""
         cri = np.asarray(irc, dtype=np.float64)[..., ::-1]
         return np.asarray(cri @ self._affine.T + np.array(self.origin_xyz), dtype=np.float64)
 
     def irc_from_xyz(self, xyz: ArrayLike) -> FloatArray:
-        """Voxel coordinates (..., 3), not rounded, of LPS mm (..., 3)."""
+        """Return voxel coordinates (..., 3), not rounded, of LPS mm (..., 3)."""
         offset = np.asarray(xyz, dtype=np.float64) - np.array(self.origin_xyz)
         return np.asarray((offset @ self._inverse.T)[..., ::-1], dtype=np.float64)
 
     @property
     def spacing_irc(self) -> Triple:
-        """Voxel size in mm along (index, row, column)."""
+        """Return the voxel size in mm along (index, row, column)."""
         x, y, z = self.spacing_xyz
         return (z, y, x)
 
     @property
     def voxel_mm3(self) -> float:
-        """Volume of one voxel in mm³."""
+        """Return the volume of one voxel in mm³."""
         x, y, z = self.spacing_xyz
         return x * y * z
 
     def shifted(self, start_irc: ArrayLike) -> Geometry:
-        """The geometry of the sub-grid whose voxel (0, 0, 0) is `start_irc` of this one."""
+        """Return the geometry of the sub-grid whose voxel (0, 0, 0) is `start_irc` of this one."""
         x, y, z = self.xyz_from_irc(start_irc).tolist()
         return Geometry((x, y, z), self.spacing_xyz, self.direction)
 
     def axis_letters(self) -> tuple[tuple[str, str], tuple[str, str], tuple[str, str]]:
-        """Anatomical letters at the (low, high) end of the index, row and column axis.
+        """Return anatomical letters at the (low, high) end of the index, row and column axis.
 
         >>> Geometry((0, 0, 0), (1, 1, 1)).axis_letters()
         (('F', 'H'), ('A', 'P'), ('R', 'L'))
@@ -120,5 +120,5 @@ class Geometry:
 
 
 def ras_from_lps(xyz: ArrayLike) -> FloatArray:
-    """RAS mm, as NIfTI viewers show it, from LPS mm: x and y change sign."""
+    """Convert LPS mm to RAS mm, as NIfTI viewers show it: x and y change sign."""
     return np.multiply(np.asarray(xyz, dtype=np.float64), (-1.0, -1.0, 1.0))

@@ -1,4 +1,4 @@
-"""Flips and permutes axes, exactly, between a file's grid and the patient's main axes.
+"""Flips and permutations of axes, exact, between a file's grid and the patient's main axes.
 
 Codes are ITK's: three letters for the column, row and index axis, each the side it grows
 towards. A scan in luna has the code LPS: columns grow to the left, rows to the back, slices
@@ -22,7 +22,7 @@ TOWARDS = ("LR", "PA", "SI")
 
 
 def orientation_code(geometry: Geometry) -> str:
-    """The three letters of a grid, as `sitk.DICOMOrientImageFilter` names it.
+    """Return the three letters of a grid, as `sitk.DICOMOrientImageFilter` names it.
 
     >>> orientation_code(Geometry((0, 0, 0), (1, 1, 1), (0, 1, 0, 1, 0, 0, 0, 0, -1)))
     'PLI'
@@ -35,7 +35,7 @@ def orientation_code(geometry: Geometry) -> str:
 
 
 def to_patient_axes(voxels: NDArray[Voxel], geometry: Geometry) -> tuple[NDArray[Voxel], Geometry]:
-    """Views of the voxels and their geometry with the code LPS."""
+    """Return a view of the voxels, and the geometry, turned to the code LPS."""
     axes, signs = _axes_and_signs(orientation_code(geometry))
     order = [axes.index(axis) for axis in range(3)]  # the grid axis that becomes x, y, z
     flipped = [signs[j] < 0 for j in order]
@@ -48,7 +48,7 @@ def to_patient_axes(voxels: NDArray[Voxel], geometry: Geometry) -> tuple[NDArray
 def to_stored_axes(
     voxels: NDArray[Voxel], geometry: Geometry, code: str
 ) -> tuple[NDArray[Voxel], Geometry]:
-    """The inverse of `to_patient_axes` for a grid that had `code`."""
+    """Undo `to_patient_axes` for a grid that had `code`."""
     axes, signs = _axes_and_signs(code)
     flipped = [sign < 0 for sign in signs]
     turned = voxels.transpose([2 - axes[j] for j in (2, 1, 0)])
@@ -70,7 +70,7 @@ def _axes_and_signs(code: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
 def _turned(
     geometry: Geometry, order: list[int], flipped: list[bool], corner_cri: list[int]
 ) -> Geometry:
-    """The geometry whose axis k is axis `order[k]`, turned around where `flipped[k]`."""
+    """Return the geometry whose axis k is axis `order[k]`, reversed where `flipped[k]`."""
     if order == [0, 1, 2] and not any(flipped):
         return geometry
     matrix = geometry.matrix[:, order] * np.where(flipped, -1.0, 1.0) + 0.0  # no -0.0

@@ -1,4 +1,4 @@
-"""One door for every format: a path in, a Scan out, or one clear error."""
+"""Reading a scan: a path in any format gives a Scan, or one clear error."""
 
 from __future__ import annotations
 
@@ -37,10 +37,11 @@ PAIR_DATA = {".img": ".hdr", ".img.gz": ".hdr.gz"}
 
 
 def read_scan(path: str | Path, *, series_uid: str | None = None) -> Scan:
-    """The CT at a path.
+    """Read the CT at a path.
 
-    `path` is a MetaImage (`.mhd`, `.mha`), NIfTI or NRRD file, a folder of DICOM files, one
-    file of a DICOM series, a folder with one volume file, or a `.zip` of any of these.
+    `path` is a MetaImage (`.mhd`, `.mha`), NIfTI (`.nii`, `.nii.gz`, `.hdr` or `.img`) or NRRD
+    file, a folder of DICOM files, one file of a DICOM series, a DICOMDIR, a folder with one
+    volume file, or a `.zip` of any of these.
     `series_uid` chooses among several. Formats without a series UID take the file's name
     for it, without suffix and with blanks and signs replaced (LUNA16 names files so).
 
@@ -55,7 +56,7 @@ def read_scan(path: str | Path, *, series_uid: str | None = None) -> Scan:
 
 
 def list_series(path: Path) -> tuple[Series, ...]:
-    """The CT series of a DICOM folder, a DICOM file's folder or a `.zip`, largest first.
+    """List the CT series of a DICOM folder, a DICOM file's folder or a `.zip`, largest first.
 
     Only headers are read. Empty where there is no DICOM. Raises as `read_scan`.
     """
@@ -69,7 +70,7 @@ def list_series(path: Path) -> tuple[Series, ...]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Path]:
-    """`path` itself, or the folder that a `.zip` is unpacked to; library errors mapped."""
+    """Give `path` itself, or the folder that a `.zip` is unpacked to, and map library errors."""
     try:
         if not path.exists():
             raise UsageError("no such file or folder", file=path)
@@ -89,11 +90,13 @@ def _opened(path: Path) -> Iterator[Path]:
 
 
 def _read(path: Path, series_uid: str | None) -> tuple[Volume, str]:
-    """The volume and the name of the file or folder that it is."""
+    """Return the volume, and the name of its file or folder."""
     if path.is_dir():
         return _read_folder(path, series_uid)
     if not path.is_file():
         raise InputError("not a plain file", file=path, why="a device or a pipe")
+    if path.stat().st_size == 0:  # also what the kernel makes up, some of it without an end
+        raise InputError("the file is empty", file=path, hint="copy or download it again")
     if _suffix(path) in (*READERS, *PAIR_DATA):
         return _read_file(path, series_uid), path.name
     if is_dicom(path):
@@ -152,12 +155,12 @@ def _read_one_of_series(path: Path, series_uid: str | None) -> Volume:
 
 
 def _is_plain(path: Path) -> bool:
-    """Whether a path in a folder may be a scan: no `._a.mhd`, macOS's notes on `a.mhd`."""
+    """Return whether a path in a folder may be a scan: no `._a.mhd`, macOS's notes on `a.mhd`."""
     return path.is_file() and not path.name.startswith(".")
 
 
 def _scan(volume: Volume, source: str) -> Scan:
-    """The volume turned to the patient's axes."""
+    """Turn a volume to the patient's axes."""
     voxels, geometry = to_patient_axes(volume.hu, volume.geometry)
     code = orientation_code(volume.geometry)
     return Scan(
@@ -178,7 +181,7 @@ def _scan(volume: Volume, source: str) -> Scan:
 
 
 def _turned_numbers(numbers: tuple[int, ...], code: str) -> tuple[int, ...]:
-    """Image numbers from feet to head; none where the file's images are not axial."""
+    """Return image numbers from feet to head; none where the file's images are not axial."""
     return {"S": numbers, "I": numbers[::-1]}.get(code[2], ())
 
 

@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 from luna.ct.scan import HuArray
 
 SPACING_MM_MIN, SPACING_MM_MAX = 0.1, 10.0
-"""Finer voxels would hold nothing that a scan tells, coarser ones no nodule."""
+"""Finer voxels would show nothing that the scan has, coarser ones would show no nodule."""
 
 Irc = tuple[int, int, int]
 Crop = Callable[[ArrayLike, Irc], NDArray[np.int16]]
-"""`Scan.crop`, or the same of a scan in the cache."""
+"""`Scan.crop`, or the same method of a scan in the cache."""
 
 
 def cube_crop(
@@ -24,7 +24,7 @@ def cube_crop(
     size_irc: Irc,
     spacing_mm: float,
 ) -> HuArray:
-    """`size_irc` cubic voxels of `spacing_mm` around a centre, rounded to whole HU.
+    """Resample `size_irc` cubic voxels of `spacing_mm` around a centre, rounded to whole HU.
 
     The centre is not rounded and stands in the middle of the crop, between two voxels where
     their number is even. Trilinear between the scan's voxels, air outside the scan.
@@ -43,14 +43,14 @@ def cube_crop(
 
 
 def wrong_spacing(spacing_mm: float | None) -> str:
-    """What is wrong with a size of cubic voxels; nothing when it may be used, or is None."""
+    """Return what is wrong with a voxel size; nothing when it may be used, or is None."""
     if spacing_mm is None or SPACING_MM_MIN <= spacing_mm <= SPACING_MM_MAX:
         return ""
     return f"spacing_mm is {spacing_mm}, not between {SPACING_MM_MIN:g} and {SPACING_MM_MAX:g}"
 
 
 def reach_irc(spacing_irc: tuple[float, float, float], size_irc: Irc, spacing_mm: float) -> Irc:
-    """Voxels of the scan, along each axis, that such a crop may touch."""
+    """Return how many voxels of the scan, along each axis, such a crop may touch."""
     i, r, c = (
         int(np.ceil((n - 1) * spacing_mm / s)) + 3
         for n, s in zip(size_irc, spacing_irc, strict=True)
@@ -61,7 +61,7 @@ def reach_irc(spacing_irc: tuple[float, float, float], size_irc: Irc, spacing_mm
 def _between(
     box: NDArray[np.float32], place: NDArray[np.float64], first: int, axis: int
 ) -> NDArray[np.float32]:
-    """Linear interpolation along one axis at places in the scan's voxels, of which `first` is 0."""
+    """Interpolate along one axis at places in the scan's voxels; `box` begins at `first`."""
     low = np.floor(place).astype(int)
     shape = [1, 1, 1]
     shape[axis] = -1

@@ -21,12 +21,12 @@ AIR_HU = -1000
 class Provenance:
     """Where a scan came from and what was noticed on the way in.
 
-    `metadata` holds acquisition facts that are safe to print (modality, manufacturer,
-    kernel, kVp, slice thickness, …); `phi` what identifies a person (name, birth date,
-    accession number, …) and is shown only on request. `warnings` are sentences for the
-    report. `stored_orientation` is the ITK orientation code of the file's own grid
-    (`LPS` when nothing was flipped); `image_numbers` the instance numbers of the slices
-    in index order, empty where the format has none.
+    `metadata` holds acquisition facts that are safe to print (modality, manufacturer, kernel,
+    kVp, slice thickness, …), and only in words that the field knows. `phi` holds what
+    identifies a person (name, birth date, accession number, …) and all free text, and is shown
+    only on request. `warnings` are sentences for the report. `stored_orientation` is the ITK
+    orientation code of the file's own grid (`LPS` when nothing was flipped); `image_numbers`
+    are the instance numbers of the slices in index order, empty where the format has none.
     """
 
     source: str
@@ -60,19 +60,19 @@ class Scan:
 
     @property
     def shape_irc(self) -> tuple[int, int, int]:
-        """Number of slices, rows and columns."""
+        """Return the number of slices, rows and columns."""
         i, r, c = self.hu.shape
         return (i, r, c)
 
     def fingerprint(self) -> str:
-        """SHA-256 over voxels and geometry: the identity of the content, whatever its file."""
+        """Return the SHA-256 over voxels and geometry: it names the content, whatever its file."""
         digest = hashlib.sha256(np.ascontiguousarray(self.hu).data)
         numbers = self.geometry.origin_xyz + self.geometry.spacing_xyz + self.geometry.direction
         digest.update(np.array(numbers + self.shape_irc, dtype="<f8").tobytes())
         return digest.hexdigest()
 
     def crop(self, center_irc: ArrayLike, size_irc: tuple[int, int, int]) -> HuArray:
-        """A copy of `size_irc` voxels around a centre; what lies outside is -1000 HU.
+        """Copy `size_irc` voxels around a centre; what lies outside is -1000 HU.
 
         The centre is rounded half to even, as numpy does, and stands at `size // 2` of the
         crop, so a crop at the border keeps its centre instead of sliding inwards (the

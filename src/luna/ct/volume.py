@@ -50,7 +50,7 @@ NOT_IN_UID = re.compile(r"[^\w.\-]+")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Volume:
-    """What a format's reader hands over; axes and geometry as the file has them.
+    """What a format's reader returns; axes and geometry as the file has them.
 
     `hu` is (index, row, column) int16 with column the file's fastest axis, as SimpleITK's
     arrays. `series_uid` is empty where the format has none; the other fields are as in
@@ -106,7 +106,7 @@ def check_grid(size_irc: tuple[int, ...], spacing_xyz: tuple[float, ...], file: 
 
 
 class HuBuilder:
-    """Turns stored numbers into int16 HU slice by slice, and judges the whole at the end.
+    """Converter of stored numbers to int16 HU, slice by slice, that checks the whole at the end.
 
     One int16 volume and a few arrays of one slice are alive at a time: 600×512×512 takes
     315 MB, whatever the stored type.
@@ -177,7 +177,7 @@ class HuBuilder:
         return np.rint(exact * slope + intercept)
 
     def finish(self, slices: int | None = None) -> HuArray:
-        """The first `slices` slices, once they are believed to be in HU, else InputError."""
+        """Return the first `slices` slices. Raises InputError when they cannot be in HU."""
         self.hu = self.hu[:slices]
         low, high = int(self.hu.min()), int(self.hu.max())
         if low == high:

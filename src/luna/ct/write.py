@@ -1,4 +1,4 @@
-"""Volumes out: labels on the grid of the file that a scan came from."""
+"""Label volumes, written on the grid of the file that a scan came from."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VOXEL_BYTES = 2
 
 
 def refuse_odd_name(folder: Path) -> None:
-    """Raise UsageError for a folder whose name is bytes that are no text.
+    """Raise UsageError for a folder whose name is not valid UTF-8.
 
     ITK would end the process when a file there is written.
     """
