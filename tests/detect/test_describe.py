@@ -1,6 +1,7 @@
 """Descriptions of nodules whose look is known by construction."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -175,6 +176,13 @@ def test_thirds_by_height_on_the_nodules_side(
     scan = scan_of(hu.astype(np.int16), Geometry((0, 0, 0), SPACING_XYZ))
     mask = BoxMask((index - 1, 30, 15), np.ones((3, 4, 4), np.bool_))
     assert describe(scan, lungs, mask, mask).third == third
+
+
+def test_a_scan_that_cuts_the_lungs_has_no_thirds(scan_of: Callable[..., Scan]) -> None:
+    lungs = replace(lungs_of(np.ones(SHAPE, np.uint8)), limits=("Partial scan.",))
+    scan = scan_of(painted().astype(np.int16), Geometry((0, 0, 0), SPACING_XYZ))
+    mask = BoxMask((14, 30, 15), np.ones((3, 4, 4), np.bool_))
+    assert describe(scan, lungs, mask, mask).third is None
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 2, 1), (1, 1, 5)])

@@ -266,8 +266,10 @@ def count_strands(around: _Surroundings) -> int:
     return int(ndimage.label(dense & shell, np.ones((3, 3, 3)))[1])
 
 
-def third_of(lungs: Lungs, center_irc: NDArray[np.float64]) -> Third:
-    """Upper, middle or lower third of the lung's height, on the nodule's side."""
+def third_of(lungs: Lungs, center_irc: NDArray[np.float64]) -> Third | None:
+    """The third of the lung's height, on the nodule's side; None where the scan cuts the lungs."""
+    if lungs.limits:
+        return None
     side = 1 if lungs.side(center_irc) == "right" else 2
     slices = np.flatnonzero((lungs.labels == side).any(axis=(1, 2)))
     height = center_irc[0] / lungs.factor_irc[0] - slices[0]

@@ -52,7 +52,8 @@ class Description:
     `calcified_share` and `fat_share` are of the core's voxels; `fat` is None where the nodule is
     too small. `pleural_contact` is the share of the surface that touches pleura, mediastinum or
     diaphragm; fissures are too thin to tell. `strands` counts what leaves the nodule through a
-    shell 2 mm around it: spicules and vessels. `third` is by height in the lung, not by lobe.
+    shell 2 mm around it: spicules and vessels. `third` is by height in the lung, not by lobe, and
+    None where the scan does not show all of the lungs.
     """
 
     kind: Kind | None
@@ -64,7 +65,7 @@ class Description:
     pleural_contact: float
     juxtapleural: bool
     strands: int
-    third: Third
+    third: Third | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

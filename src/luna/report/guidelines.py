@@ -108,7 +108,12 @@ def _completed(statement: Statement, findings: Findings, contrast: bool) -> Stat
 
 
 def _probabilities(nodules: list[Nodule], patient: Patient, scope: Scope) -> list[Probability]:
-    """Brock for every nodule, without spiculation, which luna does not judge; Mayo for one."""
+    """Brock for every nodule, without spiculation, which luna does not judge; Mayo for one.
+
+    There are none where the scan is an obstacle, which the statements tell.
+    """
+    if scope.obstacle():
+        return []
     variant: Literal["1a", "2a"] = "1a" if patient.age is None else "2a"
     found = [brock(variant, n, patient, scope, len(nodules)) for n in nodules]
     return [*found, mayo(nodules[0], patient, scope)] if len(nodules) == 1 else found
