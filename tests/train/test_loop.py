@@ -16,10 +16,11 @@ from torch import nn
 from luna.nets.bundle import Bundle, Card, load_bundle, save_bundle
 from luna.nets.residual import ResidualClassifier
 from luna.run.errors import DivergedError, EnvironmentFault, UsageError
+from luna.run.progress import Listener
 from luna.train.checkpoint import LAST, PREVIOUS, read_checkpoint
 from luna.train.config import TrainConfig
 from luna.train.loop import train
-from luna.train.runs import Run, State, Teller
+from luna.train.runs import Run, State
 from luna.train.tasks import NODULE, SEGMENTATION, Data, new_network, parts_of, start_from
 
 CPU = torch.device("cpu")
@@ -67,7 +68,7 @@ def test_training_and_validation_tell_how_many_samples_are_done(
     make_run: MakeRun, cubes: Make, network: Network
 ) -> None:
     told: list[tuple[str, int, int]] = []
-    run = replace(make_run("a"), teller=Teller(advance=lambda *step: told.append(step)))
+    run = replace(make_run("a"), listener=Listener(progress=lambda *step: told.append(step)))
     config = replace(CONFIG, epochs=1, validation_batch_size=4)
     train(NODULE, cubes(), network(), config, CPU, run)
     assert told == [("epoch 1", done, 32) for done in (0, 8, 16, 24, 32)] + [

@@ -1,6 +1,5 @@
 """Recipes: what the configs say, and what a job takes from a prepared cohort."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from luna.data.prep.manifest import MANIFEST
 from luna.data.sampling import SamplingConfig
 from luna.data.splits import SplitConfig
 from luna.phantom.config import PhantomConfig
+from luna.run.checked import read_checked, write_checked
 from luna.run.config import CONFIGS, load_config
 from luna.run.errors import UsageError
 from luna.train.config import TrainConfig
@@ -92,10 +92,10 @@ def test_a_nodule_job_trains_and_validates_on_different_series(small_cache: Path
 
 def test_series_that_wait_for_their_patients_are_counted(small_cache: Path, tmp_path: Path) -> None:
     cache = Path(shutil.copytree(small_cache, tmp_path / "cache"))
-    manifest = json.loads((cache / MANIFEST).read_text())
+    manifest = read_checked(cache / MANIFEST)
     manifest["series"].append("1.2.3.9")  # not on disk
     manifest["patient_of"] = {"1.2.3.1": "p", "1.2.3.9": "p"}
-    (cache / MANIFEST).write_text(json.dumps(manifest))
+    write_checked(cache / MANIFEST, manifest)
     folds = SplitConfig(method="folds", stride=4, test_fold=3)
     told = ClassifierRecipe(split=folds).job(cache).data.description
     assert "1 series to train, 1 left out for their patients, 1 to validate" in told
@@ -103,10 +103,10 @@ def test_series_that_wait_for_their_patients_are_counted(small_cache: Path, tmp_
 
 def without(cache: Path, *uids: str) -> Path:
     """The cache, as if these scans had never been prepared."""
-    manifest = json.loads((cache / MANIFEST).read_text())
+    manifest = read_checked(cache / MANIFEST)
     for uid in uids:
         del manifest["records"][uid]
-    (cache / MANIFEST).write_text(json.dumps(manifest))
+    write_checked(cache / MANIFEST, manifest)
     return cache
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -21,7 +21,7 @@ from luna.cli.console import (
     progress,
     warn,
 )
-from luna.run.progress import Progress
+from luna.run.progress import Listener, Progress
 from luna.run.text import duration
 
 if TYPE_CHECKING:
@@ -158,14 +158,13 @@ def _train(
     from luna.run.device import choose_device
     from luna.run.errors import UsageError
     from luna.train import launch
-    from luna.train.runs import Teller
 
     if settings.print_only:
         settings.recipe_in_force()
     processor = choose_device(device)
     with progress(quiet=quiet) as advance:
-        teller = Teller(
-            note=lambda text: note(text, quiet=quiet), warn=warn, advance=timed(advance)
+        listener = Listener(
+            note=lambda text: note(text, quiet=quiet), warn=warn, progress=timed(advance)
         )
         if place.resume is not None and place.cache is None:
             placed = (place.runs, place.name) != (None, None)
@@ -174,7 +173,7 @@ def _train(
                     "a run is resumed in its own folder and with its own config", file=place.resume
                 )
             folder = place.resume
-            best = launch.resume(folder, settings.recipe, processor, teller)
+            best = launch.resume(folder, settings.recipe, processor, listener)
         elif place.cache is not None and place.resume is None:
             recipe = settings.recipe_in_force()
             _refuse_idle_unfreeze(recipe, settings.overrides)
@@ -184,7 +183,7 @@ def _train(
                 print_lines(*launch.plan(recipe, place.cache, runs))
                 return
             folder, best = launch.start(
-                recipe, place.cache, runs, name, processor, sys.argv, teller
+                recipe, place.cache, runs, name, processor, sys.argv, listener
             )
         else:
             raise UsageError("give either a cache or --resume RUN")
@@ -206,20 +205,20 @@ def _refuse_idle_unfreeze(recipe: Recipe, overrides: Sequence[str]) -> None:
         )
 
 
-def timed(advance: Progress) -> Callable[[str, int, int], None]:
-    """Tells how many samples a second a stage does, and how long the rest of it takes."""
+def timed(advance: Progress) -> Progress:
+    """Return a progress that adds the samples a second and the time left to another."""
     stage, first, begun = "", 0, 0.0
 
-    def tell(name: str, done: int, total: int) -> None:
+    def tell(name: str, done: int, total: int, detail: str = "", /) -> None:
         nonlocal stage, first, begun
-        now, told = time.perf_counter(), ""
+        now = time.perf_counter()
         if name != stage:
             # A resumed epoch begins in its middle.
             stage, first, begun = name, done, now
         if done > first:
             rate = (done - first) / (now - begun)
-            told = f"{rate:.1f} samples/s, about {duration((total - done) / rate)} left"
-        advance(name, done, total, told)
+            detail = f"{rate:.1f} samples/s, about {duration((total - done) / rate)} left"
+        advance(name, done, total, detail)
 
     return tell
 

@@ -20,13 +20,14 @@ from luna.run.config import dump_config, flat, load_config
 from luna.run.errors import InputError, TrustError, UsageError
 from luna.run.files import replace_file
 from luna.run.folders import check_folder, held_folder
+from luna.run.progress import SILENT, Listener
 from luna.run.record import record_run, write_record
 from luna.train.board import Board
 from luna.train.config import TrainConfig
 from luna.train.loop import steps_of, train
 from luna.train.metrics import Metrics
 from luna.train.ranks import Ranks, device_of_rank, joined_ranks
-from luna.train.runs import CONFIG, RECORD, Run, Teller, last_checkpoint
+from luna.train.runs import CONFIG, RECORD, Run, last_checkpoint
 from luna.train.tasks import Data, Task, start_from
 
 LICENCE = "not stated; the trainer decides"
@@ -79,7 +80,7 @@ def start(
     name: str,
     device: torch.device,
     command: Sequence[str] = (),
-    teller: Teller | None = None,
+    listener: Listener = SILENT,
 ) -> tuple[Path, Metrics]:
     """Train in a new folder `runs/<task>-<time>-<name>`; that folder and the best metrics.
 
@@ -87,7 +88,7 @@ def start(
     """
     if not name or Path(name).name != name or name.startswith("."):
         raise UsageError(f"{name!r} cannot be part of a folder's name", hint="choose a plain word")
-    config, teller = dump_config(recipe), teller or Teller()
+    config = dump_config(recipe)
     device = device_of_rank(device)
     with joined_ranks(device) as ranks, ExitStack() as stack:
         torch.manual_seed(recipe.train.seed)
@@ -96,10 +97,12 @@ def start(
         began = time.strftime("%Y%m%d-%H%M%S", time.gmtime(ranks.of_first(int(time.time()))))
         folder = runs / f"{job.task.role}-{began}-{name}"
         if ranks.leads:
-            stack.enter_context(held_folder(folder, force=False, option="--runs", warn=teller.warn))
+            stack.enter_context(
+                held_folder(folder, force=False, option="--runs", warn=listener.warn)
+            )
             _write_down(recipe, config, job, cache, folder, device, command)
         ranks.wait()
-        return folder, _go(recipe, job, folder, name, device, ranks, teller)
+        return folder, _go(recipe, job, folder, name, device, ranks, listener)
 
 
 def plan(recipe: Recipe, cache: Path, runs: Path) -> list[str]:
@@ -119,7 +122,7 @@ def plan(recipe: Recipe, cache: Path, runs: Path) -> list[str]:
 
 
 def resume(
-    folder: Path, root: type[R], device: torch.device, teller: Teller | None = None
+    folder: Path, root: type[R], device: torch.device, listener: Listener = SILENT
 ) -> Metrics:
     """Go on with a run where its newest good checkpoint stands; the best metrics.
 
@@ -135,11 +138,13 @@ def resume(
             file=folder,
             hint=f"luna {data['command']} --resume {shlex.quote(str(folder))}",
         )
-    recipe, teller = load_config(root, folder / CONFIG), teller or Teller()
+    recipe = load_config(root, folder / CONFIG)
     device = device_of_rank(device)
     with joined_ranks(device) as ranks, ExitStack() as stack:
         if ranks.leads:
-            stack.enter_context(held_folder(folder, force=True, option="--runs", warn=teller.warn))
+            stack.enter_context(
+                held_folder(folder, force=True, option="--runs", warn=listener.warn)
+            )
         torch.manual_seed(recipe.train.seed)
         job = recipe.job(Path(data["cache"]))
         if job.fingerprint != data["fingerprint"]:
@@ -152,7 +157,7 @@ def resume(
         if last_checkpoint(folder) is None:
             job.initialise()
         name = folder.name.split("-", 3)[-1]
-        return _go(recipe, job, folder, name, device, ranks, teller)
+        return _go(recipe, job, folder, name, device, ranks, listener)
 
 
 def _go(
@@ -162,7 +167,7 @@ def _go(
     name: str,
     device: torch.device,
     ranks: Ranks,
-    teller: Teller,
+    listener: Listener,
 ) -> Metrics:
     card = Card(
         name=name,
@@ -178,15 +183,15 @@ def _go(
         licence=LICENCE,
         source=f"trained by luna in {folder.name}",
     )
-    teller = teller if ranks.leads else Teller()
+    listener = listener if ranks.leads else SILENT
     board = Board(folder / "events") if ranks.leads else None
-    run = Run(folder=folder, card=card, settings=flat(recipe), board=board, teller=teller)
-    teller.note(f"run: {folder}")
+    run = Run(folder=folder, card=card, settings=flat(recipe), board=board, listener=listener)
+    listener.note(f"run: {folder}")
     try:
         return train(job.task, job.data, job.net, recipe.train, device, run, ranks)
     except SystemExit:
         again = shlex.join(["luna", recipe.command, "--resume", str(folder)])
-        teller.note(f"saved; go on with: {again}")
+        listener.note(f"saved; go on with: {again}")
         raise
 
 

@@ -147,7 +147,7 @@ def _train_epoch(trainer: _Trainer, state: State, net: Forward) -> Metrics:
 def _tell(trainer: _Trainer, state: State) -> None:
     """How many samples of the epoch are done."""
     done, total = (steps * trainer.config.batch_size for steps in (state.step, trainer.steps))
-    trainer.run.teller.advance(f"epoch {state.epoch + 1}", done, total)
+    trainer.run.listener.progress(f"epoch {state.epoch + 1}", done, total)
 
 
 def _let_learn(net: nn.Module) -> None:
@@ -186,13 +186,13 @@ def _validate(trainer: _Trainer, epoch: int, net: nn.Module) -> torch.Tensor:
     mine = np.arange(trainer.ranks.rank, total, count)
     cuts = range(config.validation_batch_size, len(mine), config.validation_batch_size)
     stage, done, rows = f"validate {epoch + 1}", 0, []
-    trainer.run.teller.advance(stage, done, total)
+    trainer.run.listener.progress(stage, done, total)
     for batch, _ in feed(trainer.data.validation, np.split(mine, cuts), config.threads):
         hu, target = _ready(trainer, batch)
         logits = _forward(trainer, net, hu)
         rows.append(task.rows(logits, target, task.loss(logits, target), config.threshold))
         done += len(hu) * count
-        trainer.run.teller.advance(stage, min(done, total), total)
+        trainer.run.listener.progress(stage, min(done, total), total)
         if trainer.stop.signal:
             break
     return torch.cat(rows)

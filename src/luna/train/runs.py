@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from torch import nn
 from luna.nets.bundle import Bundle, Card, save_bundle
 from luna.run.errors import TrustError
 from luna.run.files import replace_file, sweep, write_fault
+from luna.run.progress import SILENT, Listener
 from luna.train.board import Board
 from luna.train.checkpoint import (
     BEST,
@@ -105,15 +106,6 @@ class State:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Teller:
-    """How a run speaks to a person: lines, and `advance(stage, done, total)` in samples."""
-
-    note: Callable[[str], None] = lambda text: None
-    warn: Callable[[str], None] = lambda text: None
-    advance: Callable[[str, int, int], None] = lambda stage, done, total: None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
     """A run's folder, and the card that its best network gets.
 
@@ -124,7 +116,7 @@ class Run:
     card: Card
     settings: Mapping[str, bool | int | float | str] = field(default_factory=dict)
     board: Board | None = None
-    teller: Teller = field(default_factory=Teller)
+    listener: Listener = SILENT
 
     @property
     def checkpoints(self) -> Path:
@@ -142,7 +134,7 @@ class Run:
         if path is not None:
             checkpoint, path = read_newest(self.checkpoints)
             if path.name != LAST:
-                self.teller.warn(f"the last checkpoint is damaged: going on from {path}")
+                self.listener.warn(f"the last checkpoint is damaged: going on from {path}")
             state.unpack(checkpoint)
         ranks.wait()
         if ranks.leads:
@@ -179,7 +171,7 @@ class Run:
         """Write down a finished epoch, and its network too when it is the best so far."""
         known = {part: _without_nan(values) for part, values in metrics.items()}
         _append(self.folder / METRICS, json.dumps({"epoch": state.epoch, **known}) + "\n")
-        self.teller.note(_line(state.epoch, metrics))
+        self.listener.note(_line(state.epoch, metrics))
         if self.board is not None:
             self.board.epoch(state.epoch, metrics)
         found = metrics.get("validation", {})
