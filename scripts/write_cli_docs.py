@@ -54,8 +54,8 @@ SHARED = {
     "--set": "`key=value` with a dotted key and a TOML value, over the file; text needs no quotes; "
     "repeatable",
     "--print-config": "print the config in force as TOML and leave; needs no other argument",
-    "--device": "`auto`, `cpu`, `cuda`, `cuda:N` or `mps` (Apple); a named device that is absent is "
-    "an error, only `auto` falls back to the CPU",
+    "--device": "`auto`, `cpu`, `cuda`, `cuda:N` or `mps` (Apple); a named device that is absent "
+    "is an error, only `auto` falls back to the CPU",
     "--workers": "processes at work",
     "--json": "print one JSON document to stdout and nothing else there",
     "--quiet": "no progress and no notes on stderr; warnings and errors stay",

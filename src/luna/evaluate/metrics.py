@@ -11,7 +11,7 @@ import numpy as np
 from luna.evaluate.footnote import interval_words
 from luna.run.checked import Json
 from luna.score.breakdown import Fate, Group
-from luna.score.evaluation import Evaluation, without_result
+from luna.score.evaluation import Evaluation
 from luna.score.froc import FP_RATES, RATES_IN_GRID, Froc
 from luna.score.matching import HIT_RULE
 
@@ -69,7 +69,7 @@ def _cohort(evaluation: Evaluation) -> Json:
     return {
         "scans": evaluation.froc.scans,
         "scans_with_nodules": evaluation.froc.scans_with_nodules,
-        "scans_without_result": len(without_result(evaluation.matching)),
+        "scans_without_result": len(evaluation.matching.without_result),
         "nodules": evaluation.froc.nodules,
         "folds": evaluation.folds,
     }

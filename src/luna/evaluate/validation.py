@@ -29,9 +29,10 @@ from luna.run.config import dump_config
 from luna.run.progress import Listener
 from luna.run.record import record_run, write_record
 from luna.score.decisions import Answers, Decisions, decisions
-from luna.score.evaluation import EvaluationConfig, few_scans
+from luna.score.evaluation import EvaluationConfig
 from luna.score.overlap import OVERLAP_WORDS, VoxelCounts, overlap
 from luna.score.ratios import Band
+from luna.score.warnings import few_scans
 
 RULES = {
     "nodule": "a candidate is positive when the table of candidates says so",

@@ -98,9 +98,9 @@ def fates(matching: Matching, threshold: float, fragments: Marks | None = None) 
     found, best = matching.found, matching.best_mark
     p_nodule = np.full(len(nodules), np.nan)
     p_nodule[found] = marks.p_nodule[best[found]]
-    any_hit = _has_mark(marks, nodules, 1.0)
-    any_part = np.zeros_like(found) if fragments is None else _has_mark(fragments, nodules, 1.0)
-    any_near = _has_mark(marks, nodules, OFF_CENTRE_RADII)
+    any_hit = has_mark(marks, nodules, 1.0)
+    any_part = np.zeros_like(found) if fragments is None else has_mark(fragments, nodules, 1.0)
+    any_near = has_mark(marks, nodules, OFF_CENTRE_RADII)
     steps = [p_nodule >= threshold, found, any_hit, any_part, any_near]
     outcome = np.select(steps, range(len(steps)), default=len(steps))
     _, place, count = np.unique(best, return_inverse=True, return_counts=True)
@@ -132,7 +132,7 @@ def _by_nodule(
     return tuple(groups)
 
 
-def _has_mark(marks: Marks, nodules: Nodules, radii: float) -> NDArray[np.bool_]:
+def has_mark(marks: Marks, nodules: Nodules, radii: float) -> NDArray[np.bool_]:
     """Which nodules have any mark, counted or not, within so many radii."""
     pairs = pairs_within(marks, nodules, radii * nodules.diameter_mm / 2)
     return best_of_each_nodule(pairs, marks.p_nodule, len(nodules)) >= 0

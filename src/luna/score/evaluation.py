@@ -25,10 +25,8 @@ from luna.score.froc import (
     operating_point,
 )
 from luna.score.marks import Cohort, Marks
-from luna.score.matching import MAX_MARKS_PER_SCAN, Matching, match
-
-FEWEST_SCANS = 20
-"""With fewer scans that hold a nodule, resampling them says little: a warning is given."""
+from luna.score.matching import Matching, match
+from luna.score.warnings import warnings_of
 
 FEWEST_SAMPLES = 100
 """With fewer, a 95 % interval hangs on the two or three outermost resamples."""
@@ -148,7 +146,7 @@ def score_detections(
         malignancy=_malignancy(matching, config),
         versus=rival_curve,
         comparison=comparison,
-        warnings=_warnings(matching, rival, config),
+        warnings=warnings_of(matching, rival, config.threshold),
     )
 
 
@@ -217,87 +215,3 @@ def _malignancy(matching: Matching, config: EvaluationConfig) -> Malignancy | No
 
 def _has_both(positive: NDArray[np.bool_]) -> bool:
     return bool(positive.any() and not positive.all())
-
-
-def _warnings(
-    matching: Matching, versus: Matching | None, config: EvaluationConfig
-) -> tuple[str, ...]:
-    """Sentences about what the tables left unsaid."""
-    found = [*_unmarked(matching, "the detections"), *_over_limit(matching)]
-    found += _no_verdict(matching) + _no_prediction(matching, config)
-    if versus is not None:
-        found += _unmarked(versus, "the second system's detections")
-    if matching.nodules.elsewhere:
-        found.append(
-            f"{matching.nodules.elsewhere} annotated nodules belong to scans outside the list of "
-            "series and are not counted"
-        )
-    found += few_scans(len(np.unique(matching.nodules.series)))
-    if not _has_both(matching.on_nodule[matching.counted]):
-        found.append(
-            "the marks that count are all on nodules or all false: "
-            "no ROC, precision or calibration can be computed"
-        )
-    return tuple(found)
-
-
-def few_scans(with_nodules: int) -> list[str]:
-    """The warning that few scans hold a nodule, if it is so."""
-    if with_nodules >= FEWEST_SCANS:
-        return []
-    return [f"only {with_nodules} scans have nodules: the intervals are narrower than the truth"]
-
-
-def _unmarked(matching: Matching, name: str) -> list[str]:
-    cohort = matching.cohort
-    silent = without_result(matching)
-    if not silent.size:
-        return []
-    first = cohort.series_uids[silent[0]]
-    reason = f": {cohort.failed[silent[0]]}" if cohort.failed else ""
-    return [
-        f"{silent.size} of {len(cohort)} scans have no result in {name} and count "
-        f"as scans without a mark; the first is {first}{reason}"
-    ]
-
-
-def without_result(matching: Matching) -> NDArray[np.intp]:
-    """The scans that were not looked at; without such knowledge, those without a mark."""
-    cohort = matching.cohort
-    if cohort.failed is not None:
-        return np.flatnonzero([reason != "" for reason in cohort.failed])
-    return np.setdiff1d(np.arange(len(cohort)), matching.marks.series)
-
-
-def _no_verdict(matching: Matching) -> list[str]:
-    known = matching.nodules.has_verdict
-    if known.all() or not known.any():
-        return []
-    return [
-        f"{(~known).sum()} of {len(known)} nodules have no verdict on malignancy: they stand "
-        "in the row of the benign, and aside where malignancy is ranked"
-    ]
-
-
-def _no_prediction(matching: Matching, config: EvaluationConfig) -> list[str]:
-    marks = matching.marks
-    if marks.p_malignant is None:
-        return []
-    blank = (marks.p_nodule >= config.threshold) & np.isnan(marks.p_malignant)
-    if not blank.any():
-        return []
-    return [
-        f"{blank.sum()} marks at or above the threshold have no p_malignant and count as "
-        "predicted benign"
-    ]
-
-
-def _over_limit(matching: Matching) -> list[str]:
-    dropped = ~matching.kept
-    if not dropped.any():
-        return []
-    scans = len(np.unique(matching.marks.series[dropped]))
-    return [
-        f"{dropped.sum()} marks of {scans} scans are not counted: a scan has at most "
-        f"{MAX_MARKS_PER_SCAN}, and those that tie with the first one too many go with it"
-    ]

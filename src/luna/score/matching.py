@@ -78,6 +78,13 @@ class Matching:
         return self.best_mark >= 0
 
     @property
+    def without_result(self) -> NDArray[np.intp]:
+        """The scans that were not looked at; where that is not known, those without a mark."""
+        if self.cohort.failed is not None:
+            return np.flatnonzero([reason != "" for reason in self.cohort.failed])
+        return np.setdiff1d(np.arange(len(self.cohort)), self.marks.series)
+
+    @property
     def counts(self) -> Counts:
         """The challenge's summary."""
         return Counts(
