@@ -299,3 +299,15 @@ def test_a_killed_run_goes_on_to_the_same_numbers(
     assert outcome.code == 0
     assert outcomes(outcome.err)["1.0"] == "kept"
     assert (tmp_path / "out" / "detections.csv").read_bytes() == uninterrupted
+
+
+@pytest.mark.slow
+def test_two_workers_write_what_one_writes(evaluate, uninterrupted, cohort, tmp_path):
+    (cohort / "subset1" / "1.1.zraw").write_bytes(b"no")
+    outcome = evaluate("--workers", "2")
+    assert outcome.code == 5
+    assert "warning: no result for 1.1: 1.1.zraw" in outcome.err
+    found = (tmp_path / "out" / "detections.csv").read_bytes()
+    assert found == b"".join(
+        line for line in uninterrupted.splitlines(keepends=True) if not line.startswith(b"1.1,")
+    )

@@ -64,6 +64,7 @@ def evaluate(
     ] = None,
     faithful: options.Faithful = False,
     device: options.Device = "auto",
+    workers: options.Workers = 1,
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
     print_config: options.PrintConfig = False,
@@ -100,7 +101,7 @@ def evaluate(
     cohort, scans = chosen_scans(data, fold, series_list)
     system = System(
         data=cohort, scans=scans, models=models, config=settings, faithful=faithful,
-        device=processor, out=out, versus=versus or (), calibrate=calibrate,
+        device=processor, out=out, workers=workers, versus=versus or (), calibrate=calibrate,
     )  # fmt: skip
     inputs = [data, *filter(None, [series_list]), *(versus or ())]
     claim_evaluation(out, inputs, EVERYTHING, results=out / RESULTS, force=force, dry_run=dry_run)

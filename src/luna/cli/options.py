@@ -25,11 +25,11 @@ Device = Annotated[
     ),
 ]
 Workers = Annotated[
-    int | None,
+    int,
     typer.Option(
         "--workers",
         min=1,
-        help="Processes at work; without it, as many as cores and memory allow.",
+        help="Processes at work; they share the cores.",
         rich_help_panel=COMPUTING,
     ),
 ]

@@ -19,10 +19,7 @@ def phantom(
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
     print_config: options.PrintConfig = False,
-    workers: Annotated[
-        int,
-        typer.Option(min=1, help="Processes at work.", rich_help_panel=options.COMPUTING),
-    ] = 1,
+    workers: options.Workers = 1,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:

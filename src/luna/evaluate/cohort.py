@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from luna.detect.pipeline import DiagnoseConfig, diagnose, faithful
 from luna.detect.segment import SegmentConfig
 from luna.evaluate.result import Key, ScanResult, as_json, from_json, result_of, run_key
 from luna.nets.models import Models
-from luna.run.batch import Batch, Done, ThisProcess, item_at_fault, resumed, run_batch
+from luna.run.batch import Batch, Done, engine_for, item_at_fault, resumed, run_batch
 from luna.run.checked import Json, read_checked, write_checked
 from luna.run.files import write_fault
 from luna.run.progress import SILENT, Listener
@@ -75,8 +76,8 @@ class ScanTask(Protocol):
     def key(self, uid: str) -> Key:
         """What decides the result besides the scan's content."""
 
-    def look(self, uid: str, scan: Scan) -> Json:
-        """The result; raises InputError when the scan cannot be looked at."""
+    def compute(self, uid: str, scan: Scan) -> Json:
+        """The result; raises InputError when the scan cannot be judged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,10 +95,13 @@ def diagnose_cohort(
     device: torch.device,
     out: Path,
     listener: Listener = SILENT,
+    *,
+    workers: int = 1,
 ) -> CohortRun:
     """Diagnose scans by series UID, one result file each below `out`/scans."""
     key = run_key(models.bundles(), config, device)
-    run = run_scans(files, _Diagnose(models, config, device, key), out / RESULTS, listener)
+    task = _Diagnose(models, config, device, key)
+    run = run_scans(files, task, out / RESULTS, listener, workers=workers)
     results = {uid: from_json(result) for uid, result in run.results.items()}
     return CohortRun(results=results, failures=run.failures)
 
@@ -112,12 +116,17 @@ class _Diagnose:
     def key(self, uid: str) -> Key:
         return self.common
 
-    def look(self, uid: str, scan: Scan) -> Json:
+    def compute(self, uid: str, scan: Scan) -> Json:
         return as_json(result_of(diagnose(scan, self.models, self.config, self.device)))
 
 
 def run_scans(
-    files: Mapping[str, Path], task: ScanTask, folder: Path, listener: Listener = SILENT
+    files: Mapping[str, Path],
+    task: ScanTask,
+    folder: Path,
+    listener: Listener = SILENT,
+    *,
+    workers: int = 1,
 ) -> Batch[Json]:
     """Do a task with scans by series UID, one result file each in `folder`.
 
@@ -128,17 +137,25 @@ def run_scans(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_fault(folder, error) from error
-    return run_batch("scan", files, _ScanWork(task, folder), ThisProcess(), listener)
+    threads = None if workers == 1 else max(1, (os.cpu_count() or 1) // workers)
+    work = _ScanWork(task, folder, threads)
+    return run_batch("scan", files, work, engine_for(workers), listener)
 
 
 @dataclass(frozen=True, slots=True)
 class _ScanWork:
-    """A task with one scan, whose result is a file named by the series UID."""
+    """A task with one scan, whose result is a file named by the series UID.
+
+    `threads`: how many torch may use, where several processes share the cores.
+    """
 
     task: ScanTask
     folder: Path
+    threads: int | None
 
     def __call__(self, uid: str, path: Path) -> Done[Json]:
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
         with item_at_fault():
             scan = read_scan(path)
         key = {**self.task.key(uid), "scan": scan.fingerprint(), "series_uid": uid}
@@ -146,7 +163,7 @@ class _ScanWork:
 
         def make() -> Json:
             with item_at_fault():
-                result = self.task.look(uid, scan)
+                result = self.task.compute(uid, scan)
             write_result(place, result, key)
             return result
 

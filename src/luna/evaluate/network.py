@@ -69,7 +69,7 @@ class _Questions:
         common = run_key([network.bundle], network.stage, network.device)
         return {**common, "rows": hashlib.sha256(rows.tobytes()).hexdigest()}
 
-    def look(self, uid: str, scan: Scan) -> Json:
+    def compute(self, uid: str, scan: Scan) -> Json:
         """The answers about one scan."""
         return self.answer(self.network, scan, self.rows[uid])
 

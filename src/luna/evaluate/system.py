@@ -40,6 +40,7 @@ class System:
     faithful: bool
     device: torch.device
     out: Path
+    workers: int = 1
     versus: Sequence[Path] = ()
     calibrate: Path | None = None
 
@@ -60,7 +61,9 @@ def judge_system(system: System, listener: Listener) -> Judged:
     record = record_run(sys.argv, dump_config(config), str(system.device), config.seed)
     write_record(record, out / RECORD)
     diagnosing = config.diagnosing(as_the_book=system.faithful)
-    run = diagnose_cohort(system.scans, models, diagnosing, system.device, out, listener)
+    run = diagnose_cohort(
+        system.scans, models, diagnosing, system.device, out, listener, workers=system.workers
+    )
     write_truth(out, system.data, system.scans)
     write_outcome(out, system.data, run, malignancy=models.malignancy is not None)
     files = submission_in(out, system.versus)
