@@ -6,7 +6,9 @@ import gzip
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,7 @@ class Server(HTTPServer):
 
     content = b""
     cut_at: int | None = None
+    slow: str | None = None
     ranges: list[str | None]
 
     def __init__(self) -> None:
@@ -76,12 +79,26 @@ class Handler(BaseHTTPRequestHandler):
         if not body:
             self.send_error(416)
             return
+        if self.server.slow == "headers":
+            self.drip(b"HTTP/1.0 200 OK\r\nX: " + b"y" * 400)
+            return
         self.send_response(206 if asked else 200)
         if packed:
             self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if self.server.slow == "body":
+            self.drip(body)
+            return
         self.wfile.write(body[: self.server.cut_at])
+
+    def drip(self, content: bytes) -> None:
+        """A byte now and then, until the client has gone."""
+        with suppress(OSError):
+            for k in range(400):
+                self.wfile.write(content[k : k + 1])
+                self.wfile.flush()
+                time.sleep(0.02)
 
     def log_message(self, *arguments: object) -> None:
         """No lines on stderr."""
@@ -248,3 +265,46 @@ def test_the_published_checkpoints_are_the_ones_we_pin(luna: Luna, book_models: 
     outcome = luna("weights", "fetch", "book", "--from", book_models)
     assert outcome.code == 0
     assert len(outcome.out.splitlines()) == 2
+
+
+@pytest.mark.parametrize("slow", ["headers", "body"])
+def test_a_server_that_drips_is_given_up(
+    luna: Luna, server: Server, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    monkeypatch.setattr(fetch, "RATE_SPAN_S", 0.5)
+    server.slow = slow
+    begun_s = time.monotonic()
+    outcome = luna("weights", "fetch", "book", "--from", server.url)
+    assert time.monotonic() - begun_s < 5
+    assert outcome.code == 4
+    assert "the download failed" in outcome.err
+    assert "too slow" in outcome.err
+
+
+def test_a_download_has_an_end(luna: Luna, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "DOWNLOAD_S_MAX", 0.5)
+    monkeypatch.setattr(fetch, "LEAST_BYTES_PER_S", 0)
+    server.slow = "body"
+    assert luna("weights", "fetch", "book", "--from", server.url).code == 4
+
+
+def test_a_password_in_the_address_is_hidden(luna: Luna, server: Server) -> None:
+    secret = server.url.replace("http://", "http://me:S3CRET@")
+    server.content = b""
+    outcome = luna("weights", "fetch", "book", "--from", secret)
+    assert outcome.code == 4
+    assert "S3CRET" not in outcome.err
+    assert "http://…@127.0.0.1" in outcome.err
+
+
+def test_a_user_without_a_home_has_no_folder_for_downloads(
+    luna: Luna, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(project: str) -> str:
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr(fetch.pooch, "os_cache", refuse)
+    outcome = luna("weights", "fetch", "book")
+    assert outcome.code == 4
+    assert "set HOME or XDG_CACHE_HOME" in outcome.err
+    assert "shipped" in luna("weights", "list").out

@@ -89,3 +89,14 @@ def test_info_knows_the_names_of_weights(
     unfetched = luna("weights", "info", "book")
     assert unfetched.code == 2
     assert "run `luna weights fetch book`" in unfetched.err
+
+
+@pytest.mark.shared_data
+def test_info_takes_what_diagnose_takes(luna: Luna, book_models: Path) -> None:
+    folder = luna("weights", "info", book_models, "--json")
+    assert folder.code == 0
+    assert [card["role"] for card in json.loads(folder.out)] == ["nodule", "segmentation"]
+    assert folder.err.count("left out:") == 3
+    both = luna("weights", "info", book_models / f"{SEGMENTER}.best.state", "shipped", "--json")
+    assert len(json.loads(both.out)) == 4
+    assert json.loads(luna("weights", "info", "--json").out) == json.loads(both.out)[1:]

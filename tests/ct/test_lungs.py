@@ -128,7 +128,7 @@ def test_bowel_gas_is_no_lung(scan_of) -> None:
 
 
 def test_stool_is_no_lung(scan_of) -> None:
-    i, r, c = np.mgrid[:24, :96, :128]
+    _, r, c = np.mgrid[:24, :96, :128]
     hu = np.where(((c - 64) / 56) ** 2 + ((r - 48) / 40) ** 2 < 1, 40, -1000)
     hu[((c - 100) / 9) ** 2 + ((r - 48) / 9) ** 2 < 1] = -500
     geometry = Geometry((0, 0, 0), (2.5, 2.5, 2.5))

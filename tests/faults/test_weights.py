@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -253,3 +255,30 @@ def test_every_command_refuses_them(
     words = (6, "half-nodule", "output is not a number")
     assert_refused(run_luna("evaluate", small_cohort, "--weights", weights, *out), *words)
     assert_refused(run_luna("weights", "info", weights), *words)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless"])
+@pytest.mark.parametrize("name", ["model.safetensors", "card.json", "odd.state"])
+def test_weights_that_are_no_plain_file(
+    run_luna: Diagnose, bundle: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    path = bundle / name if name != "odd.state" else tmp_path / name
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    outcome = run_luna("weights", "info", path if name == "odd.state" else bundle)
+    words = "card.json" if name == "card.json" else "not a plain file"
+    assert_refused(outcome, 6, words)
+
+
+def test_a_checkpoint_that_unpacks_to_more_than_its_file(
+    run_luna: Diagnose, tmp_path: Path
+) -> None:
+    plain, bomb = tmp_path / "plain.state", tmp_path / "bomb.state"
+    torch.save({"model_state": {"head.weight": torch.zeros(1 << 20)}}, plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as sink:
+        for member in source.infolist():
+            sink.writestr(member.filename, source.read(member))
+    assert_refused(run_luna("weights", "info", bomb), 6, "would unpack to more than its file")

@@ -44,7 +44,7 @@ def test_imports_a_classifier(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["..state", "...state", "..best.state"])
 def test_a_bundle_stays_in_its_folder(tmp_path: Path, name: str) -> None:
     path, out = book_state(tmp_path, name), tmp_path / "deep" / "out"
-    (folder,) = import_states([path], out, None, force=True).folders
+    (folder,) = import_states([path], out, None, force=True, warn=pytest.fail).folders
     assert folder.resolve().parent == out.resolve()
 
 

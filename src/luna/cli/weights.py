@@ -50,8 +50,11 @@ def import_(
 @app.command()
 def info(
     weights: Annotated[
-        Path, typer.Argument(help="Bundle, .state file, a folder of them, `book` or `shipped`.")
-    ],
+        list[Path] | None,
+        typer.Argument(
+            help="Bundles, .state files, folders of them, `book` or `shipped`, the default."
+        ),
+    ] = None,
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -65,9 +68,12 @@ def info(
     """
     import json
 
-    from luna.nets.models import load_each
+    from luna.nets.models import SHIPPED, load_each
 
-    cards = [bundle.facts() for bundle in load_each(weights)]
+    bundles, left_out = load_each(weights or [Path(SHIPPED)])
+    for sentence in left_out:
+        warn(sentence)
+    cards = [bundle.facts() for bundle in bundles]
     if as_json:
         shown = cards if len(cards) > 1 else cards[0]
         print_data(json.dumps(shown, indent=2, ensure_ascii=False))

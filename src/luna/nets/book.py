@@ -7,17 +7,21 @@ read with torch's `weights_only=True`, so nothing in it is executed.
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from luna.nets.bundle import Bundle, Card, Role, check_arguments, rebuild_network
+from luna.nets.bundle import WEIGHTS_BYTES_MAX, Bundle, Card, Role, check_arguments, rebuild_network
 from luna.nets.probe import refuse_useless
 from luna.run.errors import TrustError, UsageError, naming
+from luna.run.files import read_plain
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -48,7 +52,8 @@ def import_state(path: Path, role: Role | None = None) -> Bundle:
     that is not such a checkpoint, or whose network luna cannot rebuild with certainty; the
     message then names the architecture.
     """
-    tensors = _read_tensors(path)
+    content = _read_file(path)
+    tensors = _read_tensors(path, content)
     with naming(path):
         try:
             architecture, arguments, implied = _recognise(tensors)
@@ -68,19 +73,37 @@ def import_state(path: Path, role: Role | None = None) -> Bundle:
         training_data=TRAINING_DATA,
         licence=LICENCE,
         source=f"imported from {path.name}",
-        weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        weights_sha256=hashlib.sha256(content).hexdigest(),
     )
     with naming(path):
         refuse_useless(module, card.hu_window)
     return Bundle(card, module)
 
 
-def _read_tensors(path: Path) -> Tensors:
+def _read_file(path: Path) -> bytes:
+    """Return the bytes of a checkpoint that would take no more memory than its file."""
+    try:
+        content = read_plain(path, WEIGHTS_BYTES_MAX)
+        with suppress(zipfile.BadZipFile), zipfile.ZipFile(io.BytesIO(content)) as archive:
+            declared = sum(member.file_size for member in archive.infolist())
+            if declared > len(content):
+                raise TrustError(
+                    "the checkpoint would unpack to more than its file",
+                    file=path,
+                    why=f"{declared} bytes from {len(content)}",
+                    hint="torch stores tensors as they are; get the file again from its publisher",
+                )
+    except (OSError, NotImplementedError) as error:
+        raise TrustError("the checkpoint cannot be read", file=path, why=str(error)) from error
+    return content
+
+
+def _read_tensors(path: Path, content: bytes) -> Tensors:
     try:
         with warnings.catch_warnings():
             # torch warns of foreign pickle protocols; what matters is whether it can read them.
             warnings.simplefilter("ignore", UserWarning)
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch's unpickler walks on over nonsense until any of them
         raise TrustError(
             "not a checkpoint that can be read safely",
@@ -91,7 +114,7 @@ def _read_tensors(path: Path) -> Tensors:
     state = checkpoint.get("model_state") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict) or not all(isinstance(t, torch.Tensor) for t in state.values()):
         raise TrustError("no model_state with tensors in this checkpoint", file=path)
-    if sum(t.numel() * t.element_size() for t in state.values()) > path.stat().st_size:
+    if sum(t.numel() * t.element_size() for t in state.values()) > len(content):
         raise TrustError("the tensors are larger than their file", file=path)
     return state
 

@@ -28,7 +28,7 @@ from luna.nets.residual import ResidualClassifier
 from luna.nets.unet import UNet
 from luna.run.config import INTEGER_MAX
 from luna.run.errors import TrustError, naming
-from luna.run.files import replace_file
+from luna.run.files import read_plain, replace_file
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {
     "classifier": Classifier,
@@ -40,6 +40,8 @@ CARD_VERSION = 1
 CARD_NAME = "card.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_BYTES_MAX = 1 << 20
+WEIGHTS_BYTES_MAX = 4 << 30
+"""Hundreds of times the largest network that luna knows by name."""
 ARGUMENT_MAX = {
     "context_slices": 255,
     "depth": 16,
@@ -212,9 +214,7 @@ def read_card(folder: Path) -> Card:
             "this bundle has no card.json", file=folder, hint="luna does not guess what weights are"
         )
     try:
-        if path.stat().st_size > CARD_BYTES_MAX:
-            raise ValueError(f"larger than {CARD_BYTES_MAX} bytes")
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_plain(path, CARD_BYTES_MAX).decode())
         version = values.get("card_version")
         if version != CARD_VERSION:
             raise TrustError(
@@ -275,7 +275,7 @@ def load_bundle(folder: Path) -> Bundle:
     card = read_card(folder)
     path = folder / WEIGHTS_NAME
     try:
-        stream = path.read_bytes()
+        stream = read_plain(path, WEIGHTS_BYTES_MAX)
     except OSError as error:
         raise TrustError(
             "the bundle's weights cannot be read", file=path, why=str(error)

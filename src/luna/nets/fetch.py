@@ -7,7 +7,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pooch
@@ -34,8 +37,13 @@ SOURCE = (
 """The commit that added the two files to the book's public repository."""
 
 BYTES_MAX = 64 << 20
-CHUNK_BYTES = 1 << 16
+CHUNK_BYTES = 1 << 12
 TIMEOUT_S = 30
+"""How long one answer of a server may take."""
+DOWNLOAD_S_MAX = 1800.0
+"""How long the download of one file may take."""
+RATE_SPAN_S, LEAST_BYTES_PER_S = 30.0, 1 << 10
+"""A download that brings fewer bytes a second than this, over such a time, is given up."""
 
 Downloader = Callable[[str, str, object], None]
 Tell = Callable[[str], None]
@@ -155,35 +163,74 @@ def _copy(folder: Path, name: str, sha256: str, downloads: Path) -> Path:
 
 
 def _resuming(part: Path, tell: Tell) -> Downloader:
-    """A downloader for pooch that keeps what came before a break, and asks only for the rest.
+    """Return a downloader for pooch that keeps what came before a break and asks for the rest.
 
     Where the server knows of no rest (416), what is kept is taken for the whole; its hash tells.
     """
 
     def download(url: str, output_file: str, pooch_: object) -> None:
-        import requests
-
         tell(f"fetching {url}")
-        begun = part.stat().st_size if part.exists() else 0
-        headers = {"Accept-Encoding": "identity"}  # ranges of a compressed file would be others
-        if begun:
-            headers["Range"] = f"bytes={begun}-"
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
-            if response.status_code != requests.codes.requested_range_not_satisfiable:
-                response.raise_for_status()
-                goes_on = response.status_code == requests.codes.partial_content
-                _write(response.iter_content(CHUNK_BYTES), part, "ab" if goes_on else "wb")
+        _watched(part, partial(_receive, url, part))
         shutil.move(part, output_file)
 
     return download
 
 
-def _write(chunks: Iterable[bytes], part: Path, mode: str) -> None:
-    with part.open(mode) as file:
-        for chunk in chunks:
-            file.write(chunk)
-            if file.tell() > BYTES_MAX:
-                return  # its hash will not fit
+def _receive(url: str, part: Path, stopped: threading.Event) -> None:
+    import requests
+
+    begun = _size(part)
+    headers = {"Accept-Encoding": "identity"}  # ranges of a compressed file would be others
+    if begun:
+        headers["Range"] = f"bytes={begun}-"
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            return
+        response.raise_for_status()
+        goes_on = response.status_code == requests.codes.partial_content
+        with part.open("ab" if goes_on else "wb", buffering=0) as file:
+            for chunk in response.iter_content(CHUNK_BYTES):
+                if stopped.is_set() or file.tell() > BYTES_MAX:
+                    return  # too much: its hash will not fit
+                file.write(chunk)
+
+
+def _watched(part: Path, receive: Callable[[threading.Event], None]) -> None:
+    """Receive a file in a thread, and give up when it takes too long or comes too slowly.
+
+    A server that sends a byte now and then satisfies every timeout of a single read.
+    """
+    import requests
+
+    stopped, failures = threading.Event(), list[BaseException]()
+
+    def work() -> None:
+        try:
+            receive(stopped)
+        except BaseException as error:  # raised again below, in the thread that waits
+            failures.append(error)
+
+    # A daemon: it may wait for the server for ever, and the command must not.
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    begun_s = marked_s = time.monotonic()
+    marked = _size(part)
+    while thread.is_alive():
+        thread.join(min(1.0, RATE_SPAN_S))
+        now_s, size = time.monotonic(), _size(part)
+        span_s = now_s - marked_s
+        too_slow = span_s >= RATE_SPAN_S and size - marked < LEAST_BYTES_PER_S * span_s
+        if thread.is_alive() and (too_slow or now_s - begun_s > DOWNLOAD_S_MAX):
+            stopped.set()
+            raise requests.Timeout(f"{size - marked} bytes in {span_s:.0f} s, too slow")
+        if span_s >= RATE_SPAN_S or size < marked:
+            marked, marked_s = size, now_s
+    if failures:
+        raise failures[0]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _unreachable(source: str, name: str, part: Path, error: OSError) -> EnvironmentFault:
@@ -192,7 +239,7 @@ def _unreachable(source: str, name: str, part: Path, error: OSError) -> Environm
     if not isinstance(error, requests.RequestException):
         return write_fault(part, error, "XDG_CACHE_HOME")
     status = getattr(error.response, "status_code", None)
-    kept = part.stat().st_size if part.exists() else 0
+    kept = _size(part)
     return EnvironmentFault(
         f"the server answers {status}" if status else "the download failed",
         file=f"{source}/{name}",

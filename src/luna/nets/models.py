@@ -73,13 +73,13 @@ def load_network(path: Path, role: Role | None = None) -> Bundle:
     )
 
 
-def load_each(path: Path) -> list[Bundle]:
-    """All networks that a path names, as `load_models` takes it, in order of their names.
+def load_each(paths: Sequence[Path]) -> tuple[list[Bundle], list[str]]:
+    """Load all networks that the paths name, and a sentence for each file left out.
 
-    Raises UsageError when there is none, and TrustError when one of them cannot be trusted or
-    rebuilt.
+    Raises what `load_models` raises, but for a role that is missing or there twice.
     """
-    return [_load(member) for member in _members(path)]
+    bundles, left_out = _load_all(paths)
+    return [bundle for _, bundle in bundles], left_out
 
 
 def load_models(paths: str | Path | Sequence[str | Path] = SHIPPED) -> Models:
@@ -160,7 +160,7 @@ def _members(path: Path) -> Iterator[Path]:
     path = _folder_of_name(path)
     if not path.exists():
         raise UsageError("no such weights", file=path)
-    if path.is_file() or _is_bundle(path):
+    if not path.is_dir() or _is_bundle(path):
         yield path
         return
     inside = sorted(p for p in path.iterdir() if p.suffix == ".state" or _is_bundle(p))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -46,6 +47,23 @@ def replace_file(path: Path) -> Iterator[Path]:
         raise write_fault(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_plain(path: Path, most_bytes: int) -> bytes:
+    """Return what a plain file holds.
+
+    Raises OSError for a pipe, a device or a folder, which could be waited for or read for ever,
+    and for a file of more than `most_bytes`.
+    """
+    # A pipe that nobody writes to would block an ordinary open.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as stream:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("not a plain file")
+        if status.st_size > most_bytes:
+            raise OSError(f"{status.st_size} bytes, more than {most_bytes}")
+        return stream.read(most_bytes)
 
 
 @contextmanager
