@@ -100,7 +100,7 @@ def read_cohort(
 
 
 def show_plan(planned: Plan, cache: Path, *, as_json: bool) -> None:
-    """What a dry run found out; raises EnvironmentFault when the disk is too small for it."""
+    """Print what a run would do; raises EnvironmentFault when the disk is too small for it."""
     from luna.data.prep.plan import refuse_small_disk
 
     if as_json:
@@ -117,7 +117,7 @@ def show_plan(planned: Plan, cache: Path, *, as_json: bool) -> None:
 
 
 def show(report: PrepReport, cache: Path, *, as_json: bool, known: int) -> None:
-    """What was done; raises PartialFailure when a scan failed."""
+    """Print what was done; raises PartialFailure when a scan failed."""
     for line in report.notices[known:]:
         warn(str(line))
     if as_json:
@@ -144,5 +144,5 @@ def show(report: PrepReport, cache: Path, *, as_json: bool, known: int) -> None:
 
 
 def size(count: int) -> str:
-    """Bytes as people say them."""
+    """Return a number of bytes in MiB or GiB."""
     return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / MIB:.1f} MiB"

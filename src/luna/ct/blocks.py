@@ -91,7 +91,7 @@ def _slices(place: tuple[Any, ...], block_irc: Irc) -> tuple[slice, ...]:
 
 
 def _planes(block: AnyArray) -> bytes:
-    """The voxels' first bytes, then their second ones."""
+    """Return the first bytes of all voxels, then their second ones."""
     size = block.dtype.itemsize
     return np.ascontiguousarray(block).reshape(-1).view(np.uint8).reshape(-1, size).T.tobytes()
 
@@ -160,13 +160,13 @@ class BlockFile:
         return os.fstat(self._file).st_size
 
     def crop(self, center_irc: ArrayLike, size_irc: Irc) -> AnyArray:
-        """What `Scan.crop` of the volume gives. Raises DamagedError, as `box` does."""
+        """Return what `Scan.crop` of the volume gives. Raises DamagedError, as `box` does."""
         center = np.rint(np.asarray(center_irc, dtype=np.float64)).astype(int)
         i, r, c = (int(v) for v in center - np.array(size_irc) // 2)
         return self.box((i, r, c), size_irc)
 
     def box(self, start_irc: Irc, size_irc: Irc) -> AnyArray:
-        """A copy of `size_irc` voxels from `start_irc` on, padded with the fill.
+        """Return a copy of `size_irc` voxels from `start_irc` on, padded with the fill.
 
         Raises DamagedError when a block is damaged or was not stored.
         """
@@ -188,7 +188,7 @@ class BlockFile:
         return out
 
     def _stored(self, places: list[Irc]) -> Iterator[tuple[Irc, Entry]]:
-        """Those of the places whose blocks were stored, with their entries.
+        """Return the places whose blocks were stored, with their entries.
 
         Raises DamagedError when one was not, unless the volume is sparse.
         """
@@ -203,7 +203,7 @@ class BlockFile:
         return zip(compress(places, stored), self._entries[first[stored]].tolist(), strict=True)
 
     def _block(self, place: Irc, offset: int, length: int, crc: int) -> AnyArray:
-        """One block's voxels."""
+        """Return the voxels of one block."""
         layout = self._layout
         shape = tuple(
             min(b, n - p * b)
@@ -241,7 +241,7 @@ def _layout(head: Head) -> _Layout:
 
 
 def _places(low: list[int], high: list[int], block_irc: Irc) -> Iterator[Irc]:
-    """The blocks that a box of voxels touches; none when it is empty."""
+    """Yield the blocks that a box of voxels touches; none when it is empty."""
     if any(b <= a for a, b in zip(low, high, strict=True)):
         return
     spans = [range(a // n, -(-b // n)) for a, b, n in zip(low, high, block_irc, strict=True)]
@@ -252,7 +252,7 @@ def _places(low: list[int], high: list[int], block_irc: Irc) -> Iterator[Irc]:
 
 
 def _decompressor() -> zstandard.ZstdDecompressor:
-    """This thread's own: a decompressor serves one thread at a time."""
+    """Return the decompressor of this thread: one serves one thread at a time."""
     tool: zstandard.ZstdDecompressor | None = getattr(_tools, "decompressor", None)
     if tool is None:
         tool = _tools.decompressor = zstandard.ZstdDecompressor()

@@ -67,7 +67,7 @@ class FramedDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type
         raise OSError("not a value of luna")
 
     def remove(self, file_path: Any) -> None:
-        """Remove a value's file; a path that is not diskcache's own is left alone."""
+        """Remove a value's file; a path that is not diskcache's own is not touched."""
         if _is_own(file_path):
             super().remove(file_path)
 
@@ -80,8 +80,8 @@ class Cache:
     """Framed bytes by key; several threads and processes may use one folder at once.
 
     With `create`, the folder is made (0700), and a damaged index is put aside and begun
-    anew, which `on_damage` is told of. Without, a missing or damaged index is a TrustError.
-    Raises EnvironmentFault when the disk is full or the folder cannot be written, UsageError
+    anew, and `on_damage` is called with a sentence. Without it, a missing or damaged index is a
+    TrustError. Raises EnvironmentFault when the disk is full or the folder cannot be written, UsageError
     when it holds something else.
     """
 
@@ -134,13 +134,13 @@ class Cache:
             _patiently(lambda: self._store.set(key, BytesIO(value), read=True))
 
     def get(self, key: str) -> bytes | None:
-        """A value, or None when there is none."""
+        """Return a value, or None when there is none."""
         with self._mapped():
             value = _patiently(lambda: self._store.get(key))
         return value if isinstance(value, bytes) else None
 
     def path(self, key: str) -> Path | None:
-        """The file of a value, or None when there is none."""
+        """Return the file of a value, or None when there is none."""
         with self._mapped():
             value = _patiently(lambda: self._store.get(key, read=True))
         return value if isinstance(value, Path) else None
@@ -162,7 +162,7 @@ class Cache:
 
     @contextmanager
     def _mapped(self) -> Iterator[None]:
-        """Errors of the disk and the database as luna's own."""
+        """Raise errors of the disk and the database as luna's own."""
         try:
             yield
         except diskcache.Timeout as error:
@@ -193,7 +193,7 @@ class Cache:
 
 
 def _claim(folder: Path) -> None:
-    """Make the folder, for its owner alone. Raises UsageError for one that is something else."""
+    """Make the folder, for its owner only. Raises UsageError when it holds other files."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not any((folder / name).exists() for name in (DBNAME, LOCK)) and any(folder.iterdir()):
         raise UsageError(
@@ -205,7 +205,7 @@ def _claim(folder: Path) -> None:
 
 
 def _open(folder: Path) -> diskcache.Cache:
-    """The store; raises sqlite3.DatabaseError when its index is damaged."""
+    """Open the store. Raises sqlite3.DatabaseError when its index is damaged."""
     try:
         store = diskcache.Cache(
             str(folder.resolve()),
@@ -230,13 +230,13 @@ def _open(folder: Path) -> diskcache.Cache:
 
 
 def _is_passing(error: Exception) -> bool:
-    """Whether the database is not damaged but locked, full or not to be opened."""
+    """Return whether the database is not damaged but locked, full or not to be opened."""
     words = ("locked", "full", "unable to open", "readonly", "disk I/O")
     return isinstance(error, sqlite3.OperationalError) and any(w in str(error) for w in words)
 
 
 def _put_aside(folder: Path) -> str:
-    """Rename the database and its journals; the new name of the database."""
+    """Rename the database and its journals, and return the new name of the database."""
     aside = f"{DBNAME}.damaged-{time.time_ns()}"
     for ending in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError):

@@ -24,7 +24,7 @@ from luna.run.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AugmentConfig:
-    """How far samples are changed; 0 and false leave a part off. Raises UsageError."""
+    """Choose how far samples are changed; 0 and false change nothing. Raises UsageError."""
 
     flip: bool = False
     """Mirror each axis in half of the samples."""
@@ -52,7 +52,7 @@ class AugmentConfig:
 
     @property
     def interpolates(self) -> bool:
-        """Whether voxels come to lie between voxels."""
+        """Whether voxels are moved to places between voxels."""
         return bool(self.offset or self.scale or self.rotate_degrees)
 
 
@@ -76,14 +76,14 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Augment:
-    """Draws and applies; what the training loop calls with samples, targets and seeds."""
+    """Draws parameters and applies them: the training loop calls it with samples and seeds."""
 
     config: AugmentConfig
 
     def __call__(
         self, hu: torch.Tensor, target: torch.Tensor, seeds: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """HU and targets, each sample changed by its own seed alone.
+        """Return HU and targets, each sample changed by its own seed only.
 
         `hu` (N, C, H, W) or (N, 1, D, H, W) float32; `target` labels (N,), which stay, or
         masks (N, 1, H, W) or (N, 1, D, H, W) of any dtype, moved to the nearest voxel;
@@ -104,7 +104,7 @@ _NOISE_BITS = 16
 
 
 def draw(config: AugmentConfig, seeds: torch.Tensor, shape: Sequence[int]) -> Draw:
-    """The parameters that seeds (N,) int64 stand for; `shape` is H, W or D, H, W of the input.
+    """Return the parameters that seeds (N,) int64 stand for; `shape` is H, W or D, H, W.
 
     Raises UsageError when the crop to cut out is larger than the input.
     """
@@ -128,7 +128,7 @@ def draw(config: AugmentConfig, seeds: torch.Tensor, shape: Sequence[int]) -> Dr
 
 
 def apply_to_image(config: AugmentConfig, drawn: Draw, hu: torch.Tensor) -> torch.Tensor:
-    """Images moved as drawn, linearly interpolated, and their noise added; float32 as given.
+    """Return images moved as drawn, linearly interpolated, and their noise added; float32 as given.
 
     A cut-out shows what lies around it in the larger input before anything else. Outside the
     input the nearest voxel of its border stands, as in the book: air there would
@@ -148,7 +148,7 @@ def apply_to_image(config: AugmentConfig, drawn: Draw, hu: torch.Tensor) -> torc
 
 
 def apply_to_mask(config: AugmentConfig, drawn: Draw, mask: torch.Tensor) -> torch.Tensor:
-    """Masks (N, 1, …) moved as drawn, each voxel that of the nearest place; dtype as given."""
+    """Return masks (N, 1, …) moved as drawn, by the nearest voxel; dtype as given."""
     out = _out_shape(config, mask.shape[2:])
     slices = mask.reshape(len(mask), -1, *mask.shape[-2:])
     moved = _nearest(slices, _plane_positions(drawn, mask.shape[-2:], out[-2:]))

@@ -54,14 +54,14 @@ class CandidateChunks:
 
     @property
     def size_irc(self) -> Irc:
-        """Voxels of a chunk."""
+        """The size of a chunk in voxels."""
         return CHUNK_IRC if self.spacing_mm is None else CUBE_IRC
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def read(self, indices: Sequence[int]) -> Batch:
-        """HU (N, 1, D, H, W) int16, D, H, W of `size_irc`, and labels (N,) int64."""
+        """Return HU (N, 1, D, H, W) int16, with D, H, W of `size_irc`, and labels (N,) int64."""
         hu = np.empty((len(indices), 1, *self.size_irc), dtype=np.int16)
         for k, row in enumerate(self.rows[list(indices)]):
             hu[k, 0] = self._chunk(int(row))
@@ -93,7 +93,7 @@ class MaskedCrops:
         return len(self.series)
 
     def read(self, indices: Sequence[int]) -> Batch:
-        """HU (N, 7, 96, 96) int16 and masks (N, 1, 96, 96) uint8 of all nodules there."""
+        """Return HU (N, 7, 96, 96) int16 and masks (N, 1, 96, 96) uint8 of all nodules there."""
         hu = np.empty((len(indices), *CROP_IRC), dtype=np.int16)
         mask = np.empty((len(indices), 1, *CROP_RC), dtype=np.uint8)
         volumes = self.prepared.volumes
@@ -105,7 +105,7 @@ class MaskedCrops:
 
 
 def masked_crops(prepared: Prepared, series: Sequence[str], *, background: bool) -> MaskedCrops:
-    """Crops of every slice of a nodule and, with `background`, of the other candidates.
+    """Return crops of every slice of a nodule and, with `background`, of other candidates.
 
     Raises UsageError when the latter were not prepared.
     """
@@ -179,7 +179,7 @@ class MaskedSlices:
         return torch.from_numpy(hu), torch.from_numpy(mask)
 
     def _context(self, series: int, index: int) -> NDArray[np.int16]:
-        """The slice and its neighbours (7, H, W)."""
+        """Return the slice and its neighbours (7, H, W)."""
         slices, height, width = self.prepared.shapes_irc[series]
         around = np.arange(index - CONTEXT_SLICES, index + CONTEXT_SLICES + 1)
         around = np.clip(around, 0, slices - 1)
@@ -190,7 +190,7 @@ class MaskedSlices:
 
 
 def _positive(prepared: Prepared, series: Sequence[str]) -> IntArray:
-    """(P, 2) series and slice, each once however many nodules are in it."""
+    """Return series and slice (P, 2), each slice once however many nodules are in it."""
     table = prepared.nodule_slices
     rows = prepared.rows_in(table.series, series)
     both = np.column_stack([table.series[rows], table.index[rows]])

@@ -46,7 +46,7 @@ VESSEL_RADIUS_MM = 2.5
 def nodule_mask(
     scan: Scan, centers_xyz: ArrayLike, diameters_mm: ArrayLike, method: MaskMethod = "bounded"
 ) -> NDArray[np.bool_]:
-    """All nodules of a scan in one mask of its shape.
+    """Return all nodules of a scan in one mask of its shape.
 
     `centers_xyz` (M, 3) in LPS mm, `diameters_mm` (M,). Nodules whose centre lies outside
     the volume leave nothing.
@@ -62,7 +62,7 @@ def nodule_mask(
 def nodule_voxels(
     scan: Scan, center_xyz: ArrayLike, diameter_mm: float, method: MaskMethod = "bounded"
 ) -> BoxMask:
-    """The voxels of one nodule, by either method; none when its centre is off the volume."""
+    """Return the voxels of one nodule; none when its centre lies outside the volume."""
     center_irc = scan.geometry.irc_from_xyz(center_xyz)
     nearest = np.rint(center_irc).astype(int)
     if (nearest < 0).any() or (nearest >= scan.hu.shape).any():
@@ -86,7 +86,7 @@ def _book(hu: HuArray, center: NDArray[np.int_]) -> BoxMask:
 
 
 def _book_radius(hu: HuArray, center: NDArray[np.int_], axis: int) -> int:
-    """Steps from the centre along one axis until either end is lung."""
+    """Return the steps from the centre along one axis until either end is lung."""
     line = np.moveaxis(hu, axis, 0)[(slice(None), *np.delete(center, axis))]
     at = int(center[axis])
     radius = BOOK_FIRST_RADIUS_VOX
@@ -98,7 +98,7 @@ def _book_radius(hu: HuArray, center: NDArray[np.int_], axis: int) -> int:
 
 
 def _bounded(scan: Scan, center_irc: FloatArray, diameter_mm: float) -> BoxMask:
-    """Voxels denser than half way between nodule and lung, near enough and of one piece.
+    """Return voxels denser than half way between nodule and lung, near enough and of one piece.
 
     No voxel lies further than REACH radii from the centre. Vessels that leave the nodule
     are cut by an opening, and the chest wall as what is thick outside the sphere.
@@ -123,7 +123,7 @@ def _bounded(scan: Scan, center_irc: FloatArray, diameter_mm: float) -> BoxMask:
 def _distance(
     low: NDArray[np.int_], high: NDArray[np.int_], center: FloatArray, spacing: FloatArray
 ) -> FloatArray:
-    """Distance in mm of every voxel of a box from a point."""
+    """Return the distance in mm of every voxel of a box from a point."""
     squares = [
         ((np.arange(a, b) - c) * s) ** 2
         for a, b, c, s in zip(low, high, center, spacing, strict=True)
@@ -133,7 +133,7 @@ def _distance(
 
 
 def _half_way(hu: NDArray[np.float32], distance_mm: FloatArray, radius_mm: float) -> float:
-    """The attenuation at which blur puts the border of a nodule of this size in this lung."""
+    """Return the attenuation at which blur puts the border of a nodule of this size."""
     core = hu[distance_mm <= max(CORE_SHARE * radius_mm, distance_mm.min())]
     shell = hu[(distance_mm > 1.2 * radius_mm) & (hu < -600)]
     lung = float(np.median(shell)) if shell.size else LUNG_HU
@@ -144,7 +144,7 @@ def _half_way(hu: NDArray[np.float32], distance_mm: FloatArray, radius_mm: float
 def _wall(
     dense: NDArray[np.bool_], distance_mm: FloatArray, radius_mm: float, spacing: FloatArray
 ) -> NDArray[np.bool_]:
-    """Dense voxels that belong to thick tissue outside the annotated sphere."""
+    """Return dense voxels that belong to thick tissue outside the annotated sphere."""
     outside = dense & (distance_mm > REACH * radius_mm)
     depth = ndimage.distance_transform_edt(outside, sampling=spacing)
     thick = depth > VESSEL_RADIUS_MM  # chest wall, heart or diaphragm
@@ -155,7 +155,7 @@ def _wall(
 
 
 def _opened(own: NDArray[np.bool_], radius_mm: float, spacing: FloatArray) -> NDArray[np.bool_]:
-    """`own` without its parts thinner than about two thirds of the radius."""
+    """Return `own` without what is thinner than about two thirds of the radius."""
     cut = 0.35 * radius_mm
     if cut < spacing.min():
         return own
@@ -170,7 +170,7 @@ def _opened(own: NDArray[np.bool_], radius_mm: float, spacing: FloatArray) -> ND
 def _central_piece(
     opened: NDArray[np.bool_], own: NDArray[np.bool_], distance_mm: FloatArray
 ) -> NDArray[np.bool_]:
-    """The connected piece nearest to the centre; at least the central voxel."""
+    """Return the connected piece nearest to the centre; at least the central voxel."""
     source = opened if opened.any() else own
     center = distance_mm == distance_mm.min()
     if not source.any():

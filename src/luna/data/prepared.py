@@ -35,7 +35,7 @@ Kind = Literal["hu", "mask"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Candidates:
-    """M places to look at, sorted by series.
+    """M candidates, sorted by series.
 
     `series` (M,) counts in `Prepared.series`; `center_irc` (M, 3) voxels, not rounded;
     `nodule` (M,) counts in `Prepared.nodules`, -1 where there is none; `malignancy` (M,) 1
@@ -71,7 +71,7 @@ class NoduleSlices:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Prepared:
-    """What `luna prep` left in a cache folder; no CT file and no table is needed.
+    """A prepared cohort, opened from a cache folder; no CT file and no table is needed.
 
     `series` are the prepared series, sorted; `all_series` the full list, of which a split is
     a function. `fingerprint` identifies scans, marks and config.
@@ -93,7 +93,7 @@ class Prepared:
     volumes: Volumes
 
     def rows_in(self, column: IntArray, uids: Sequence[str]) -> IntArray:
-        """Rows of a `series` column that belong to the given series; absent ones have none.
+        """Return the rows of a `series` column that belong to the given series.
 
         For instance `prepared.rows_in(prepared.candidates.series, split.train)`.
         """
@@ -103,7 +103,7 @@ class Prepared:
 
 
 def open_volumes() -> int:
-    """Volumes to keep open at once, by the files that this process may have open."""
+    """Return how many volumes to keep open, by the files that this process may have open."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
         return OPEN_VOLUMES_MAX
@@ -112,7 +112,7 @@ def open_volumes() -> int:
 
 @dataclass(frozen=True, eq=False)
 class Volumes:
-    """The blocks of every series, opened when they are first needed; for several threads."""
+    """The blocks of every series, opened when first needed; several threads may read at once."""
 
     cache: Cache
     keys: Mapping[Kind, tuple[str, ...]]
@@ -121,11 +121,11 @@ class Volumes:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def crop(self, kind: Kind, series: int, center_irc: Any, size_irc: Irc) -> NDArray[Any]:
-        """As `Scan.crop`; of nodules (uint8, 1 inside any nodule), 0 outside the volume."""
+        """Return what `Scan.crop` gives, or a crop of the mask: uint8, 0 outside the volume."""
         return self._reading(kind, series, lambda file: file.crop(center_irc, size_irc))
 
     def box(self, kind: Kind, series: int, start_irc: Irc, size_irc: Irc) -> NDArray[Any]:
-        """A box of voxels by its first one."""
+        """Return a box of voxels by its first one."""
         return self._reading(kind, series, lambda file: file.box(start_irc, size_irc))
 
     def _reading(self, kind: Kind, series: int, read: Callable[[BlockFile], T]) -> T:
@@ -161,7 +161,7 @@ class Volumes:
 
 
 def open_prepared(folder: Path) -> Prepared:
-    """Open what `luna prep` left. Raises TrustError when it is not there, damaged or older."""
+    """Open a prepared cohort. Raises TrustError when it is missing, damaged or older."""
     manifest = read_manifest(folder)
     cache = Cache(folder)
     try:

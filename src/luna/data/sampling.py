@@ -24,7 +24,7 @@ _PLACES, _MEMBERS = 0, 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplingConfig:
-    """Which samples make an epoch. Raises UsageError for numbers out of range."""
+    """Choose the samples of an epoch. Raises UsageError for numbers out of range."""
 
     samples_per_epoch: int | None = None
     """Samples of an epoch, all processes together; "none" takes as many as there are."""
@@ -50,7 +50,7 @@ class SamplingConfig:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Samples of one kind, and how many of each repetition of the pattern are of that kind.
+    """Samples of one kind, and how many of them one repetition of the pattern takes.
 
     `indices` (N,), each once. A group of weight 0 is never taken from and may be empty.
     """
@@ -63,7 +63,7 @@ class Group:
 def nodule_order(
     is_nodule: NDArray[np.bool_], config: SamplingConfig, seed: int
 ) -> Callable[[int], IntArray]:
-    """Order for telling nodules from other candidates; `is_nodule` (N,).
+    """Return the order for telling nodules from other candidates; `is_nodule` (N,).
 
     Source: book, chapter 12 (one to one, 200,000 samples per epoch).
     """
@@ -81,7 +81,7 @@ def nodule_order(
 def malignancy_order(
     is_nodule: NDArray[np.bool_], malignant: NDArray[np.int8], config: SamplingConfig, seed: int
 ) -> Callable[[int], IntArray]:
-    """Order for telling malignant nodules from everything else.
+    """Return the order for telling malignant nodules from everything else.
 
     `is_nodule` (N,); `malignant` (N,) is 1, 0 or -1 for unknown, and read for nodules alone.
     Nodules of unknown malignancy are left out. Source: book, chapter 14 (2:1:1).
@@ -102,7 +102,7 @@ def malignancy_order(
 def crop_order(
     is_nodule: NDArray[np.bool_], ratio: tuple[int, int], config: SamplingConfig, seed: int
 ) -> Callable[[int], IntArray]:
-    """Order for segmentation: crops around nodules and around what is none, in a ratio.
+    """Return the order for segmentation: crops around nodules and other candidates in a ratio.
 
     `is_nodule` (N,). The book, chapter 13, takes crops around nodules alone: (1, 0).
     """
@@ -123,7 +123,7 @@ def _order(groups: Sequence[Group], config: SamplingConfig, seed: int) -> Callab
 def pattern_order(
     groups: Sequence[Group], samples: int | None, seed: int
 ) -> Callable[[int], IntArray]:
-    """The indices of an epoch as a function of its number, counted from 0; read-only.
+    """Return the indices of an epoch as a function of its number from 0; they are read-only.
 
     An epoch repeats a pattern in which each group has its weight of places. Places are
     shuffled within each repetition: ranks that take every n-th sample of a batch would
@@ -159,14 +159,14 @@ def pattern_order(
 
 
 def _places(pattern: IntArray, length: int, rng: np.random.Generator) -> IntArray:
-    """The group of each place; as many of each group in every epoch of that length."""
+    """Return the group of each place: as many of a group in every epoch of that length."""
     repeats, rest = divmod(length, len(pattern))
     whole = rng.permuted(np.tile(pattern, (repeats, 1)), axis=1)
     return np.concatenate([whole.ravel(), rng.permutation(pattern[:rest])])
 
 
 def _members(members: IntArray, start: int, count: int, stream: list[int]) -> IntArray:
-    """Numbers `start` to `start + count` of an endless row of shufflings of the members."""
+    """Return members `start` to `start + count` of an endless row of shufflings."""
     size = len(members)
     rounds = range(start // size, (start + count - 1) // size + 1)
     shuffled = [

@@ -21,7 +21,7 @@ FOLDS = 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SplitConfig:
-    """How series are divided. Raises UsageError for numbers out of range."""
+    """Choose how series are divided. Raises UsageError for numbers out of range."""
 
     method: SplitMethod = "stride"
     """`stride`: every N-th series validates, as in the book. `folds`: LUNA16's subsets."""
@@ -91,7 +91,7 @@ def make_split(
 
 
 def _validating(ordered: list[str], stride: int, patients: Mapping[str, str]) -> set[str]:
-    """The series whose patient's first series stands at a multiple of the stride."""
+    """Return the series whose patient's first series stands at a multiple of the stride."""
     first: dict[str, int] = {}
     for rank, uid in enumerate(ordered):
         first.setdefault(patients.get(uid, uid), rank)

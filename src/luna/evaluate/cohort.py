@@ -54,7 +54,7 @@ class CohortConfig:
         self.scoring(0.5 if self.threshold is None else self.threshold)
 
     def diagnosing(self, *, as_the_book: bool = False) -> DiagnoseConfig:
-        """The part that `diagnose` takes; raises UsageError for what it refuses."""
+        """Return the part that `diagnose` takes. Raises UsageError for what it refuses."""
         config = DiagnoseConfig(
             segment=self.segment,
             classify=self.classify,
@@ -64,17 +64,17 @@ class CohortConfig:
         return faithful(config) if as_the_book else config
 
     def scoring(self, threshold: float) -> EvaluationConfig:
-        """The part that scores take, with the threshold in force."""
+        """Return the part that scores take, with the threshold in force."""
         return EvaluationConfig(
             threshold=threshold, fp_per_scan=self.fp_per_scan, samples=self.samples, seed=self.seed
         )
 
 
 class ScanTask(Protocol):
-    """What is done with each scan."""
+    """Work to do with each scan of a cohort."""
 
     def key(self, uid: str) -> Key:
-        """What decides the result besides the scan's content."""
+        """Return what decides the result besides the scan's content."""
 
     def compute(self, uid: str, scan: Scan) -> Json:
         """The result; raises InputError when the scan cannot be judged."""
@@ -188,5 +188,5 @@ def read_result(path: Path, key: Key) -> Json | None:
 
 
 def threshold_in_force(models: Models, config: DiagnoseConfig) -> float:
-    """The probability from which `diagnose` reports findings."""
+    """Return the probability from which `diagnose` reports findings."""
     return config.threshold or models.nodule.card.threshold

@@ -1,4 +1,4 @@
-"""What is told of the rows of a table that were skipped."""
+"""Notices of the rows of a table that were skipped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Worker processes that leave nothing behind, however the run ends."""
+"""Worker processes that end with the run, however it ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where the system keeps locks be
 
 @contextmanager
 def worker_pool(workers: int, option: str) -> Iterator[ProcessPoolExecutor]:
-    """Spawned processes that end with this one; forked ones would inherit locks of its threads.
+    """Yield a pool of processes that end with this one.
+
+    They are spawned: forked ones would inherit locks of this one's threads.
 
     `option` is what sets their number on the command line. Raises EnvironmentFault when there is
     no shared memory or when the system kills a worker.
@@ -53,13 +55,13 @@ def worker_pool(workers: int, option: str) -> Iterator[ProcessPoolExecutor]:
 
 
 def _start_worker() -> None:
-    """Volumes of one size follow each other: their pages are kept."""
+    """Keep the pages of volumes, which follow each other in one size; end with the parent."""
     keep_freed_memory()
     _end_with_parent()
 
 
 def _end_with_parent() -> None:
-    """A worker leaves Ctrl-C to the parent, and goes when the parent is gone."""
+    """Leave Ctrl-C to the parent, and end when the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     if parent is None:

@@ -20,13 +20,13 @@ from luna.data.luna16.folder import ANNOTATIONS, Luna16
 from luna.run.errors import EnvironmentFault, InputError, UsageError
 
 SCANS_READ = 6
-"""Scans with annotations that are looked at: enough to tell tables from each other."""
+"""Scans with annotations that are read: enough to tell a wrong table from a right one."""
 
 FEW = 4
 """With fewer annotations than this, another reading of the table must fit better, too."""
 
 RIM_MM = 10.0
-"""How far around a nodule its surroundings are looked at."""
+"""How far the surroundings of a nodule reach."""
 
 DENSE_HU = -600
 """Something denser than this lies near a nodule's centre; lung itself is mostly below."""
@@ -42,7 +42,7 @@ MIRRORED = np.array([-1.0, -1.0, 1.0])
 
 @dataclass(slots=True)
 class _Count:
-    """How many annotations were looked at, and fit as they are and as RAS."""
+    """How many annotations were checked, and how many fit as they are and as RAS."""
 
     places: int = 0
     fit: int = 0

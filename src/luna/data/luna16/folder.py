@@ -2,15 +2,15 @@
 
     subset0 … subset9/*.mhd         the scans; any part of them may be there
     annotations.csv                 nodules: centre in LPS mm, diameter
-    candidates_V2.csv               places to look at (candidates.csv where it is alone)
+    candidates_V2.csv               places to judge (candidates.csv where there is no V2)
     annotations_with_malignancy.csv optional: the readers' verdicts, joined by place
     seriesuids.csv                  optional: the full list of series
     patients.csv                    optional: columns seriesuid, patient
 
-A damaged table is refused, with the lines, and so is one that contradicts itself. What also
-happens in sound ones is skipped and becomes a Notice: duplicates, diameters of 0 or less, rows
-of scans that are not there, positive candidates without a nodule, negative ones inside a
-nodule. Places off their volume are found when the scans are read (`prep`).
+A table that is damaged or contradicts itself is refused, with the lines. Rows that sound tables
+have too are skipped, with a Notice: duplicates, diameters of 0 or less, scans that are not on
+disk, positive candidates outside of every nodule, negative ones inside one. Places outside their
+volume are found when the scans are read (`prep`).
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ DOWNLOAD = "https://zenodo.org/records/3723295"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Luna16:
-    """The scans that are there, and what is known of them.
+    """The scans on disk, with their nodules, candidates, folds and patients.
 
     `series` is the full list of series UIDs, sorted, whether on disk or not; `files` and
     `fold_of` have those on disk. Nodules and candidates are of scans on disk only. `marks_file`
-    is where candidates that are marks came from (`hard_negatives`).
+    is where candidates that are a system's marks came from.
     """
 
     root: Path
@@ -72,20 +72,19 @@ class Luna16:
     marks_file: Path | None = None
 
     def nodules_of(self, uid: str) -> slice:
-        """The rows of `nodules` that belong to a series."""
+        """Return the rows of `nodules` that belong to a series."""
         return rows_of(self.nodules.series, self.series.index(uid))
 
     def candidates_of(self, uid: str) -> slice:
-        """The rows of `candidates` that belong to a series."""
+        """Return the rows of `candidates` that belong to a series."""
         return rows_of(self.candidates.series, self.series.index(uid))
 
 
 def read_luna16(root: Path) -> Luna16:
     """Read the tables and find the scans of a LUNA16 folder, or of the one in it.
 
-    No scan is opened.
-    Raises UsageError when a series lies in two subsets, InputError when there is no scan, a
-    table is missing or damaged, or a series is not in the full list.
+    No scan is opened. Raises UsageError when a series lies in two subsets, InputError when
+    there is no scan, a table is missing or damaged, or a series is not in the full list.
     """
     root = _find_root(root)
     files, fold_of = _find_scans(root)
@@ -186,7 +185,7 @@ def _read_download(path: Path, columns: tuple[str, ...]) -> Table:
 def _full_list(
     root: Path, files: Mapping[str, Path], annotations: Table, candidates: Table
 ) -> tuple[str, ...]:
-    """seriesuids.csv where it is, else every series that a table or a file names."""
+    """Return the series of seriesuids.csv, or without it all that a table or a file names."""
     named = set(annotations.texts("seriesuid")) | set(candidates.texts("seriesuid"))
     path = root / SERIES
     if not path.exists():

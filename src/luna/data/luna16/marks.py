@@ -1,4 +1,4 @@
-"""What a system marked becomes candidates to learn from: its false marks are hard negatives."""
+"""Marks of a system as further candidates: its false marks are hard negatives."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NEGATIVE, UNSURE = -1, -2
 
 
 def add_detections(cohort: Luna16, path: Path) -> Luna16:
-    """The cohort with the marks of a table as further candidates.
+    """Return the cohort with the marks of a table as further candidates.
 
     The table is in LUNA16's format for submissions, as `luna evaluate` writes it. A mark
     within the radius of a nodule is a positive candidate of it, one farther than MARGIN_MM
@@ -65,7 +65,7 @@ def add_detections(cohort: Luna16, path: Path) -> Luna16:
 def _nodule_at(
     cohort: Luna16, series: NDArray[np.int64], center_xyz: FloatArray
 ) -> NDArray[np.int64]:
-    """The nodule that each mark lies in; NEGATIVE far from all, UNSURE between."""
+    """Return the nodule that each mark lies in; NEGATIVE far from all, UNSURE between."""
     nodules = cohort.nodules
     nodule, beyond_mm = nearest_nodule(series, center_xyz, nodules, nodules.diameter_mm / 2)
     nodule[beyond_mm > 0] = UNSURE

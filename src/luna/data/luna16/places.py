@@ -1,4 +1,4 @@
-"""Which annotated places lie in their volumes."""
+"""Annotated places that lie outside their volumes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from luna.run.errors import InputError
 from luna.run.notice import Notice, name_lines, notice
 
 MAX_OUTSIDE = 0.1
-"""The share of annotations that may lie off their volumes: none of LUNA16's does, most of a
+"""The share of annotations that may lie outside their volumes: none of LUNA16's does, most of a
 table in other coordinates (RAS, voxels) or of other scans do."""
 
 
 def inside(irc: FloatArray, shape_irc: tuple[int, int, int]) -> NDArray[np.bool_]:
-    """Which places (N, 3) round to a voxel of the volume."""
+    """Return which places (N, 3) round to a voxel of the volume."""
     nearest = np.rint(irc)
     return np.asarray(((nearest >= 0) & (nearest < np.array(shape_irc))).all(axis=1))
 
@@ -29,7 +29,7 @@ def inside(irc: FloatArray, shape_irc: tuple[int, int, int]) -> NDArray[np.bool_
 def outside_notices(
     data: Luna16, nodules: NDArray[np.int64], candidates: NDArray[np.int64]
 ) -> tuple[Notice, ...]:
-    """Notices of the nodules and candidates, by row, that lie off their volume."""
+    """Return notices of the nodules and candidates, by row, that lie outside their volume."""
     old = not (data.root / CANDIDATES).exists()
     source, lines = data.candidates.source[candidates], data.candidates.line[candidates]
     what = "outside their volume, or of such a nodule"
@@ -43,7 +43,7 @@ def outside_notices(
 
 
 def refuse_strange_places(data: Luna16) -> None:
-    """Raise InputError when annotations and scans do not belong together, by the headers alone.
+    """Raise InputError when annotations lie outside the scans, by the headers only.
 
     A header that cannot be read is passed over: its scan fails when its turn comes.
     """

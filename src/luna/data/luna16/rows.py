@@ -77,9 +77,9 @@ def series_numbers(table: Table, number: Mapping[str, int]) -> NDArray[np.int64]
 def read_nodules(
     table: Table, number: Mapping[str, int], present: NDArray[np.bool_]
 ) -> tuple[Nodules, tuple[Notice, ...]]:
-    """The nodules of annotations.csv, malignancy unknown, of scans that are present.
+    """Return the nodules of annotations.csv, malignancy unknown, of scans that are present.
 
-    `number` maps a UID to its index in the full list, `present` (S,) tells what is on disk.
+    `number` maps a UID to its index in the full list; `present` (S,) says which are on disk.
     """
     series = series_numbers(table, number)
     center = table.points(*XYZ)
@@ -108,7 +108,7 @@ def read_nodules(
 def read_malignancy(
     path: Path, number: Mapping[str, int], present: NDArray[np.bool_], nodules: Nodules
 ) -> tuple[NDArray[np.int8], tuple[Notice, ...]]:
-    """Malignancy (N,) as 1, 0 or UNKNOWN, taken from the row at a nodule's own place."""
+    """Return malignancy (N,) as 1, 0 or UNKNOWN, taken from the row at a nodule's own place."""
     malignant = nodules.malignant.copy()
     if not path.exists():
         return malignant, ()
@@ -132,7 +132,7 @@ def read_malignancy(
 def read_candidates(
     table: Table, number: Mapping[str, int], present: NDArray[np.bool_], nodules: Nodules
 ) -> tuple[CandidateTable, tuple[Notice, ...]]:
-    """The candidates of scans that are present, positive ones joined to their nodule."""
+    """Return the candidates of scans that are present, positive ones joined to their nodule."""
     series = series_numbers(table, number)
     center = table.points(*XYZ)
     positive = table.flags("class")
@@ -162,16 +162,16 @@ def without_candidate(nodules: Nodules, candidates: CandidateTable) -> NDArray[n
 
 
 def _refuse_contradictions(
-    table: Table, series: NDArray[np.int64], center: FloatArray, said: NDArray[Any], name: str
+    table: Table, series: NDArray[np.int64], center: FloatArray, values: NDArray[Any], name: str
 ) -> None:
     """Raise InputError, naming the lines, where one place has two values in column `name`."""
-    first_of_value = ~repeated_rows(series, np.column_stack([center, said]))
+    first_of_value = ~repeated_rows(series, np.column_stack([center, values]))
     clash = repeated_rows(series, center) & first_of_value
     table.refuse(clash, f"{name} differs from an earlier row of the same place", name)
 
 
 def repeated_rows(series: NDArray[np.int64], center: FloatArray) -> NDArray[np.bool_]:
-    """Which rows have the series and the place of an earlier one."""
+    """Return which rows have the series and the place of an earlier one."""
     keys = np.column_stack([series.astype(np.float64), center])
     order = np.lexsort(keys.T)  # stable: equal rows stay in the order of the file
     same = np.zeros(len(keys), dtype=bool)
@@ -183,7 +183,7 @@ def repeated_rows(series: NDArray[np.int64], center: FloatArray) -> NDArray[np.b
 def nearest_nodule(
     series: NDArray[np.int64], center_xyz: FloatArray, nodules: Nodules, reach_mm: FloatArray
 ) -> tuple[NDArray[np.int64], FloatArray]:
-    """The nodule of the same series whose border is nearest to each of M places, and how far it is.
+    """Return the nodule of the same series whose border is nearest to each place, and how far.
 
     `reach_mm` (N,) is from a nodule's centre to its border. The distance (M,) in mm is below 0
     inside; where the series has no nodule it is infinite, and the index (M,) -1.
@@ -203,6 +203,6 @@ def nearest_nodule(
 
 
 def rows_of(series: NDArray[np.signedinteger[Any]], number: int) -> slice:
-    """The rows of a sorted column that hold `number`."""
+    """Return the rows of a sorted column that hold `number`."""
     low, high = np.searchsorted(series, [number, number + 1])
     return slice(int(low), int(high))

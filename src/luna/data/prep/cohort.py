@@ -24,7 +24,7 @@ from luna.data.prep.config import FORMAT, PrepConfig
 from luna.data.prep.job import jobs
 from luna.data.prep.manifest import Manifest, write_manifest
 from luna.data.prep.plan import plan, refuse_small_disk
-from luna.data.prep.scan import Prepared, PrepareScan
+from luna.data.prep.scan import PrepareScan, StoredScan
 from luna.run.batch import engine_for, run_batch
 from luna.run.errors import UsageError
 from luna.run.notice import Notice
@@ -33,7 +33,7 @@ from luna.run.progress import SILENT, Listener
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrepReport:
-    """What a run did. `failed` says per series why there is nothing of it."""
+    """The result of a run. `failed` gives the reason for each series that is not prepared."""
 
     scans: int
     kept: int
@@ -86,7 +86,7 @@ def prep(
     )
 
 
-def _outside(cohort: Luna16, scans: Mapping[str, Prepared]) -> tuple[Notice, ...]:
+def _outside(cohort: Luna16, scans: Mapping[str, StoredScan]) -> tuple[Notice, ...]:
     """Return notices of rows that lay off their volume."""
     none = [np.zeros(0, dtype=np.int64)]
     nodules = [cohort.nodules_of(uid).start + s.nodules_outside for uid, s in scans.items()]
@@ -98,7 +98,7 @@ def _outside(cohort: Luna16, scans: Mapping[str, Prepared]) -> tuple[Notice, ...
     )
 
 
-def _fingerprint(cohort: Luna16, scans: Mapping[str, Prepared], config: PrepConfig) -> str:
+def _fingerprint(cohort: Luna16, scans: Mapping[str, StoredScan], config: PrepConfig) -> str:
     """Return a SHA-256 over scans, marks, config and what decides the split.
 
     Equal fingerprints, equal samples.

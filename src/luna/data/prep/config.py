@@ -32,7 +32,7 @@ CROP_RC = (96, 96)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CandidateConfig:
-    """Which candidates there are besides those of the table."""
+    """Choose candidates besides those of the table."""
 
     from_annotations: bool = False
     """Add every annotated nodule that no candidate lies in as a candidate at its centre."""
@@ -40,7 +40,7 @@ class CandidateConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrepConfig:
-    """What is stored of each scan."""
+    """Choose what is stored of each scan."""
 
     nodule_mask: MaskMethod = "bounded"
     """Which voxels belong to a nodule: bounded by its annotation, or grown as in the book."""

@@ -20,7 +20,7 @@ AGAIN = "run `luna prep` again"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """What a run of prep left.
+    """The scans of a cohort that are in a cache, and what a split of them depends on.
 
     `series` is the full list of series UIDs, `records` the keys of the scans' records, `failed`
     why there is none, by series UID. `fingerprint` identifies scans, marks and config.

@@ -28,14 +28,14 @@ WORKER_BYTES = 2 << 30
 """Memory of one worker on a scan of 600 slices."""
 
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
-"""Where Linux tells the bytes that a container may use; "max" means all."""
+"""Where Linux states the bytes that a container may use; "max" means all."""
 
 GIB = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What a run would do. `needed_bytes` is an estimate on the safe side."""
+    """What a run would do; `needed_bytes` is an estimate on the safe side."""
 
     scans: int
     done: int

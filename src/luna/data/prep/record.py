@@ -31,7 +31,7 @@ class ScanRecord:
     `candidate_irc` (M, 3) voxels, not rounded; `candidate_nodule` (M,) counts in the scan's
     nodules, -1 where there is none. `nodule_irc` (N, 3), `nodule_diameter_mm` (N,),
     `nodule_malignant` (N,) int8, -1 for unknown. `nodule_slice` (P, 2): nodule and index of each
-    slice in which it has voxels. The columns `_outside` count rows of the job that lay off the
+    slice in which it has voxels. The columns `_outside` count rows of the job that lie outside the
     volume. `hu_key` and `mask_key` name the entries of blocks.
     """
 

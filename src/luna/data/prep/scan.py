@@ -34,9 +34,12 @@ Voxels = tuple[tuple[slice, slice, slice], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
-class Prepared:
-    """What is in the cache of one scan, under `key`. `marks` is a digest of its places; what
-    lay off the volume counts in the job's columns."""
+class StoredScan:
+    """One scan as the cache holds it, under `key`.
+
+    `marks` is a digest of its places; the columns `_outside` count rows of the job that lie
+    outside the volume.
+    """
 
     key: str
     fingerprint: str
@@ -49,12 +52,12 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class PrepareScan:
-    """The work of `luna prep` with each scan: store it, unless all of it is there and whole."""
+    """Stores a scan, unless all of it is in the cache and whole: the work of `luna prep`."""
 
     cache: Path
     config: PrepConfig
 
-    def __call__(self, uid: str, job: Job) -> Done[Prepared]:
+    def __call__(self, uid: str, job: Job) -> Done[StoredScan]:
         """Raises InputError when the scan cannot be read, EnvironmentFault when not stored."""
         key = job.record_key(self.config)
         with closing(Cache(self.cache)) as cache:
@@ -63,7 +66,7 @@ class PrepareScan:
             )
 
 
-def _stored(cache: Cache, uid: str, key: str) -> Prepared | None:
+def _stored(cache: Cache, uid: str, key: str) -> StoredScan | None:
     """Return what an earlier run stored. Raises DamagedError unless all of it is whole."""
     data = cache.get(key)
     if data is None:
@@ -75,10 +78,10 @@ def _stored(cache: Cache, uid: str, key: str) -> Prepared | None:
         if size is None:
             raise DamagedError(f"its {name.partition(':')[0]} entry is missing or damaged")
         stored += size
-    return _prepared(key, record, stored)
+    return _stored_scan(key, record, stored)
 
 
-def _store(job: Job, cache: Cache, config: PrepConfig, key: str) -> Prepared:
+def _store(job: Job, cache: Cache, config: PrepConfig, key: str) -> StoredScan:
     with item_at_fault():
         scan = read_scan(job.path)
     record, voxels = _record(scan, job, config)
@@ -86,11 +89,11 @@ def _store(job: Job, cache: Cache, config: PrepConfig, key: str) -> Prepared:
     stored += _store_blocks(cache, record.mask_key, lambda: _pack_mask(scan, voxels, record))
     # Last, so that a record never stands without its blocks.
     cache.put(key, record.to_bytes(key))
-    return _prepared(key, record, stored)
+    return _stored_scan(key, record, stored)
 
 
-def _prepared(key: str, record: ScanRecord, stored_bytes: int) -> Prepared:
-    return Prepared(
+def _stored_scan(key: str, record: ScanRecord, stored_bytes: int) -> StoredScan:
+    return StoredScan(
         key=key,
         fingerprint=record.fingerprint,
         marks=record.marks,
