@@ -1,6 +1,7 @@
 """Many items: each has a result or a reason, what is done stays done, and Ctrl-C waits once."""
 
 import os
+import re
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,7 @@ def test_every_item_has_a_result_or_a_reason_in_the_order_of_the_items(tmp_path,
     assert sorted(heard.warnings) == [f"no result for b: {bad}", "no result for d: out of memory"]
     assert [step[:3] for step in heard.steps] == [("double", n, 5) for n in range(6)]
     assert heard.steps[-1][3].endswith(" s")  # nothing is left
-    assert ", about 0 s left" in heard.steps[-2][3]
+    assert re.search(r", about \d+ s left$", heard.steps[-2][3])
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=["here", "processes"])

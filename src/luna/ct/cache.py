@@ -81,8 +81,8 @@ class Cache:
 
     With `create`, the folder is made (0700), and a damaged index is put aside and begun
     anew, and `on_damage` is called with a sentence. Without it, a missing or damaged index is a
-    TrustError. Raises EnvironmentFault when the disk is full or the folder cannot be written, UsageError
-    when it holds something else.
+    TrustError. Raises EnvironmentFault when the disk is full or the folder cannot be written,
+    UsageError when it holds something else.
     """
 
     def __init__(
