@@ -13,12 +13,12 @@ from luna.score.evaluation import Evaluation
 from luna.score.froc import OperatingPoint, next_threshold
 
 ENDING = "-calibrated"
-"""Added to the name of a nodule model, so that reports tell it from the one it was."""
+"""Added to the name of a calibrated nodule model, so that reports tell the two apart."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibrated:
-    """The bundles that were written, and what is new on the card of the nodule model."""
+    """The folders of the new bundles, and the new numbers on the nodule model's card."""
 
     folders: tuple[Path, ...]
     temperature: float
@@ -77,9 +77,9 @@ def _card(
     point: OperatingPoint,
     threshold: float,
 ) -> Card:
-    """The card with its new numbers and with what they were fitted to."""
+    """Return the card with the new numbers and with the data that they were fitted to."""
     curve = evaluation.froc
-    said = {
+    fitted = {
         "scans": curve.scans,
         "nodules": curve.nodules,
         "marks": calibration.items,
@@ -94,7 +94,7 @@ def _card(
         # The probabilities that were fitted had the old temperature already.
         temperature=card.temperature * calibration.temperature,
         threshold=threshold,
-        metrics={**card.metrics, CALIBRATION: said},
+        metrics={**card.metrics, CALIBRATION: fitted},
     )
 
 

@@ -32,29 +32,29 @@ SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CohortConfig:
-    """How a cohort is diagnosed and scored: the keys of `luna diagnose`, then those of scores."""
+    """How a cohort is diagnosed and scored: the keys of `luna diagnose`, then those of scoring."""
 
     segment: SegmentConfig = field(default_factory=SegmentConfig)
-    """The segmentation stage."""
+    """How the segmenter is used."""
     classify: ClassifyConfig = field(default_factory=ClassifyConfig)
-    """The classification stage."""
+    """How the classifier is used."""
     lungs_only: bool = True
     """Drop candidates whose centre lies in no lung."""
     threshold: float | None = None
-    """Findings have at least this probability; none takes the nodule model's own."""
+    """Report findings from this probability on; none takes the one on the nodule model's card."""
     fp_per_scan: float = 1.0
-    """The false-positive rate for which an operating threshold is sought."""
+    """Find the operating threshold for this many false positives per scan."""
     samples: int = 1000
-    """Bootstrap samples over scans; 0 leaves the intervals out."""
+    """Number of bootstrap samples over scans; 0 leaves the intervals out."""
     seed: int = 0
-    """Of the bootstrap: equal seeds give equal intervals."""
+    """Seed of the bootstrap; equal seeds give equal intervals."""
 
     def __post_init__(self) -> None:
         self.diagnosing()
         self.scoring(0.5 if self.threshold is None else self.threshold)
 
     def diagnosing(self, *, as_the_book: bool = False) -> DiagnoseConfig:
-        """Return the part that `diagnose` takes. Raises UsageError for what it refuses."""
+        """Return the config of `diagnose`. Raises UsageError for a value that it refuses."""
         config = DiagnoseConfig(
             segment=self.segment,
             classify=self.classify,
@@ -64,25 +64,25 @@ class CohortConfig:
         return faithful(config) if as_the_book else config
 
     def scoring(self, threshold: float) -> EvaluationConfig:
-        """Return the part that scores take, with the threshold in force."""
+        """Return the config of scoring, with the threshold in force."""
         return EvaluationConfig(
             threshold=threshold, fp_per_scan=self.fp_per_scan, samples=self.samples, seed=self.seed
         )
 
 
 class ScanTask(Protocol):
-    """Work to do with each scan of a cohort."""
+    """Work that is done for each scan."""
 
     def key(self, uid: str) -> Key:
-        """Return what decides the result besides the scan's content."""
+        """Return everything that decides the result besides the scan itself."""
 
     def compute(self, uid: str, scan: Scan) -> Json:
-        """The result; raises InputError when the scan cannot be judged."""
+        """Return the result. Raises InputError when the scan cannot be judged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CohortRun:
-    """What was found, and why there is nothing, by series UID; each scan is in one of them."""
+    """Results and reasons of failures by series UID; each scan is in one of them."""
 
     results: dict[str, ScanResult]
     failures: dict[str, str]

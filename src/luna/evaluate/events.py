@@ -15,7 +15,7 @@ EVENTS = "events"
 """Folder of the event file, below the folder of the evaluation."""
 
 FILE = "events.out.tfevents.evaluation"
-"""One name for each time, so that a second evaluation replaces the first; TensorBoard knows
+"""Always the same name, so that a second evaluation replaces the first. TensorBoard recognises
 event files by `tfevents`."""
 
 

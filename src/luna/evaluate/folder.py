@@ -28,7 +28,7 @@ def clear(out: Path, names: Sequence[str], *results: Path) -> None:
 
 
 def was_begun(out: Path, results: Path) -> bool:
-    """Whether an evaluation was begun in a folder, or the folder is empty.
+    """Return whether an evaluation was begun in a folder, or the folder is empty.
 
     The record is written before the folder of results is made; a kill may come between.
     """

@@ -1,4 +1,4 @@
-"""On what the numbers of an evaluation rest, in words that stand under every table and plot."""
+"""The note below every table and plot: scans, nodules, the rule and the intervals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from luna.score.matching import HIT_RULE
 
 
 def footnote(evaluation: Evaluation, rule: str = HIT_RULE, intervals: str | None = None) -> str:
-    """What every number rests on: scans, nodules, folds, the hit rule and the interval."""
+    """Return the note: scans, nodules, folds, the hit rule and how intervals were made."""
     curve, folds = evaluation.froc, evaluation.folds
     pooled = f"{folds} folds pooled" if folds > 1 else "one file of marks"
     return (
@@ -18,7 +18,7 @@ def footnote(evaluation: Evaluation, rule: str = HIT_RULE, intervals: str | None
 
 
 def marks_rule(evaluation: Evaluation) -> str:
-    """When a mark is right, for the tables and plots that take marks for decisions."""
+    """Return the rule for a right mark, for tables that treat marks as decisions."""
     matching = evaluation.matching
     right = int((matching.counted & matching.on_nodule).sum())
     wrong = int(matching.is_false.sum())
@@ -29,12 +29,12 @@ def marks_rule(evaluation: Evaluation) -> str:
 
 
 def interval_words(config: EvaluationConfig) -> str:
-    """How the intervals were made."""
+    """Return how the intervals were made."""
     if not config.samples:
         return "No bootstrap intervals were asked for."
     return f"Intervals: 95 %, {config.samples:,} bootstrap samples over scans, seed {config.seed}."
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun, in the plural where it must be."""
+    """Return a number with its noun, in the plural unless it is one."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -18,17 +18,17 @@ from luna.score.evaluation import Evaluation
 
 FIELD_MM = 60.0
 FIELD_PER_DIAMETER = 2.5
-"""A picture shows at least 60 mm, and two and a half diameters of the nodule."""
+"""A picture is 60 mm wide, or two and a half diameters of the nodule where that is more."""
 
 PIXELS = 240
 
 MARK_RING_MM = 12.0
-"""Diameter of the ring round a mark, which has no size of its own."""
+"""Diameter of the ring round a mark; a mark has no size."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spot:
-    """A place worth a look: in which scan, where, how wide its ring, and what to say of it."""
+    """A place to show: its scan, its centre, the diameter of its ring, and its caption."""
 
     series_uid: str
     center_xyz: NDArray[np.float64]
@@ -59,7 +59,7 @@ class Gallery:
 
 
 def galleries(evaluation: Evaluation, files: Mapping[str, Path]) -> tuple[Gallery, ...]:
-    """The largest lost nodules and the surest false marks, from scans by series UID.
+    """Take pictures of the largest lost nodules and the surest false marks.
 
     Each scan is read once; of those without a result there is nothing to show. Raises InputError
     when one cannot be read any more.
@@ -88,8 +88,8 @@ def _lost_spots(evaluation: Evaluation) -> list[Spot]:
         uid, where = place_words(evaluation, int(nodules.series[index]), center)
         p = fate.p_nodule[index]
         kind = "" if nodules.kind is None else f", {nodules.kind[index]}"
-        said = "" if np.isnan(p) else f", p = {p:.3f}"
-        caption = (f"{diameter:.1f} mm{kind}: {fate.outcome[index]}{said}", uid, where)
+        surest = "" if np.isnan(p) else f", p = {p:.3f}"
+        caption = (f"{diameter:.1f} mm{kind}: {fate.outcome[index]}{surest}", uid, where)
         spots.append(Spot(series_uid=uid, center_xyz=center, ring_mm=diameter, caption=caption))
     return spots
 

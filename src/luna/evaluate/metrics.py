@@ -17,7 +17,7 @@ from luna.score.matching import HIT_RULE
 
 
 def metrics(evaluation: Evaluation) -> Json:
-    """Everything but the arrays; a number that cannot be computed is null."""
+    """Return all numbers except arrays; a number that cannot be computed is null."""
     table = evaluation.confusion
     return {
         "rule": HIT_RULE,
@@ -48,7 +48,7 @@ def metrics(evaluation: Evaluation) -> Json:
 
 
 def plain(value: Any) -> Any:
-    """A record as JSON values: fields by name, intervals by their bounds, and no arrays."""
+    """Return a record as JSON values: fields by name, intervals by bound, without arrays."""
     if is_dataclass(value):
         value = {item.name: getattr(value, item.name) for item in fields(value)}
     elif hasattr(value, "_asdict"):
@@ -76,7 +76,7 @@ def _cohort(evaluation: Evaluation) -> Json:
 
 
 def _froc(curve: Froc) -> Json:
-    """The curve at the seven rates of the CPM, in place of its points."""
+    """Return a curve by its values at the seven rates of the CPM."""
     found: Json = {
         **plain(curve),
         "fp_per_scan": list(FP_RATES),

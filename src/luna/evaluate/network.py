@@ -57,25 +57,25 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class _Questions:
-    """What each scan is asked: rows of numbers by series UID, and how they are answered."""
+    """The places or nodules of each scan by series UID, and how a scan is compared with them."""
 
     network: Network
     rows: Mapping[str, FloatArray]
     answer: Callable[[Network, Scan, FloatArray], Json]
 
     def key(self, uid: str) -> Key:
-        """The network, how it is used, and the rows."""
+        """Return the network, how it is used, and the rows."""
         network, rows = self.network, np.ascontiguousarray(self.rows[uid], "<f8")
         common = run_key([network.bundle], network.stage, network.device)
         return {**common, "rows": hashlib.sha256(rows.tobytes()).hexdigest()}
 
     def compute(self, uid: str, scan: Scan) -> Json:
-        """The answers about one scan."""
+        """Return the answers about one scan."""
         return self.answer(self.network, scan, self.rows[uid])
 
 
 def ask_classifier(network: Network, listener: Listener) -> tuple[Answers, dict[str, str]]:
-    """The classifier's answers, and why scans have none.
+    """Return the classifier's answers, and the scans without an answer with the reason.
 
     A nodule classifier is asked about the table of candidates, a malignancy classifier about
     the annotated nodules with a verdict.
@@ -108,7 +108,7 @@ def ask_classifier(network: Network, listener: Listener) -> tuple[Answers, dict[
 
 
 def count_voxels(network: Network, listener: Listener) -> tuple[VoxelCounts, dict[str, str]]:
-    """The segmenter's voxels against annotated nodules, and why scans have none."""
+    """Count the segmenter's voxels in annotated nodules; return the failures by scan, too."""
     table = network.data.nodules
     whole = np.column_stack([table.center_xyz, table.diameter_mm])
     nodules = {uid: whole[network.data.nodules_of(uid)] for uid in network.scans}
@@ -140,7 +140,7 @@ def _run(questions: _Questions, listener: Listener) -> Batch[Json]:
 
 
 def _probabilities(network: Network, scan: Scan, center_xyz: FloatArray) -> Json:
-    """The classifier's probability at each of (M, 3) places, LPS mm."""
+    """Return the classifier's probability at each of (M, 3) places, LPS mm."""
     center_irc = scan.geometry.irc_from_xyz(center_xyz).reshape(-1, 3)
     stage: Any = network.stage
     p = classify(scan, center_irc, network.bundle, stage, network.device, _silent)
@@ -148,7 +148,7 @@ def _probabilities(network: Network, scan: Scan, center_xyz: FloatArray) -> Json
 
 
 def _compared(network: Network, scan: Scan, nodules: FloatArray) -> Json:
-    """Voxels right and wrong, the Dice of slices with a nodule, and voxels and hits per nodule.
+    """Count voxels right and wrong, the Dice of slices with a nodule, and hits per nodule.
 
     `nodules`: (N, 4) centre in LPS mm and diameter in mm; their voxels are those of
     `data.nodule_mask`. The segmenter looks where the pipeline looks.

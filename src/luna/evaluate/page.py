@@ -57,7 +57,7 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """The HTML; every string is escaped by the template engine."""
+    """Return the HTML. The template engine escapes every string."""
     environment = Environment(
         loader=PackageLoader("luna.evaluate"),
         autoescape=True,
@@ -88,7 +88,7 @@ def write_page(out: Path, page: Page) -> None:
 
 
 def sources_of(files: Iterable[tuple[str, Path]]) -> tuple[dict[str, str], ...]:
-    """Role, name and SHA-256 of each file."""
+    """Return role, name and SHA-256 of each file."""
     return tuple(
         {"role": role, "name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         for role, path in files
@@ -96,11 +96,11 @@ def sources_of(files: Iterable[tuple[str, Path]]) -> tuple[dict[str, str], ...]:
 
 
 def metrics_text(record: Json) -> str:
-    """The record as strict JSON: no NaN, no Infinity."""
+    """Return the record as strict JSON, which has no NaN and no infinity."""
     return json.dumps(record, indent=1, allow_nan=False) + "\n"
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """A file that appears whole or not at all."""
+    """Write a file that appears whole or not at all."""
     with replace_file(path) as temporary:
         temporary.write_bytes(data)

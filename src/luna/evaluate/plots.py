@@ -19,7 +19,7 @@ from luna.score.ratios import Band
 
 
 def plots(evaluation: Evaluation) -> dict[str, bytes]:
-    """PNG files by name; a plot without data is left out."""
+    """Draw the plots: PNG files by name. A plot without data is left out."""
     hits, rule = footnote(evaluation), marks_rule(evaluation)
     drawn = {
         "froc.png": png(_froc(evaluation), hits),
@@ -38,7 +38,7 @@ def plots(evaluation: Evaluation) -> dict[str, bytes]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Nouns:
-    """What is told apart: all `items`, those that are `right`, and those that are `wrong`."""
+    """Words for a plot: all `items`, the `right` ones and the `wrong` ones."""
 
     items: str
     right: str
@@ -58,7 +58,7 @@ def classifier_plots(
     note_calibration: str,
     diameter: Curves | None = None,
 ) -> dict[str, bytes]:
-    """ROC, precision and recall, and calibration of any yes or no with a probability.
+    """Draw ROC, precision against recall, and calibration of decisions with a probability.
 
     `diameter`: a second line in the ROC, of the same nodules ranked by their size.
     """
@@ -191,7 +191,7 @@ MARKERS = (("o", BLUE), ("s", VERMILION), ("^", GREY))
 
 
 def shares_plot(bands: tuple[Band, ...], note: str) -> bytes:
-    """Up to three shares of the nodules in each band of diameter, side by side, as a PNG file."""
+    """Draw up to three shares of the nodules in each band of diameter, as a PNG file."""
     figure, axes = canvas("Shares by diameter")
     names = [*bands[0].shares] if bands else []
     for place, (name, (marker, colour)) in enumerate(zip(names, MARKERS, strict=False)):

@@ -24,12 +24,12 @@ DETECTIONS, SERIES = "detections.csv", "series.csv"
 ANNOTATIONS, EXCLUDED = "annotations.csv", "annotations_excluded.csv"
 
 EVALUATION = "evaluation"
-"""Where a run's own folder may hold its evaluation."""
+"""The folder of an evaluation inside the folder of a run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fold:
-    """The evaluation of one test fold: its folder, its scans, and a name to tell it by."""
+    """The evaluation of one test fold: its folder, its scans, and a short name."""
 
     name: str
     folder: Path
@@ -59,7 +59,7 @@ def find_folds(paths: Sequence[Path]) -> tuple[Fold, ...]:
 
 
 def pool(folds: Sequence[Fold]) -> dict[str, Rows]:
-    """The pooled tables by file name, a header first; `subset` of a scan is its fold's name.
+    """Pool the tables: rows by file name, the header first. A scan's `subset` is its fold.
 
     Columns that a fold lacks are left out.
     """
@@ -73,7 +73,7 @@ def pool(folds: Sequence[Fold]) -> dict[str, Rows]:
 
 
 def evaluated_folder(path: Path) -> Path:
-    """The path itself or the `evaluation` below it: the one that holds an evaluation's tables."""
+    """Return the folder with an evaluation's tables: the path, or `evaluation` below it."""
     for folder in (path, path / EVALUATION):
         if all((folder / name).is_file() for name in (DETECTIONS, SERIES, ANNOTATIONS)):
             return folder
@@ -109,7 +109,7 @@ def _refuse_shared_scans(folds: Sequence[Fold]) -> None:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """What tells the paths apart: their parts without those that all begin or end with."""
+    """Return the part of each path that differs from the others."""
     parts = [Path(os.path.abspath(path)).parts for path in paths]  # noqa: PTH100 - `..` goes too
     start = _common(parts)
     rest = [part[start:] for part in parts]
@@ -119,15 +119,15 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _common(parts: Sequence[tuple[str, ...]]) -> int:
-    """How many parts all begin with."""
+    """Return how many parts all paths share at the start."""
     return len([*takewhile(lambda same: len(set(same)) == 1, zip(*parts, strict=False))])
 
 
 def _pooled_series(folds: Sequence[Fold]) -> Rows:
-    told = all(fold.cohort.failed is not None for fold in folds)
-    rows: Rows = [("seriesuid", "subset", *([FAILED_COLUMN] if told else []))]
+    knows_failures = all(fold.cohort.failed is not None for fold in folds)
+    rows: Rows = [("seriesuid", "subset", *([FAILED_COLUMN] if knows_failures else []))]
     for fold in folds:
-        reasons = fold.cohort.failed if told and fold.cohort.failed is not None else ()
+        reasons = fold.cohort.failed if knows_failures and fold.cohort.failed is not None else ()
         for place, uid in enumerate(fold.cohort.series_uids):
             rows.append((uid, fold.name, *reasons[place : place + 1]))
     return rows

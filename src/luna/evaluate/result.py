@@ -1,4 +1,4 @@
-"""What was found out about one scan of a cohort, kept in a file that knows what it came from."""
+"""The result of one scan of a cohort, and the key that says what it was computed from."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from luna.nets.bundle import Bundle
 from luna.run.checked import Json
 
 CARD_WORDS = ("name", "training_data", "licence", "metrics", "notice", "source", "card_version")
-"""What a card only says: a change of these changes no number."""
+"""Fields of a card that change no number."""
 
 Key = dict[str, Any]
-"""What decides a result; equal keys, equal results."""
+"""Everything that decides a result: equal keys, equal results."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScanResult:
-    """Everything that scores need of one scan.
+    """Everything about one scan that scoring needs.
 
     `center_xyz` (M, 3) LPS mm, `p_nodule` (M,) and `component` (M,), equal for fragments of
     one nodule, are of every candidate by falling probability. `marks` (K,) are the best
@@ -43,12 +43,12 @@ class ScanResult:
 
     @property
     def marks(self) -> NDArray[np.intp]:
-        """(K,) indices of the rows of `detections.csv`."""
+        """Return the (K,) candidates that become rows of `detections.csv`."""
         return np.sort(np.unique(self.component, return_index=True)[1])
 
 
 def result_of(findings: Findings) -> ScanResult:
-    """What is kept of the findings of one scan."""
+    """Return the part of the findings that is kept."""
     candidates, found = findings.candidates, findings.findings
     p_malignant = [np.nan if f.p_malignant is None else f.p_malignant for f in found]
     return ScanResult(
@@ -63,7 +63,7 @@ def result_of(findings: Findings) -> ScanResult:
 
 
 def as_json(result: ScanResult) -> Json:
-    """The result as JSON values."""
+    """Return the result as JSON values."""
     columns = (result.center_xyz.tolist(), result.p_nodule.tolist(), result.component.tolist())
     return {
         "candidates": [[*xyz, p, part] for xyz, p, part in zip(*columns, strict=True)],
@@ -75,7 +75,7 @@ def as_json(result: ScanResult) -> Json:
 
 
 def from_json(values: Json) -> ScanResult:
-    """The result that `as_json` put down, to the last bit."""
+    """Return the result that `as_json` wrote, to the last bit."""
     rows = np.array(values["candidates"], np.float64).reshape(-1, 5)
     malignant = [np.nan if p is None else p for p in values["p_malignant"]]
     return ScanResult(
@@ -90,7 +90,7 @@ def from_json(values: Json) -> ScanResult:
 
 
 def run_key(bundles: Iterable[Bundle], config: Any, device: torch.device) -> Key:
-    """What decides a result besides the scan: networks, how they are used, config, processor.
+    """Return everything that decides a result besides the scan: networks, config, processor.
 
     `config` is a dataclass.
     """

@@ -18,7 +18,7 @@ from luna.run.table import read_table, write_table
 from luna.score.marks import FAILED_COLUMN, Cohort, Marks, read_cohort
 
 KINDS = "annotations_kind.csv"
-"""Written beside phantoms: the kind of each nodule."""
+"""The table with the kind of each nodule, which `luna phantom` writes."""
 
 UNKNOWN_KIND = "unknown"
 
@@ -28,7 +28,7 @@ Row = Sequence[object]
 def chosen_scans(
     root: Path, fold: int | None, listed: Path | None
 ) -> tuple[Luna16, dict[str, Path]]:
-    """A cohort in the layout of LUNA16, and the scans to look at.
+    """Read a cohort in the layout of LUNA16, and choose the scans to evaluate.
 
     Raises InputError when annotations lie outside their scans, or most on no nodule.
     """
@@ -40,7 +40,7 @@ def chosen_scans(
 
 
 def choose_scans(data: Luna16, fold: int | None, listed: Path | None) -> dict[str, Path]:
-    """The scans of one fold, those of a list, or all, by series UID.
+    """Choose the scans of one fold, of a list, or all; return their files by series UID.
 
     Raises UsageError for a fold without scans, InputError, naming the line, for a listed
     series that is not on disk or is listed twice.
@@ -55,7 +55,7 @@ def choose_scans(data: Luna16, fold: int | None, listed: Path | None) -> dict[st
 
 
 def write_truth(out: Path, data: Luna16, scans: Iterable[str]) -> None:
-    """Write what is known of some scans: `annotations.csv`, and the excluded list if any.
+    """Write the truth of some scans: `annotations.csv`, and the excluded findings if any.
 
     Nodules are those of `read_luna16`, with malignancy and kind where a table has them.
     """
@@ -84,7 +84,7 @@ def write_truth(out: Path, data: Luna16, scans: Iterable[str]) -> None:
 
 
 def write_outcome(out: Path, data: Luna16, run: CohortRun, *, malignancy: bool) -> None:
-    """Write `series.csv` and `detections.csv`, every mark of every scan that has a result.
+    """Write `series.csv`, and `detections.csv` with every mark of every scan with a result.
 
     `p_malignant` (when there is such a model) and `diameter_mm` are empty below the threshold.
     """
@@ -99,7 +99,7 @@ def write_outcome(out: Path, data: Luna16, run: CohortRun, *, malignancy: bool) 
 
 
 def fragments_of(run: CohortRun, cohort: Cohort) -> Marks:
-    """Every candidate of a run, fragments of one nodule included, for scores."""
+    """Return every candidate of a run, the fragments of one nodule included."""
     place = {uid: index for index, uid in enumerate(cohort.series_uids)}
     results = run.results.items()
     sizes = [len(result.p_nodule) for _, result in results]
@@ -125,7 +125,7 @@ def _marks(run: CohortRun, malignancy: bool) -> Iterable[Row]:
 
 
 def _kinds(path: Path) -> Mapping[tuple[object, ...], str]:
-    """The kind of each nodule by series and place; empty without such a table."""
+    """Return the kind of each nodule by series and place; empty without such a table."""
     if not path.exists():
         return {}
     table = read_table(path, ("seriesuid", *XYZ, "kind"))

@@ -60,11 +60,11 @@ class Submission:
 
     @property
     def is_pooled(self) -> bool:
-        """Whether the tables of several evaluations are made one."""
+        """Return whether the tables of several evaluations are pooled."""
         return len(self.folds) > 1
 
     def paths(self) -> list[Path]:
-        """Every file and folder that must not be overwritten."""
+        """Return every file and folder that must not be overwritten."""
         return [*(fold.folder for fold in self.folds), *(path for _, path in self)]
 
     def __iter__(self) -> Iterator[tuple[str, Path]]:
@@ -85,7 +85,7 @@ def find_submission(
     excluded: Path | None = None,
     versus: Sequence[Path] = (),
 ) -> Submission:
-    """The files to score. The folder of an evaluation stands for its marks and its own truth.
+    """Find the files to score. An evaluation's folder stands for its marks and its own truth.
 
     Raises UsageError when the truth of a file of marks is not named.
     """
@@ -114,7 +114,7 @@ def find_submission(
 def submission_in(
     folder: Path, versus: Sequence[Path] = (), folds: Sequence[Fold] = ()
 ) -> Submission:
-    """The tables in the folder of an evaluation."""
+    """Return the tables in the folder of an evaluation."""
     excluded = folder / EXCLUDED
     return Submission(
         marks=(folder / DETECTIONS,),
@@ -132,7 +132,7 @@ def _marks_in(path: Path) -> Path:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tables:
-    """The files of a submission, read: all that `score_detections` needs.
+    """The tables of a submission: all that `score_detections` needs.
 
     `fragments`: the parts that marks stand for, which files do not know.
     """
@@ -227,7 +227,7 @@ def _headline(evaluation: Evaluation) -> tuple[str, str, str]:
 
 
 def _scalars(evaluation: Evaluation) -> dict[str, float]:
-    """The figures to compare evaluations by, as TensorBoard names them."""
+    """Return the main figures under the names that TensorBoard shows."""
     curve, found = evaluation.froc, {"cpm": evaluation.froc.cpm}
     for rate, value in zip(FP_RATES, curve.at_rates.tolist(), strict=True):
         found[f"sensitivity/at_{rate:g}_fp_per_scan"] = value
@@ -240,7 +240,7 @@ def _scalars(evaluation: Evaluation) -> dict[str, float]:
 
 
 def _froc_rows(evaluation: Evaluation) -> list[list[object]]:
-    """The curve at GRID_FP_PER_SCAN: rate, sensitivity, threshold, and the interval if any."""
+    """Return the curve at GRID_FP_PER_SCAN: rate, sensitivity, threshold, interval if any."""
     curve = evaluation.froc
     rates = GRID_FP_PER_SCAN
     points = [operating_point(curve, rate) for rate in rates.tolist()]
@@ -259,7 +259,7 @@ def _froc_rows(evaluation: Evaluation) -> list[list[object]]:
 
 
 def _nodule_rows(evaluation: Evaluation) -> list[list[object]]:
-    """What became of each annotated nodule; probability and rank are empty without a mark."""
+    """Return the fate of each annotated nodule; one without a mark has no probability, no rank."""
     nodules, fate = evaluation.matching.nodules, evaluation.fate
     uids = evaluation.matching.cohort.series_uids
     header = ["seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"]

@@ -31,7 +31,7 @@ from luna.score.evaluation import Evaluation
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class System:
-    """A pipeline and the scans it is judged on; `calibrate` is where new bundles go, if any."""
+    """A pipeline and the scans it is judged on; new bundles go to `calibrate`, if it is given."""
 
     data: Luna16
     scans: Mapping[str, Path]
@@ -47,7 +47,7 @@ class System:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judged:
-    """The scores of a system, what the page shows, and why scans have no result, by UID."""
+    """The scores of a system, the page that shows them, and the reasons of failures by UID."""
 
     evaluation: Evaluation
     page: Page
@@ -72,13 +72,13 @@ def judge_system(system: System, listener: Listener) -> Judged:
         replace(tables, fragments=fragments_of(run, tables.cohort)),
         config.scoring(threshold_in_force(models, diagnosing)),
     )
-    looked_at = {uid: path for uid, path in system.scans.items() if uid in run.results}
-    page = write_evaluation(evaluation, out, files, galleries(evaluation, looked_at))
+    diagnosed = {uid: path for uid, path in system.scans.items() if uid in run.results}
+    page = write_evaluation(evaluation, out, files, galleries(evaluation, diagnosed))
     return Judged(evaluation=evaluation, page=page, failures=run.failures)
 
 
 def calibrated(system: System, evaluation: Evaluation) -> Calibrated | None:
-    """Write the calibrated bundles, where they are asked for."""
+    """Write the calibrated bundles when they are asked for."""
     if system.calibrate is None:
         return None
     return write_calibrated(system.models, evaluation, system.calibrate)

@@ -20,17 +20,17 @@ from luna.score.ratios import Ratio
 
 RATE_NAMES = ("1/8", "1/4", "1/2", "1", "2", "4", "8")
 GROUP_RATES = ("1/8", "1", "8")
-"""Rates that the tables of groups show, to fit 80 columns; metrics.json holds all seven."""
+"""The rates in tables of groups, so that they fit 80 columns; metrics.json has all seven."""
 
 WORDS = frozenset({"meaning", "outcome", "95 % or detail"})
-"""Columns that hold words and stand left, as the first one does; the others hold numbers."""
+"""Columns of words. They are aligned left, as the first column is."""
 
 Row = tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """One table: `header` names the columns, `footnote` says on what the numbers rest."""
+    """One table: `header` names the columns, `footnote` says what the numbers are based on."""
 
     title: str
     header: Row
@@ -39,12 +39,12 @@ class Section:
 
     @property
     def left(self) -> tuple[bool, ...]:
-        """Which columns are aligned left."""
+        """Return whether each column is aligned left."""
         return tuple(place == 0 or name in WORDS for place, name in enumerate(self.header))
 
 
 def sections(evaluation: Evaluation) -> tuple[Section, ...]:
-    """Every table of an evaluation, in reading order; those without data are left out."""
+    """Return every table of an evaluation in reading order; tables without data are left out."""
     tables = [
         _froc(evaluation),
         _comparison(evaluation),
@@ -199,7 +199,7 @@ def _confusion(evaluation: Evaluation) -> Section:
 
 
 def _fold_unknown(table: Confusion) -> tuple[list[str], list[str], NDArray[np.int64]]:
-    """Names and counts without the distinction that truth or prediction do not make."""
+    """Merge rows when malignancy is not annotated, and columns when it is not predicted."""
     counts = table.counts
     rows, columns = ["not a nodule", "nodule"], ["missed", "filtered out", "predicted nodule"]
     if table.knows_truth:
@@ -223,7 +223,7 @@ def _classifier(evaluation: Evaluation) -> Section:
 
 
 def classifier_rows(curves: Curves | None, calibration: Calibration | None) -> tuple[Row, ...]:
-    """What is said of any yes or no with a probability; none without both."""
+    """Return the rows about decisions with a probability; none without right and wrong ones."""
     if curves is None or calibration is None:
         return ()
     ap = f"{curves.average_precision:.3f}"
@@ -248,7 +248,7 @@ def _f1(name: str, found: F1) -> Row:
 
 
 def auc_rows(name: str, auc: Auc) -> list[Row]:
-    """An area under the ROC curve with both of its intervals."""
+    """Return an area under the ROC curve with both of its intervals."""
     rows: list[Row] = [(name, f"{auc.auc:.3f}", f"{span(auc.delong)} (DeLong)")]
     if auc.bootstrap is not None:
         rows.append(("", "", f"{span(auc.bootstrap)} (bootstrap)"))
@@ -274,22 +274,22 @@ def _malignancy(evaluation: Evaluation) -> Section:
 
 
 def failed_scans(failures: Mapping[str, str], meaning: str) -> tuple[Section, ...]:
-    """The scans without a result by series UID, in a table; none without such a scan."""
+    """Return a table of the scans without a result; none when every scan has one."""
     title, header = "Scans without a result", ("scan", "meaning")
     rows = tuple(failures.items())
     return (Section(title=title, header=header, rows=rows, footnote=meaning),) if rows else ()
 
 
 def share_cells(ratio: Ratio) -> tuple[str, str]:
-    """A share and its interval."""
+    """Return a share and its interval in words."""
     return "–" if ratio.value is None else f"{ratio.value:.3f}", span(ratio.interval)
 
 
 def span(interval: Interval | None) -> str:
-    """An interval in words."""
+    """Return an interval in words."""
     return "–" if interval is None else f"{interval.low:.3f}–{interval.high:.3f}"
 
 
 def signed_span(interval: Interval) -> str:
-    """The interval of a difference in words."""
+    """Return the interval of a difference in words."""
     return f"{interval.low:+.3f} to {interval.high:+.3f}"

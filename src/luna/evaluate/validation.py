@@ -117,7 +117,7 @@ def _classifier(answers: Answers, config: EvaluationConfig, role: str) -> Page:
 
 
 def _diameter(found: Decisions) -> tuple[Row, ...]:
-    """The baseline: how well diameter alone tells the same nodules apart."""
+    """Return the rows of the baseline: the same nodules ranked by diameter."""
     if found.diameter is None:
         return ()
     rows = auc_rows("diameter alone: ROC AUC", found.diameter.roc)
@@ -186,7 +186,7 @@ def _sizes(title: str, bands: tuple[Band, ...], note: str) -> Section:
 def _finished(
     page: Page, network: Network, config: EvaluationConfig, failures: Mapping[str, str]
 ) -> Page:
-    """The page with what is said of any network: its card, its inputs, scans without a result."""
+    """Add what every network's page has: its card, its inputs, the scans without a result."""
     card, cohort = network.bundle.card, page.record["cohort"]
     cohort |= {"scans": len(network.scans), "scans_without_result": len(failures)}
     warnings = few_scans(cohort["scans_with_nodules"])

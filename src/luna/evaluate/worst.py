@@ -1,4 +1,4 @@
-"""The nodules and marks of an evaluation to look at first, for the HTML page."""
+"""The worst cases of an evaluation, for the HTML page."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from luna.evaluate.tables import Section, failed_scans
 from luna.score.evaluation import Evaluation
 
 LONGEST_LIST = 10
-"""Rows of each list."""
+"""Most rows of a table."""
 
 
 def worst_cases(evaluation: Evaluation) -> tuple[Section, ...]:
-    """Scans without a result, the largest lost nodules and the surest false marks.
+    """Return tables of scans without a result, the largest lost nodules, the surest false marks.
 
     A list without rows is left out.
     """
@@ -31,14 +31,14 @@ def _failures(evaluation: Evaluation) -> tuple[Section, ...]:
 
 
 def lost_nodules(evaluation: Evaluation) -> list[int]:
-    """Nodules that were not found, the largest first."""
+    """Return the nodules that were not found, the largest first."""
     outcomes, nodules = evaluation.fate.outcome, evaluation.matching.nodules
     lost = [index for index, outcome in enumerate(outcomes) if outcome != "found"]
     return sorted(lost, key=lambda index: -nodules.diameter_mm[index])
 
 
 def false_marks(evaluation: Evaluation) -> list[int]:
-    """Marks that hit nothing, the surest first."""
+    """Return the false marks, the surest first."""
     matching = evaluation.matching
     false = np.flatnonzero(matching.is_false)
     order = np.argsort(-matching.marks.p_nodule[false], kind="stable")
@@ -80,6 +80,6 @@ def _false_marks(evaluation: Evaluation) -> Section:
 
 
 def place_words(evaluation: Evaluation, scan: int, center_xyz: Iterable[float]) -> tuple[str, str]:
-    """The series UID, and x, y, z in LPS mm."""
+    """Return the series UID, and x, y, z in LPS mm."""
     where = ", ".join(f"{value:.1f}" for value in center_xyz)
     return evaluation.matching.cohort.series_uids[scan], where

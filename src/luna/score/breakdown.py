@@ -16,10 +16,10 @@ from luna.score.marks import Marks
 from luna.score.matching import Matching, best_of_each_nodule, pairs_within
 
 SIZE_EDGES_MM = (3.0, 6.0, 8.0, 15.0)
-"""Bands begin here: LIDC's smallest nodule, the Fleischner Society's limits (2017), and large."""
+"""Lower ends of the bands: LIDC's smallest nodule, the Fleischner limits (2017), and large."""
 
 OFF_CENTRE_RADII = 2.0
-"""A mark within so many radii but outside one saw something: a part, or a merged neighbour."""
+"""A mark outside the radius but within so many radii is off centre, not elsewhere."""
 
 Outcome = Literal["found", "below threshold", "beyond rank", "fragment", "off centre", "no mark"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -35,7 +35,7 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fate:
-    """What became of each of N nodules.
+    """The fate of each of N nodules.
 
     `outcome`: "found" by a mark at or above the threshold; "below threshold"; "beyond rank",
     hit only by marks past the limit per scan; "fragment", hit only by a part of something
@@ -54,12 +54,12 @@ class Fate:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Nodules by outcome, every outcome named."""
+        """Return the number of nodules by outcome, with 0 for outcomes that no nodule has."""
         return {name: self.outcome.count(name) for name in OUTCOMES}
 
 
 def size_bands(matching: Matching, samples: int, seed: int) -> tuple[Group, ...]:
-    """FROC of each band of diameter that holds a nodule."""
+    """Return the FROC of each band of diameter that holds a nodule."""
     names, labels = band_labels(matching.nodules.diameter_mm)
     return _by_nodule(labels.tolist(), names, matching, samples, seed)
 
@@ -67,7 +67,7 @@ def size_bands(matching: Matching, samples: int, seed: int) -> tuple[Group, ...]
 def band_labels(
     diameter_mm: NDArray[np.float64],
 ) -> tuple[tuple[str, ...], NDArray[np.str_]]:
-    """The names of all bands from small to large, and the band of each of (N,) diameters."""
+    """Return the names of the bands from small to large, and the band of each of (N,) diameters."""
     names = [f"<{SIZE_EDGES_MM[0]:g} mm"]
     names += [f"{a:g}–{b:g} mm" for a, b in pairwise(SIZE_EDGES_MM)]
     names += [f"≥{SIZE_EDGES_MM[-1]:g} mm"]
@@ -75,13 +75,13 @@ def band_labels(
 
 
 def kinds(matching: Matching, samples: int, seed: int) -> tuple[Group, ...]:
-    """FROC of each kind of nodule, none where kinds are not known."""
+    """Return the FROC of each kind of nodule; none when kinds are not annotated."""
     labels = matching.nodules.kind or ()
     return _by_nodule(labels, sorted(set(labels)), matching, samples, seed)
 
 
 def subsets(matching: Matching, samples: int, seed: int) -> tuple[Group, ...]:
-    """FROC of each subset of the scans that holds a nodule, none where none is named."""
+    """Return the FROC of each subset of scans that holds a nodule; none without subsets."""
     of_scan = np.array(matching.cohort.subset or (), dtype=str)
     groups = []
     for name in sorted(set(of_scan.tolist())):
@@ -93,7 +93,7 @@ def subsets(matching: Matching, samples: int, seed: int) -> tuple[Group, ...]:
 
 
 def fates(matching: Matching, threshold: float, fragments: Marks | None = None) -> Fate:
-    """Where each nodule was found or lost; `fragments` are the parts that marks stand for."""
+    """Find where each nodule was found or lost; `fragments` are the parts that marks stand for."""
     marks, nodules = matching.marks, matching.nodules
     found, best = matching.found, matching.best_mark
     p_nodule = np.full(len(nodules), np.nan)
@@ -133,13 +133,13 @@ def _by_nodule(
 
 
 def has_mark(marks: Marks, nodules: Nodules, radii: float) -> NDArray[np.bool_]:
-    """Which nodules have any mark, counted or not, within so many radii."""
+    """Return which nodules have a mark, counted or not, within so many radii."""
     pairs = pairs_within(marks, nodules, radii * nodules.diameter_mm / 2)
     return best_of_each_nodule(pairs, marks.p_nodule, len(nodules)) >= 0
 
 
 def _rank_in_scan(marks: Marks) -> NDArray[np.intp]:
-    """The place of each mark in its scan by falling probability, from 1; ties share the best."""
+    """Return the rank of each mark in its scan by falling probability, from 1; ties share one."""
     order = np.lexsort((-marks.p_nodule, marks.series))
     series, p = marks.series[order], marks.p_nodule[order]
     starts_tie = np.ones(len(order), np.bool_)

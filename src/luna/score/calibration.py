@@ -1,4 +1,4 @@
-"""Whether a probability of 0.8 is right in 8 of 10 cases, and one number that mends it."""
+"""Calibration: is a probability of 0.8 right in 8 of 10 cases? And the temperature for it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from luna.score.curves import wilson_interval
 
 BINS = 15
-"""Equal widths of probability, as Guo et al. 2017 use."""
+"""Number of bins of equal width, as in Guo et al. 2017."""
 
 P_SMALLEST = 1e-6
-"""Probabilities are cut to this and 1 less this, for a finite log; files hold 6 digits."""
+"""Probabilities are clipped to this and 1 minus this, so that their logarithm is finite."""
 
 TEMPERATURE_RANGE = (0.05, 20.0)
-"""Temperatures that are looked at; beyond them every probability is near 0, 1/2 or 1."""
+"""The range of temperatures. Beyond it every probability is near 0, 1/2 or 1."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +70,7 @@ def calibrate(p: NDArray[np.float64], positive: NDArray[np.bool_]) -> Calibratio
 
 
 def reliability(p: NDArray[np.float64], positive: NDArray[np.bool_]) -> tuple[ReliabilityBin, ...]:
-    """The reliability curve over BINS equal widths, with Wilson's intervals."""
+    """Return the reliability curve over BINS bins of equal width, with Wilson's intervals."""
     place = np.minimum((p * BINS).astype(np.intp), BINS - 1)
     bins = []
     for index in np.unique(place):
@@ -90,19 +90,19 @@ def reliability(p: NDArray[np.float64], positive: NDArray[np.bool_]) -> tuple[Re
 
 
 def expected_calibration_error(bins: tuple[ReliabilityBin, ...]) -> float:
-    """The mean gap between probability and share, by items. Source: Guo et al. 2017."""
+    """Return the mean gap between probability and share of positives. Source: Guo et al. 2017."""
     items = sum(each.items for each in bins)
     return sum(each.items * abs(each.mean_p - each.share_positive) for each in bins) / items
 
 
 def negative_log_likelihood(p: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
-    """The mean, in nats."""
+    """Return the mean negative log-likelihood in nats."""
     cut = np.clip(p, P_SMALLEST, 1 - P_SMALLEST)
     return float(-np.mean(np.log(np.where(positive, cut, 1 - cut))))
 
 
 def fit_temperature(p: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
-    """The temperature, within TEMPERATURE_RANGE, of least negative log-likelihood.
+    """Return the temperature in TEMPERATURE_RANGE with the least negative log-likelihood.
 
     The likelihood is convex in 1 / temperature, so bisecting its slope finds the one minimum;
     items that a colder or hotter temperature always suits better end at a bound. Source:
@@ -126,12 +126,12 @@ def fit_temperature(p: NDArray[np.float64], positive: NDArray[np.bool_]) -> floa
 
 
 def apply_temperature(p: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """The probabilities, cut to P_SMALLEST, with their logits divided by the temperature."""
+    """Divide the logits of probabilities, clipped to P_SMALLEST, by the temperature."""
     return _sigmoid(_logit(p) / temperature)
 
 
 def temper(p: float, temperature: float) -> float:
-    """One probability with its logit divided by the temperature, not cut: 0 and 1 stay."""
+    """Divide the logit of one probability by the temperature, without clipping: 0 and 1 stay."""
     yes, no = p ** (1 / temperature), (1 - p) ** (1 / temperature)
     return float(yes / (yes + no))
 

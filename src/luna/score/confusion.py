@@ -15,7 +15,7 @@ MATCH_DIAMETERS = 0.7
 """A mark belongs to a nodule when its distance is below this share of the diameter."""
 
 DEFAULT_THRESHOLD = 0.5
-"""The book's, for both probabilities."""
+"""The book's threshold for both probabilities."""
 
 NOT_A_NODULE, BENIGN, MALIGNANT = 0, 1, 2
 MISSED, FILTERED_OUT, PREDICTED_BENIGN, PREDICTED_MALIGNANT = 0, 1, 2, 3
@@ -45,7 +45,7 @@ def confusion(
     threshold: float = DEFAULT_THRESHOLD,
     threshold_malignant: float = DEFAULT_THRESHOLD,
 ) -> Confusion:
-    """Count what became of every nodule, and of every mark on none.
+    """Count the fate of every nodule, and the marks that are on no nodule.
 
     A nodule takes the most alarming of its marks, and a mark within reach of several
     nodules counts for each. A mark at the threshold passes. All marks count: there is no limit
@@ -72,7 +72,7 @@ def confusion(
 
 
 def _outcome(marks: Marks, threshold: float, threshold_malignant: float) -> NDArray[np.int64]:
-    """The column of each mark, (M,)."""
+    """Return the column of each mark, (M,)."""
     alarming = np.zeros(len(marks), np.bool_)
     if marks.p_malignant is not None:
         alarming = marks.p_malignant >= threshold_malignant

@@ -24,7 +24,7 @@ Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class F1:
-    """F1 with marks at or above a threshold called positive; 0 when none is."""
+    """F1 when items at or above a threshold are called positive; 0 when none is."""
 
     threshold: float
     f1: float
@@ -124,7 +124,7 @@ def auc_of(
     samples: int,
     seed: int,
 ) -> Auc:
-    """The area under the ROC curve alone, for items of both kinds."""
+    """Return the area under the ROC curve of items of both kinds."""
     ranking = rank(score, positive, series)
     true, false = ranking.cumulative()
     drawn = _resampled(ranking, samples, seed)
@@ -140,7 +140,7 @@ def auc_gain(
     samples: int,
     seed: int,
 ) -> Gain:
-    """Whether a score ranks (K,) items better than its rival; `samples` above 0."""
+    """Compare how two scores rank the same (K,) items; `samples` is above 0."""
     rankings = [rank(each, positive, series) for each in (score, rival)]
     # Equal seeds draw the same scans for both, so the rows are pairs.
     drawn = [_resampled(ranking, samples, seed)[:, 0] for ranking in rankings]
@@ -154,7 +154,7 @@ def auc_gain(
 
 
 def delong_interval(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> Interval:
-    """DeLong's 95 % interval of the area under the ROC curve, cut to 0..1.
+    """Return DeLong's 95 % interval of the area under the ROC curve, clipped to 0..1.
 
     One item of a kind has no variance to measure: the interval is then 0..1. Kinds that are told
     apart without a fault have none at all: it is then a point, and too sure. Source: DeLong et al.
@@ -173,7 +173,7 @@ def delong_interval(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> 
 
 
 def wilson_interval(successes: int, trials: int) -> Interval:
-    """Wilson's 95 % interval of a share; 0..1 without a trial. Source: Wilson 1927."""
+    """Return Wilson's 95 % interval of a share; 0..1 without a trial. Source: Wilson 1927."""
     if trials == 0:
         return Interval(0.0, 1.0)
     share, z2 = successes / trials, Z * Z
@@ -184,7 +184,7 @@ def wilson_interval(successes: int, trials: int) -> Interval:
 
 
 def _resampled(ranking: Ranking, samples: int, seed: int) -> NDArray[np.float64]:
-    """AUC and average precision of each resample that holds both kinds, (B, 2)."""
+    """Return AUC and average precision of each resample with items of both kinds, (B, 2)."""
     total = int(ranking.series.max()) + 1
     rows = []
     for weight in resample_scans(np.unique(ranking.series), total, samples, seed):
@@ -215,20 +215,20 @@ def _auc_record(
 
 
 def _auc(true: NDArray[np.int64], false: NDArray[np.int64]) -> float:
-    """Area under the ROC curve by trapezoids: a tie counts half."""
+    """Return the area under the ROC curve by trapezoids: a tie counts half."""
     area = np.sum(np.diff(false) * (true[1:] + true[:-1])) / 2
     return float(area / (true[-1] * false[-1]))
 
 
 def _average_precision(true: NDArray[np.int64], false: NDArray[np.int64]) -> float:
-    """Precision averaged over the steps of recall, without interpolation."""
+    """Return the precision averaged over the steps of recall, without interpolation."""
     # A resample may leave the first items out: nothing called, nothing gained there.
     precision = true[1:] / np.maximum(true[1:] + false[1:], 1)
     return float(np.sum(np.diff(true) * precision) / true[-1])
 
 
 def _midranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 1 on, the mean rank for ties."""
+    """Return ranks from 1 on; tied values share their mean rank."""
     _, place, count = np.unique(values, return_inverse=True, return_counts=True)
     ranks: NDArray[np.float64] = np.cumsum(count) - (count - 1) / 2
     return ranks[place]

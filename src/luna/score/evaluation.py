@@ -1,4 +1,4 @@
-"""Everything luna says of a set of detections, from marks and truth to one record."""
+"""All scores of a set of marks: from marks and truth to one record."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from luna.score.matching import Matching, match
 from luna.score.warnings import warnings_of
 
 FEWEST_SAMPLES = 100
-"""With fewer, a 95 % interval hangs on the two or three outermost resamples."""
+"""With fewer samples a 95 % interval depends on the two or three outermost ones."""
 
 MOST_SAMPLES = 100_000
-"""With more, the ends of an interval move by less than a hundredth of its width."""
+"""With more samples the ends of an interval move by less than a hundredth of its width."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationConfig:
-    """How detections are scored; the rules of the LUNA16 challenge are not for choosing."""
+    """How marks are scored. The rules of the LUNA16 challenge are fixed."""
 
     threshold: float = DEFAULT_THRESHOLD
-    """Marks at or above this probability are reported: for the book's table, F1 and losses."""
+    """Count marks from this probability on as reported: in the book's table, F1 and losses."""
     fp_per_scan: float = 1.0
-    """The false-positive rate for which an operating threshold is sought."""
+    """Find the operating threshold for this many false positives per scan."""
     samples: int = 1000
-    """Bootstrap samples over scans; 0 leaves the intervals out."""
+    """Number of bootstrap samples over scans; 0 leaves the intervals out."""
     seed: int = 0
-    """Of the bootstrap: equal seeds give equal intervals."""
+    """Seed of the bootstrap; equal seeds give equal intervals."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
@@ -161,7 +161,7 @@ def _refuse_no_nodules(cohort: Cohort, nodules: Nodules) -> None:
 def _against(
     items: FrocItems, rival: Matching | None, config: EvaluationConfig
 ) -> tuple[Froc | None, Comparison | None]:
-    """The second system's curve, and the paired comparison unless intervals are left out."""
+    """Return the second system's curve, and the paired comparison unless `samples` is 0."""
     if rival is None:
         return None, None
     samples, seed = config.samples, config.seed

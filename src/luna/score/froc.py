@@ -19,7 +19,7 @@ from luna.score.ranking import (
 )
 
 FP_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""False positives per scan at which the CPM averages the sensitivity."""
+"""The false positives per scan at which the CPM averages the sensitivity."""
 
 STEPS_PER_OCTAVE = 16
 GRID_FP_PER_SCAN = 2.0 ** (np.arange(6 * STEPS_PER_OCTAVE + 1) / STEPS_PER_OCTAVE - 3)
@@ -30,7 +30,7 @@ RATES_IN_GRID = np.arange(len(FP_RATES)) * STEPS_PER_OCTAVE
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrocBootstrap:
-    """What resampling the scans says of a FROC curve.
+    """The spread of a FROC curve over resamples of the scans.
 
     `mean`, `low`, `high`: (G,) sensitivities at GRID_FP_PER_SCAN; `cpm` is the interval of
     the CPM. `samples` counts the resamples that hold a nodule; the others have no sensitivity.
@@ -65,7 +65,7 @@ class Froc:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OperatingPoint:
-    """A threshold and what it gives: marks at or above it are reported."""
+    """A threshold with its rate and sensitivity; marks at or above it are reported."""
 
     threshold: float
     fp_per_scan: float
@@ -89,7 +89,7 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrocItems:
-    """What a FROC curve counts: hits and false marks in order, and the nodules of each scan.
+    """The items of a FROC curve: hits and false marks by probability, and nodules per scan.
 
     `nodules_per_scan`: (S,); `scans` are the scans looked at, all or one subset of them.
     """
@@ -105,26 +105,26 @@ def froc_items(
     of_nodules: NDArray[np.bool_] | None = None,
     scans: NDArray[np.intp] | None = None,
 ) -> FrocItems:
-    """Collect what FROC counts, of some nodules (N,) or of some scans only.
+    """Collect the items of a FROC curve, for some nodules (N,) or some scans only.
 
     False marks count for every group of nodules: none of them belongs to a size.
     """
     marks, nodules, total = matching.marks, matching.nodules, len(matching.cohort)
     wanted = np.ones(len(nodules), np.bool_) if of_nodules is None else of_nodules
-    looked_at = np.arange(total) if scans is None else scans
-    hits = matching.best_mark[wanted & matching.found & np.isin(nodules.series, looked_at)]
-    false = np.flatnonzero(matching.is_false & np.isin(marks.series, looked_at))
+    chosen = np.arange(total) if scans is None else scans
+    hits = matching.best_mark[wanted & matching.found & np.isin(nodules.series, chosen)]
+    false = np.flatnonzero(matching.is_false & np.isin(marks.series, chosen))
     items = np.concatenate([hits, false])
     is_hit = np.arange(len(items)) < len(hits)
     return FrocItems(
         ranking=rank(marks.p_nodule[items], is_hit, marks.series[items]),
         nodules_per_scan=np.bincount(nodules.series[wanted], minlength=total),
-        scans=looked_at,
+        scans=chosen,
     )
 
 
 def froc(items: FrocItems, *, samples: int, seed: int) -> Froc:
-    """The FROC curve, its CPM and, for `samples` above 0, the bootstrap over scans."""
+    """Return the FROC curve, its CPM and, for `samples` above 0, the bootstrap over scans."""
     once = np.bincount(items.scans, minlength=len(items.nodules_per_scan))
     fp_per_scan, sensitivity = _curve(items, once)
     at_rates = np.interp(FP_RATES, fp_per_scan, sensitivity)
@@ -143,7 +143,7 @@ def froc(items: FrocItems, *, samples: int, seed: int) -> Froc:
 
 
 def operating_point(curve: Froc, fp_per_scan: float) -> OperatingPoint | None:
-    """The lowest threshold with no more false positives per scan, None if every one has more."""
+    """Return the lowest threshold within a false-positive rate, or None if all exceed it."""
     last = int(np.searchsorted(curve.fp_per_scan, fp_per_scan, side="right")) - 1
     if last == 0:
         return None
@@ -155,13 +155,13 @@ def operating_point(curve: Froc, fp_per_scan: float) -> OperatingPoint | None:
 
 
 def next_threshold(curve: Froc, threshold: float) -> float:
-    """The highest probability of a mark below a threshold, 0 when there is none."""
+    """Return the highest probability of a mark below a threshold, 0 when there is none."""
     below = curve.threshold[curve.threshold < threshold]
     return float(below[0]) if below.size else 0.0
 
 
 def at_threshold(curve: Froc, threshold: float) -> OperatingPoint:
-    """What a given threshold gives."""
+    """Return rate and sensitivity at a threshold."""
     last = int(np.searchsorted(-curve.threshold, -threshold, side="right")) - 1
     return OperatingPoint(
         threshold=threshold,
@@ -171,7 +171,7 @@ def at_threshold(curve: Froc, threshold: float) -> OperatingPoint:
 
 
 def compare(first: FrocItems, second: FrocItems, *, samples: int, seed: int) -> Comparison:
-    """Whether two systems differ in CPM: both are scored on the same resamples of the scans."""
+    """Compare the CPM of two systems on the same resamples of the scans."""
     rates = RATES_IN_GRID
     cpm = froc(first, samples=0, seed=seed).cpm
     versus = froc(second, samples=0, seed=seed).cpm
@@ -189,7 +189,7 @@ def compare(first: FrocItems, second: FrocItems, *, samples: int, seed: int) -> 
 
 
 def bootstrap_sensitivity(items: FrocItems, samples: int, seed: int) -> NDArray[np.float64]:
-    """Sensitivity at GRID_FP_PER_SCAN of each resample that holds a nodule, (B, G)."""
+    """Return the sensitivity at GRID_FP_PER_SCAN of each resample with a nodule, (B, G)."""
     total = len(items.nodules_per_scan)
     rows = []
     for weight in resample_scans(items.scans, total, samples, seed):
@@ -215,6 +215,6 @@ def _bootstrap(items: FrocItems, samples: int, seed: int) -> FrocBootstrap:
 def _curve(
     items: FrocItems, scan_weight: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """False positives per scan and sensitivity at each threshold, every scan so often."""
+    """Return false positives per scan and sensitivity at each threshold, with weighted scans."""
     hits, false = items.ranking.cumulative(scan_weight)
     return false / scan_weight.sum(), hits / (scan_weight @ items.nodules_per_scan)

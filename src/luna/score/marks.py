@@ -18,10 +18,10 @@ MALIGNANT_COLUMNS = ("malignant", "mal_bool")
 """Either name says whether a nodule is malignant; the second is the book's."""
 
 SERIES_UID = re.compile("[0-9.]+")
-"""Of DICOM's form."""
+"""The form of a DICOM UID."""
 
 FAILED_COLUMN = "failed"
-"""Of a list of scans: why a scan has no result, empty where it has one."""
+"""The column of a list of scans that says why a scan has no result; empty when it has one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,7 +125,7 @@ def read_excluded(path: Path, cohort: Cohort) -> Nodules:
 
 
 def pool_marks(folds: Sequence[Marks], files: Sequence[Path], cohort: Cohort) -> Marks:
-    """The marks of all folds as one submission, as the challenge pools cross-validation.
+    """Pool the marks of all folds into one submission, as the challenge does.
 
     Raises InputError when two files mark the same scan: a scan is tested in one fold only.
     """
@@ -151,7 +151,7 @@ def pool_marks(folds: Sequence[Marks], files: Sequence[Path], cohort: Cohort) ->
 
 
 def _series_index(table: Table, cohort: Cohort) -> NDArray[np.intp]:
-    """Where each row's scan stands in the cohort, -1 where it does not."""
+    """Return the index of each row's scan in the cohort, -1 for other scans."""
     place = {uid: index for index, uid in enumerate(cohort.series_uids)}
     return np.array([place.get(uid, -1) for uid in table.texts("seriesuid")], dtype=np.intp)
 
@@ -194,7 +194,7 @@ def _probabilities(table: Table, column: str) -> NDArray[np.float64]:
 
 
 def _some_probabilities(table: Table, column: str) -> NDArray[np.float64] | None:
-    """A column of probabilities, NaN where it is empty; None without the column."""
+    """Return a column of probabilities, NaN for empty cells; None without the column."""
     if not table.has(column):
         return None
     given = np.asarray(table.texts(column, empty=True) != "", dtype=np.bool_)

@@ -11,10 +11,10 @@ from luna.run.nodules import Nodules
 from luna.score.marks import Cohort, Marks
 
 MAX_MARKS_PER_SCAN = 100
-"""LUNA16 scores no more marks than this of one scan."""
+"""LUNA16 scores at most this many marks of one scan."""
 
 UNSIZED_DIAMETER_MM = 10.0
-"""What LUNA16 takes for a finding whose diameter is below 0."""
+"""The diameter that LUNA16 assumes for a finding whose diameter is below 0."""
 
 HIT_RULE = (
     "hit when distance < radius, best mark per nodule, excluded findings ignored, "
@@ -33,7 +33,7 @@ class Pairs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counts:
-    """The challenge's counts over all marks that its limit keeps."""
+    """The challenge's counts over all marks within its limit per scan."""
 
     candidates: int
     nodules: int
@@ -64,29 +64,29 @@ class Matching:
 
     @property
     def counted(self) -> NDArray[np.bool_]:
-        """Marks that are right or wrong: kept, and not on an excluded finding alone."""
+        """Return the marks that count: kept, and not on an excluded finding only."""
         return self.kept & ~self.on_excluded
 
     @property
     def is_false(self) -> NDArray[np.bool_]:
-        """Marks that hit nothing."""
+        """Return the marks that count and hit nothing."""
         return self.counted & ~self.on_nodule
 
     @property
     def found(self) -> NDArray[np.bool_]:
-        """(N,) nodules that any kept mark hits."""
+        """Return which of (N,) nodules a kept mark hits."""
         return self.best_mark >= 0
 
     @property
     def without_result(self) -> NDArray[np.intp]:
-        """The scans that were not looked at; where that is not known, those without a mark."""
+        """Return the scans without a result; when failures are not listed, those without a mark."""
         if self.cohort.failed is not None:
             return np.flatnonzero([reason != "" for reason in self.cohort.failed])
         return np.setdiff1d(np.arange(len(self.cohort)), self.marks.series)
 
     @property
     def counts(self) -> Counts:
-        """The challenge's summary."""
+        """Return the challenge's counts."""
         return Counts(
             candidates=int(self.kept.sum()),
             nodules=len(self.best_mark),
@@ -125,7 +125,7 @@ def match(cohort: Cohort, marks: Marks, nodules: Nodules, excluded: Nodules) -> 
 
 
 def within_limit(marks: Marks) -> NDArray[np.bool_]:
-    """The marks that LUNA16 scores, (M,): in a scan of more than 100, those surer than the 101st.
+    """Return the marks that LUNA16 scores (M,): in a scan of more than 100, above the 101st.
 
     So all marks that tie with the 101st are dropped, and fewer than 100 may remain.
     """
@@ -145,7 +145,7 @@ def pairs_within(
     reach_mm: NDArray[np.float64],
     allowed: NDArray[np.bool_] | None = None,
 ) -> Pairs:
-    """Every pair in one scan whose distance is below the nodule's reach, (N,).
+    """Find every mark and nodule of one scan whose distance is below the nodule's reach (N,).
 
     `allowed`: (M,) leaves out the other marks.
     """
@@ -169,7 +169,7 @@ def pairs_within(
 def best_of_each_nodule(
     pairs: Pairs, p_nodule: NDArray[np.float64], nodules: int
 ) -> NDArray[np.intp]:
-    """The mark of highest probability of each nodule, the nearest of equals; -1 for none."""
+    """Return the surest mark of each nodule, the nearest of equally sure ones; -1 for none."""
     order = np.lexsort((-pairs.distance_mm, p_nodule[pairs.mark]))
     best = np.full(nodules, -1, np.intp)
     best[pairs.nodule[order]] = pairs.mark[order]  # the last write wins

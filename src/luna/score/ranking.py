@@ -1,4 +1,4 @@
-"""Items in falling order of score, counted once per scan weight: ROC, PR and FROC alike."""
+"""Items ranked by score, with weights per scan: the base of ROC, precision-recall and FROC."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
-"""Of every interval in this package."""
+"""The confidence of every interval in this package."""
 
 
 class Interval(NamedTuple):
@@ -36,7 +36,7 @@ class Ranking:
     def cumulative(
         self, scan_weight: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Positives and negatives at or above each threshold, (T + 1,) each, from (0, 0) on.
+        """Return positives and negatives at or above each threshold, (T + 1,) each, from 0 on.
 
         `scan_weight`: (S,) counts each item as often as its scan was drawn.
         """
@@ -52,7 +52,7 @@ class Ranking:
 def rank(
     score: NDArray[np.float64], positive: NDArray[np.bool_], series: NDArray[np.intp]
 ) -> Ranking:
-    """Order K items by falling score; items of equal score share one threshold."""
+    """Rank K items by falling score; items of equal score share one threshold."""
     order = np.argsort(-score, kind="stable")
     falling = score[order]
     last = np.flatnonzero(np.append(falling[1:] != falling[:-1], True))[: len(score)]
@@ -64,7 +64,7 @@ def rank(
 def resample_scans(
     scans: NDArray[np.intp], total: int, samples: int, seed: int
 ) -> Iterator[NDArray[np.int64]]:
-    """How often each of `total` scans is drawn, `samples` times, with replacement from `scans`."""
+    """Draw from `scans` with replacement, `samples` times; yield how often each is drawn."""
     rng = np.random.default_rng(seed)
     for _ in range(samples):
         drawn = scans[rng.integers(len(scans), size=len(scans))]
@@ -72,7 +72,7 @@ def resample_scans(
 
 
 def percentile_interval(samples: NDArray[np.float64]) -> Interval:
-    """The 95 % interval of (B,) bootstrap samples."""
+    """Return the 95 % interval of (B,) bootstrap samples."""
     low, high = percentile_bounds(samples[:, None])
     return Interval(float(low[0]), float(high[0]))
 
@@ -80,7 +80,7 @@ def percentile_interval(samples: NDArray[np.float64]) -> Interval:
 def percentile_bounds(
     samples: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The bounds of (B, G) bootstrap samples, each (G,).
+    """Return the 95 % bounds of (B, G) bootstrap samples, each (G,).
 
     They are samples themselves, at floor(B·0.025) and floor(B·0.975) of the sorted ones
     counted from 0, as the LUNA16 challenge takes them.
@@ -93,7 +93,7 @@ def percentile_bounds(
 
 
 def two_sided_p(differences: NDArray[np.float64]) -> float:
-    """How likely (B,) resampled differences make one as far from none as theirs.
+    """Return the two-sided p value of a difference from its (B,) bootstrap samples.
 
     Twice the smaller share of resamples on either side of no difference, the observed one
     counted in (Davison & Hinkley 1997, 4.11), so it is never 0.

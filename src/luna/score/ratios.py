@@ -13,7 +13,7 @@ from luna.score.ranking import Interval, percentile_interval, resample_scans
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ratio:
-    """`value` is `part` of `whole`, None for a whole of 0; no interval without resamples."""
+    """`value` is `part` / `whole`, None for a whole of 0; no interval without resamples."""
 
     part: float
     whole: float
@@ -36,7 +36,7 @@ class Resamples:
     weights: NDArray[np.int64]
 
     def ratio(self, part: NDArray[np.float64], whole: NDArray[np.float64]) -> Ratio:
-        """The ratio of two sums over scans, (S,) each."""
+        """Return the ratio of two sums over scans, (S,) each."""
         total = float(whole.sum())
         drawn_whole = self.weights @ whole
         sound = drawn_whole > 0
@@ -51,7 +51,7 @@ class Resamples:
     def of_items(
         self, part: NDArray[np.float64], whole: NDArray[np.float64], series: NDArray[np.intp]
     ) -> Ratio:
-        """The ratio of two sums over (N,) items; `series` (N,) is the scan of each."""
+        """Return the ratio of two sums over (N,) items; `series` (N,) is the scan of each."""
         scans = self.weights.shape[1]
         sums = [np.bincount(series, each, minlength=scans) for each in (part, whole)]
         return self.ratio(sums[0].astype(np.float64), sums[1].astype(np.float64))
@@ -69,7 +69,7 @@ def shares_by_size(
     series: NDArray[np.intp],
     shares: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
 ) -> tuple[Band, ...]:
-    """The shares, each part and whole of (N,) nodules, in every band that holds a nodule."""
+    """Return the shares, each part and whole of (N,) nodules, in every band with a nodule."""
     names, labels = band_labels(diameter_mm)
     return tuple(
         Band(

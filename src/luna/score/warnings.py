@@ -1,4 +1,4 @@
-"""Sentences about what the tables of an evaluation leave unsaid."""
+"""Warnings about the marks and the truth of an evaluation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from luna.score.breakdown import OFF_CENTRE_RADII, has_mark
 from luna.score.matching import MAX_MARKS_PER_SCAN, Matching
 
 FEWEST_SCANS = 20
-"""With fewer scans that hold a nodule, resampling them says little: a warning is given."""
+"""With fewer scans that hold a nodule, intervals from resampling are too narrow."""
 
 
 AXES = {
@@ -43,7 +43,7 @@ def warnings_of(matching: Matching, versus: Matching | None, threshold: float) -
 
 
 def few_scans(with_nodules: int) -> list[str]:
-    """The warning that few scans hold a nodule, if it is so."""
+    """Return a warning when few scans hold a nodule."""
     if with_nodules >= FEWEST_SCANS:
         return []
     return [f"only {with_nodules} scans have nodules: the intervals are narrower than the truth"]
@@ -63,7 +63,7 @@ def _unmarked(matching: Matching, name: str) -> list[str]:
 
 
 def _misplaced(matching: Matching, name: str) -> list[str]:
-    """The warning that marks lie elsewhere than nodules, as coordinates of another frame do."""
+    """Return a warning when marks never come near nodules, as in another frame."""
     marks, nodules = matching.marks, matching.nodules
     if not np.isin(marks.series, nodules.series).any():
         return []
