@@ -135,6 +135,7 @@ def test_what_was_measured_decides_the_category(look: dict[str, Any], category: 
     for words in ("juxtapleural shape", "spiculation"):
         assert words in told["not_assessed"]
     assert any("taken as solid" in w for w in told["not_assessed"]) == (look == {"kind": None})
+    assert any("halo" in w for w in told["not_assessed"]) == (look.get("kind") == "part-solid")
 
 
 def test_contrast_agent_is_not_taken_for_calcium() -> None:

@@ -29,6 +29,7 @@ class Guidance:
 
 
 NO_KIND = "kind: too faint and small for these slices; taken as solid"
+HALO = "how far the halo reaches: the size is that at half way between lung and core"
 CONTRAST = "calcification: the scan has contrast agent"
 
 DICOM_AGE = re.compile(r"([0-9]{3})([DWMY])")
@@ -100,11 +101,13 @@ def _completed(statement: Statement, findings: Findings, contrast: bool) -> Stat
     """The statement with what the measuring could not assess for it."""
     if statement.nodule is None:
         return statement
-    more = [CONTRAST] if contrast else []
-    if findings.findings[statement.nodule - 1].description.kind is None:
-        more.append(NO_KIND)
-    told = tuple(words for words in statement.not_assessed if words != "calcification" or not more)
-    return replace(statement, not_assessed=(*more, *told))
+    kind = findings.findings[statement.nodule - 1].description.kind
+    of_kind = {None: (NO_KIND,), "part-solid": (HALO,)}.get(kind, ())
+    told = tuple(
+        CONTRAST if words == "calcification" and contrast else words
+        for words in statement.not_assessed
+    )
+    return replace(statement, not_assessed=(*of_kind, *told))
 
 
 def _probabilities(nodules: list[Nodule], patient: Patient, scope: Scope) -> list[Probability]:
