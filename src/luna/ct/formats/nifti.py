@@ -148,7 +148,8 @@ def _parse(raw: bytes, path: Path) -> Header:
     header = make(raw, check=False)
     dims = [int(n) for n in header["dim"]]
     if not (dims[0] == 3 or (3 < dims[0] <= 7 and all(n == 1 for n in dims[4 : dims[0] + 1]))):
-        raise InputError(f"the volume has {dims[0]} dimensions, not 3", file=path)
+        name = "NIfTI-1" if len(raw) == min(VERSIONS) else "NIfTI-2"
+        raise InputError(f"the {name} volume has {dims[0]} dimensions, not 3", file=path)
     kind = int(header["datatype"])
     if kind not in DTYPES:
         raise InputError(f"NIfTI voxels of data type {kind} are not read", file=path)
