@@ -203,6 +203,7 @@ def test_files_without_a_preamble_are_read(tmp_path: Path, kind: str) -> None:
     scan = read_scan(folder)
     np.testing.assert_array_equal(scan.hu, hu_of_five())
     assert scan.provenance.warnings == ()
+    assert read_scan(folder / "IM3").fingerprint() == scan.fingerprint()
 
 
 def test_each_file_with_a_series_uid_of_its_own(tmp_path: Path) -> None:
@@ -264,6 +265,9 @@ def test_a_dicomdir_means_the_folder_that_it_lists(tmp_path: Path) -> None:
     assert len(list_series(tmp_path / "media" / "DICOMDIR")) == 1
     (tmp_path / "media" / "DICOMDIR").rename(tmp_path / "media" / "dicomdir")
     assert read_scan(tmp_path / "media").fingerprint() == whole.fingerprint()
+    last = max(tmp_path.glob("media/**/IM*"), key=lambda path: path.name)
+    last.unlink()
+    assert "1 missing that the DICOMDIR names" in warnings_of(tmp_path / "media" / "dicomdir")
 
 
 def test_free_text_is_shown_to_nobody(tmp_path: Path) -> None:

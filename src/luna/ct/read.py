@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from luna.ct.archive import extracted
-from luna.ct.dicom.file import is_dicom, is_directory
+from luna.ct.dicom.directory import is_directory
+from luna.ct.dicom.file import is_dicom
 from luna.ct.dicom.folder import find_dicom
 from luna.ct.dicom.series import Series, list_dicom_series, read_dicom, series_of
 from luna.ct.formats.metaimage import read_metaimage

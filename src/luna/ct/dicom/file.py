@@ -26,7 +26,6 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    MediaStorageDirectoryStorage,
 )
 
 from luna.ct.dicom.tags import HEADER_TAGS, PIXEL_TAGS, text_of
@@ -67,7 +66,7 @@ def is_dicom(path: Path) -> bool:
     """
     with path.open("rb") as stream:
         start = stream.read(START_BYTES)
-    if _has_mark(start):
+    if has_mark(start):
         with pydicom_faults(path):
             read_file_meta_info(path)
         return True
@@ -85,7 +84,8 @@ def is_dicom(path: Path) -> bool:
     return False
 
 
-def _has_mark(start: bytes) -> bool:
+def has_mark(start: bytes) -> bool:
+    """Return whether a file that starts so has the preamble and the mark of PS3.10."""
     return start[MAGIC_OFFSET : MAGIC_OFFSET + len(MAGIC)] == MAGIC
 
 
@@ -97,13 +97,6 @@ def _is_bare(start: bytes) -> bool:
         return True
     size = int.from_bytes(start[4:8], "little")
     return start[:1] != b"\0" and size % 2 == 0 and size <= FIRST_VALUE_BYTES_MAX
-
-
-def is_directory(path: Path) -> bool:
-    """Return whether a DICOM file is a DICOMDIR, whatever its name."""
-    with pydicom_faults(path):
-        meta = read_file_meta_info(path)
-        return bool(meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage)
 
 
 def read_header(path: Path) -> FileDataset:
@@ -158,7 +151,7 @@ def _plain(path: Path) -> Iterator[BinaryIO]:
     if size > MAX_FILE_BYTES:
         raise InputError("the file is larger than any scan", file=path, why=f"{size:,} bytes")
     with path.open("rb") as stream:
-        marked = _has_mark(stream.read(START_BYTES))
+        marked = has_mark(stream.read(START_BYTES))
         meta = read_file_meta_info(path) if marked else FileMetaDataset()
         if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
             yield _inflated(path, stream, meta)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from luna.ct.dicom.file import is_dicom, is_directory
+from luna.ct.dicom import directory
+from luna.ct.dicom.file import is_dicom
 from luna.run.errors import UsageError
 
 MAX_FILES = 20_000
@@ -19,7 +20,6 @@ DESKTOP_PREFIX = "._"
 """What file managers leave behind; they hold nothing of a scan and are not counted."""
 
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar", ".tar", ".tgz")
-DIRECTORY_NAME = "DICOMDIR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,9 @@ def find_dicom(folder: Path, *, below: bool = True) -> Found:
             found.passed_over[reason] += 1
         elif not _is_note(path):
             found.files.append(path)
+    lost = directory.missing_files(folder) if below else 0
+    if lost:
+        found.passed_over["missing that the DICOMDIR names"] += lost
     return found
 
 
@@ -78,9 +81,8 @@ def _reason(path: Path) -> str:
 
 
 def _is_note(path: Path) -> bool:
-    if path.name in DESKTOP_NOTES or path.name.startswith(DESKTOP_PREFIX):
-        return True
-    return path.name.upper() == DIRECTORY_NAME and path.is_file() and is_directory(path)
+    named = path.name in DESKTOP_NOTES or path.name.upper() == directory.NAME
+    return named or path.name.startswith(DESKTOP_PREFIX)
 
 
 def _raise(error: OSError) -> NoReturn:
