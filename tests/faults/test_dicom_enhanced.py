@@ -97,6 +97,13 @@ def test_compressed_frames(tmp_path: Path) -> None:
     np.testing.assert_array_equal(scan.hu, hu())
 
 
+def test_odd_values_are_no_warnings_of_a_library(tmp_path: Path) -> None:
+    def change(ds: FileDataset, frames: list[Dataset]) -> None:
+        ds.FrameOfReferenceUID = "1.2.*"
+
+    assert read_scan(enhanced(tmp_path, change)).provenance.warnings == ()
+
+
 def moved(z: Callable[[int], float], x: Callable[[int], float] = lambda k: 0) -> Change:
     def change(ds: FileDataset, frames: list[Dataset]) -> None:
         for k, item in enumerate(frames):

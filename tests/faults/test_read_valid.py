@@ -162,6 +162,17 @@ def test_forms_that_are_part_of_a_voxel_apart(tmp_path: Path, axis: int, share: 
     assert "disagree" in refused(tmp_path / "a.nii")
 
 
+def test_numbers_beyond_any_scanner(tmp_path: Path) -> None:
+    """The numbers of NIfTI-2 are as wide as Python's own: their squares overflow."""
+    image = nibabel.Nifti2Image(voxels(), AFFINE_RAS)
+    image.set_sform(AFFINE_RAS, 1)
+    nibabel.save(image, tmp_path / "a.nii")
+    whole = bytearray((tmp_path / "a.nii").read_bytes())
+    struct.pack_into("<d", whole, 400, 1e300)  # the first number of the sform
+    (tmp_path / "a.nii").write_bytes(whole)
+    assert "beyond any scanner" in refused(tmp_path / "a.nii")
+
+
 def test_a_pair_without_its_half(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Pair(voxels(), AFFINE_RAS), tmp_path / "a.img")
     (tmp_path / "a.img").rename(tmp_path / "b.img")

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset, FileDataset
 
 from luna.ct.dicom import frames
-from luna.ct.dicom.file import CT_IMAGE, ENHANCED_CT, read_header, sop_class
+from luna.ct.dicom.file import CT_IMAGE, ENHANCED_CT, pydicom_faults, read_header, sop_class
 from luna.ct.dicom.folder import Found
 from luna.ct.dicom.mixture import check_one_scan
 from luna.ct.dicom.pixels import read_pixels
@@ -128,7 +128,9 @@ def _ct_series(files: Iterable[Path]) -> tuple[SeriesBySlices, list[str]]:
 def _slices(path: Path, header: FileDataset) -> list[Slice]:
     if sop_class(header) not in ENHANCED_CT:
         return [Slice(path, header, 0.0)]
-    return [s for s in frames.slices_of(path, header) if not _is_localizer(s.header)]
+    with pydicom_faults(path):  # it judges every value again that goes into another header
+        found = frames.slices_of(path, header)
+    return [item for item in found if not _is_localizer(item.header)]
 
 
 def _other_kind(header: FileDataset) -> str:

@@ -21,7 +21,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from luna.ct.formats.stream import Packing, VoxelStream, hu_from_stream, open_stream, sibling
-from luna.ct.geometry import Geometry
+from luna.ct.geometry import LARGEST_MM, Geometry
 from luna.ct.volume import HuBuilder, Volume, check_grid
 from luna.run.errors import InputError
 
@@ -196,8 +196,8 @@ def _affine(header: Any, dims: list[int], path: Path) -> tuple[Affine, tuple[str
             why="neither sform nor qform is set",
             hint="left and right cannot be told; export the scan again with its orientation",
         )
-    if not np.isfinite(forms).all():
-        raise InputError("the orientation is not finite", file=path)
+    if not np.isfinite(forms).all() or np.abs(forms).max() > LARGEST_MM:
+        raise InputError("the orientation is not finite, or beyond any scanner", file=path)
     spacing = np.linalg.norm(forms[0][:, :3], axis=0)
     pixdim = [float(v) for v in header["pixdim"][1:4]]
     if not np.allclose(spacing, pixdim, rtol=SAME_SPACING):
