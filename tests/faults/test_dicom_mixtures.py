@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -251,13 +253,20 @@ def test_series_uids_are_cleaned_and_said(tmp_path: Path, uid: bytes, clean: str
     assert read_scan(tmp_path, series_uid=clean).series_uid == clean
 
 
-def test_a_dicomdir_means_the_folder_that_it_lists(tmp_path: Path) -> None:
+def write_media(folder: Path) -> None:
     files = FileSet()
     for index in range(SIZE_IRC[0]):
         ds = slice_of(index)
         ds.StudyDate, ds.StudyTime, ds.StudyID, ds.SeriesNumber = "20200101", "120000", "1", 1
         files.add(ds)
-    files.write(tmp_path / "media")
+    files.write(folder)
+
+
+def test_a_dicomdir_means_the_folder_that_it_lists(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # a FileSet leaves its folder to gc
+        write_media(tmp_path / "media")
+        gc.collect()
     whole = read_scan(tmp_path / "media")
     np.testing.assert_array_equal(whole.hu, hu_of_five())
     assert whole.provenance.warnings == ()
