@@ -25,6 +25,8 @@ TRAINING_DATA = (
     "no patient. Every tenth scan chose the epoch, the temperature and the threshold."
 )
 LICENCE = "Apache-2.0"
+DIAMETER_MM, SLICE_MM, PIXEL_MM = (3.2, 30.0), (0.6, 3.0), (0.5, 0.9)
+"""What `luna phantom` draws with configs/shipped-cohort.toml."""
 MOST_BYTES = 8 << 20
 
 
@@ -42,6 +44,9 @@ def ship(bundles: Path, out: Path) -> None:
             name=f"luna-synthetic-{bundle.card.role}",
             training_data=TRAINING_DATA,
             licence=LICENCE,
+            diameter_mm=DIAMETER_MM,
+            slice_mm=SLICE_MM,
+            pixel_mm=PIXEL_MM,
             notice=NOTICE,
             source="scripts/train_shipped.sh",
         )

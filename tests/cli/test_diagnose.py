@@ -68,7 +68,16 @@ def test_nothing_found_is_said(diagnose: Luna, tmp_path: Path) -> None:
     assert "found nothing at or above p = 0.5" in outcome.out
     assert outcome.out.endswith(f"report: {tmp_path / 'out' / 'report.html'}\n")
     stages = [line.split()[0] for line in outcome.err.splitlines() if line.endswith(" s")]
-    assert stages == ["read", "lungs", "segment", "group", "classify", "measure", "report"]
+    assert stages == [
+        "read",
+        "lungs",
+        "segment",
+        "group",
+        "classify",
+        "measure",
+        "opacities",
+        "report",
+    ]
 
 
 def test_findings_are_a_table(diagnose: Luna, tmp_path: Path) -> None:

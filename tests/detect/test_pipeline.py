@@ -110,7 +110,7 @@ def test_stages_report_progress_in_order(nodule_chest, models: Models) -> None:
         last[stage] = (done, total)
 
     diagnose(nodule_chest, models, EXACT, CPU, progress)
-    assert stages == ["lungs", "segment", "group", "classify", "measure"]
+    assert stages == ["lungs", "segment", "group", "classify", "measure", "opacities"]
     assert all(done == total for done, total in last.values())
 
 

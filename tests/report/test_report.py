@@ -16,9 +16,18 @@ from PIL import Image
 from luna.ct.geometry import Geometry
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Provenance, Scan
-from luna.detect.findings import Candidates, Description, Finding, Findings, Measurement
+from luna.detect.findings import (
+    Candidates,
+    Description,
+    Finding,
+    Findings,
+    Measurement,
+    Opacity,
+)
+from luna.nets.trained import TrainedRange
 from luna.report.document import document
 from luna.report.figures import key_images, outline_path, slice_view, windowed
+from luna.report.html import PICTURED_MAX
 from luna.report.write import write_report
 from luna.run.errors import EnvironmentFault
 
@@ -109,6 +118,19 @@ def findings(scan: Scan) -> Findings:
     )
 
 
+def with_opacity(findings: Findings) -> Findings:
+    """The same, and an opacity above the finding."""
+    one = findings.findings[0] if findings.findings else finding()
+    opacity = Opacity(
+        center_irc=(17.0, 19.5, 28.5),
+        center_xyz=(8.5, 4.5, 134.0),
+        measurement=replace(one.measurement, long_axis_mm=62.4, volume_mm3=51_000.0),
+        side="left",
+        mask=BoxMask((15, 16, 24), np.ones((4, 8, 9), dtype=bool)),
+    )
+    return replace(findings, opacities=(opacity,))
+
+
 def nothing(findings: Findings) -> Findings:
     return replace(findings, findings=())
 
@@ -147,20 +169,23 @@ def test_a_report_that_is_not_finished_holds_nothing_of_an_earlier_one(
 
 def test_json_holds_places_in_every_convention(scan, findings, tmp_path: Path) -> None:
     write_report(scan, findings, tmp_path)
-    said = json.loads((tmp_path / "report.json").read_text())
-    assert (said["schema"], said["status"]) == ("luna-report/1", "completed")
-    (one,) = said["findings"]
+    values = json.loads((tmp_path / "report.json").read_text())
+    assert (values["schema"], values["status"]) == ("luna-report/1", "findings")
+    (one,) = values["findings"]
     assert (one["slice_index"], one["slice_number"], one["image_number"]) == (13, 14, 47)
     assert one["center_lps_mm"] == [8.5, 4.5, 126.0]
     assert one["center_ras_mm"] == [-8.5, -4.5, 126.0]
-    assert said["looked_at"]["slices"] == 20
-    assert said["scan"]["slice_order"] == "F to H"
+    assert values["looked_at"]["slices"] == 20
+    assert values["scan"]["slice_order"] == "F to H"
 
 
 def test_every_field_is_documented(scan, findings) -> None:
     page = (Path(__file__).parents[2] / "docs" / "report.md").read_text()
-    said = document(scan, findings, include_phi=True)
-    names = set(said) | set(said["scan"]) | set(said["looked_at"]) | set(said["findings"][0])
+    values = document(scan, with_opacity(findings), include_phi=True).json_values()
+    names = set(values)
+    for part in ("scan", "looked_at", "trained_for"):
+        names |= set(values[part])
+    names |= set(values["findings"][0]) | set(values["opacities"][0])
     assert not [name for name in sorted(names) if f"`{name}`" not in page]
 
 
@@ -206,6 +231,87 @@ def test_nothing_found_is_said_and_looks_different(scan, findings, tmp_path: Pat
     assert "Looked, and found nothing" not in some
     assert "Looked at all 20 slices" in none
     assert json.loads((tmp_path / "b" / "report.json").read_text())["findings"] == []
+
+
+def status_of(page: str) -> str:
+    """The word on the result's card: what a reader without colour sees."""
+    (word,) = re.findall(r'<span class="word">(.*?)</span>', page)
+    return word
+
+
+@pytest.mark.parametrize("limits", [(), ("Slices are 9 mm apart.",)])
+@pytest.mark.parametrize("opacity", [False, True])
+@pytest.mark.parametrize("found", [False, True])
+def test_status_is_one_word_and_only_clear_is_green(
+    scan, findings, tmp_path: Path, found: bool, opacity: bool, limits: tuple[str, ...]
+) -> None:
+    case = findings if found else nothing(findings)
+    case = with_opacity(case) if opacity else case
+    write_report(scan, replace(case, limits=limits), tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    status = json.loads((tmp_path / "report.json").read_text())["status"]
+    expected = "opacity" if opacity else "findings" if found else "limited" if limits else "clear"
+    assert status == expected
+    assert f'class="status {expected}"' in page
+    words = {
+        "opacity": "Opacity",
+        "findings": "Findings",
+        "limited": "Limited",
+        "clear": "Nothing found",
+    }
+    assert status_of(page) == words[expected]
+    assert ("Looked, and found nothing" in page) == (expected == "clear")
+    assert all(limit in page for limit in limits)
+
+
+def test_an_opacity_is_shown_with_its_place_size_and_pictures(
+    scan, findings, tmp_path: Path
+) -> None:
+    write_report(scan, with_opacity(nothing(findings)), tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "Opacity A · left lung · slice 18 of 20 (image 43)" in page
+    assert "62 × 4 mm, 51 ml" in page
+    assert page.count("image of opacity A") == 3
+    (opacity,) = json.loads((tmp_path / "report.json").read_text())["opacities"]
+    assert (opacity["letter"], opacity["side"]) == ("A", "left")
+    assert opacity["center_lps_mm"] == [8.5, 4.5, 134.0]
+
+
+def test_the_range_of_training_is_stated(scan, findings, tmp_path: Path) -> None:
+    trained = TrainedRange(diameter_mm=(3.0, 30.0), slice_mm=(0.6, 2.5))
+    write_report(scan, replace(findings, trained=trained), tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "nodules of 3 to 30 mm and slices 0.6 to 2.5 mm apart" in page
+    assert "pixels of not stated" in page
+    values = json.loads((tmp_path / "report.json").read_text())["trained_for"]
+    assert values == {"diameter_mm": [3.0, 30.0], "slice_mm": [0.6, 2.5], "pixel_mm": None}
+
+
+def test_pictures_and_rows_of_a_page_are_bounded_and_it_is_said(
+    scan, findings, tmp_path: Path
+) -> None:
+    many = tuple(finding(k) for k in range(1, 601))
+    counted: list[tuple[object, ...]] = []
+    case = with_opacity(replace(findings, findings=many))
+    write_report(scan, case, tmp_path, progress=lambda *step: counted.append(step))
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("axial image of") == PICTURED_MAX
+    assert "Only the first 29 of 600 findings have key images" in page
+    assert "first 500 of 600 findings" in page
+    assert len(page) < 6e6
+    with (tmp_path / "nodules.csv").open() as stream:
+        assert len(list(csv.DictReader(stream))) == 600
+    total = PICTURED_MAX + 1  # the slices of the scan are one more
+    assert counted == [*[("report", k, total) for k in range(total)], ("report", 1, 1)]
+
+
+def test_long_texts_of_a_file_are_cut(scan, findings, tmp_path: Path) -> None:
+    source = replace(
+        scan.provenance, metadata={"Manufacturer": "x" * 100_000}, phi={"PatientName": "y" * 9999}
+    )
+    long = replace(findings, warnings=("z" * 100_000,))
+    write_report(replace(scan, provenance=source), long, tmp_path, include_phi=True)
+    assert len((tmp_path / "report.json").read_text()) < 10_000
 
 
 def test_page_needs_no_network_and_runs_only_its_own_script(scan, findings, tmp_path) -> None:

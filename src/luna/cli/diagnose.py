@@ -13,7 +13,7 @@ from luna.cli.output import claim_folder, folder_beside
 
 if TYPE_CHECKING:
     from luna.ct.scan import Scan
-    from luna.detect.findings import Finding, Findings
+    from luna.detect.findings import Finding, Findings, Opacity
 
 HEADER = (
     "no",
@@ -112,11 +112,10 @@ def diagnose(
     if dry_run:
         show_plan(volume, models.names(), out)
         return
-    with progress(quiet=quiet) as advance:
-        findings = pipeline.diagnose(volume, models, settings, processor, advance)
-        with stage(advance, "report"):
-            write_report(volume, findings, out, include_phi=include_phi, guidance=guidance)
-    show(findings, out, as_json=as_json)
+    with progress(quiet=quiet) as bar:
+        found = pipeline.diagnose(volume, models, settings, processor, bar)
+        write_report(volume, found, out, include_phi=include_phi, guidance=guidance, progress=bar)
+    show(found, out, as_json=as_json)
 
 
 def show_plan(scan: Scan, models: dict[str, str], out: Path) -> None:
@@ -130,22 +129,46 @@ def show_plan(scan: Scan, models: dict[str, str], out: Path) -> None:
 
 
 def show(findings: Findings, out: Path, *, as_json: bool) -> None:
-    """The report as JSON; or the table of findings, or the words that there are none."""
+    """Print the report as JSON; or what was found and what luna could not judge."""
     for warning in (*findings.notices, *findings.warnings):
         warn(warning)
     if as_json:
         print_data((out / "report.json").read_text(encoding="utf-8"))
         return
+    for opacity in findings.opacities:
+        print_lines(_opacity_line(opacity, findings))
     if findings.findings:
         print_table(HEADER, [_row(finding) for finding in findings.findings])
     else:
-        right, left = findings.lung_volume_ml
-        print_lines(
-            f"Looked at both lungs ({right:.0f} ml right, {left:.0f} ml left) and "
-            f"{len(findings.candidates.p_nodule)} candidates, and found nothing at or above "
-            f"p = {findings.threshold:g}."
-        )
+        print_lines(_nothing_line(findings))
     print_lines(*patient.guideline_lines(out), f"report: {out / 'report.html'}")
+
+
+def _opacity_line(opacity: Opacity, findings: Findings) -> str:
+    size, trained = opacity.measurement, findings.trained.diameter_mm
+    range_mm = f" of {trained[0]:g} to {trained[1]:g} mm" if trained else ""
+    place = " ".join(f"{value:.1f}" for value in opacity.center_xyz)
+    return (
+        f"Opacity larger than the networks' range{range_mm}: {opacity.side} lung, slice "
+        f"{opacity.center_irc[0]:.0f}, LPS {place} mm, about {size.long_axis_mm:.0f}×"
+        f"{size.short_axis_mm:.0f} mm, {size.volume_mm3 / 1000:.0f} ml. No network judged it."
+    )
+
+
+def _nothing_line(findings: Findings) -> str:
+    """Say that there are no findings, and never more than that."""
+    right, left = findings.lung_volume_ml
+    searched = f"the lungs ({right:.0f} ml right, {left:.0f} ml left)"
+    candidates = len(findings.candidates.p_nodule)
+    above = f"at or above p = {findings.threshold:g}"
+    if findings.status == "clear":
+        return f"Looked at {searched} and {candidates} candidates, and found nothing {above}."
+    if findings.status == "opacity":
+        return f"No nodule {above} in {searched}, {candidates} candidates."
+    return (
+        "Limited: luna could not judge all of this scan (see the warnings). In what it could "
+        f"judge of {searched} there were {candidates} candidates, and none {above}."
+    )
 
 
 def _row(finding: Finding) -> tuple[str, ...]:

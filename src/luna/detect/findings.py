@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from luna.clinical.nodule import Calcification, Kind
 from luna.ct.geometry import Triple
 from luna.ct.mask import BoxMask
+from luna.nets.trained import TrainedRange
 
 Side = Literal["left", "right"]
 Third = Literal["upper", "middle", "lower"]
+Status = Literal["clear", "findings", "opacity", "limited"]
 
 
 Plane = Literal["axial", "coronal", "sagittal"]
@@ -89,6 +91,21 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Opacity:
+    """A region of soft tissue in a lung that is larger than the networks' range of sizes.
+
+    No network judged it. `center_irc` is the centre of its voxels, not rounded; `center_xyz` the
+    same point in LPS mm.
+    """
+
+    center_irc: Triple
+    center_xyz: Triple
+    measurement: Measurement
+    side: Side
+    mask: BoxMask
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Candidates:
     """The places that the nodule classifier judged, M of them.
 
@@ -122,10 +139,13 @@ class Findings:
     `findings` and `candidates` are in order of falling probability; the findings are the nodules
     at or above `threshold`. `models` holds the name of each bundle by its role, `weights_sha256`
     the SHA-256 of its weights; `config` is the DiagnoseConfig as nested dictionaries; `device` is
-    as torch names it. `lung_volume_ml` is (right, left). `limits` has a sentence for each part of
-    the lungs that luna did not see. `notices` are the sentences that the
-    bundles' cards want in every report; `warnings` are sentences for the reader (partial scan,
-    thick slices, …); `seconds` is the wall time by stage.
+    as torch names it. `lung_volume_ml` is (right, left). `notices` are the sentences that the
+    bundles' cards want in every report; `seconds` is the wall time by stage.
+
+    `opacities` are regions too large for the networks, largest first. `limits` are sentences on
+    what luna could not see or judge (partial scan, thick slices, a header in doubt, …); `warnings`
+    are these and what the reader of the file noticed. `trained` is the range of sizes and voxels
+    that the networks were trained for, as far as their cards state it.
     """
 
     series_uid: str
@@ -138,7 +158,18 @@ class Findings:
     config: dict[str, Any]
     device: str
     lung_volume_ml: tuple[float, float]
-    limits: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+    opacities: tuple[Opacity, ...] = ()
+    limits: tuple[str, ...] = ()
+    trained: TrainedRange = field(default_factory=TrainedRange)
+
+    @property
+    def status(self) -> Status:
+        """The one word for the outcome; `clear` only where luna saw and could judge everything."""
+        if self.opacities:
+            return "opacity"
+        if self.findings:
+            return "findings"
+        return "limited" if self.limits else "clear"

@@ -20,16 +20,15 @@ from luna.detect.classify import ClassifyConfig, classify
 from luna.detect.describe import describe
 from luna.detect.findings import Candidates, Finding, Findings
 from luna.detect.group import Components, group
+from luna.detect.limits import resolution_limits
 from luna.detect.measure import measure
+from luna.detect.opacity import find_opacities
 from luna.detect.segment import SegmentConfig, segment
 from luna.nets.models import Models
 from luna.run.device import choose_device
 from luna.run.errors import UsageError
 from luna.run.memory import keep_freed_memory
 from luna.run.progress import Progress, silent
-
-THICK_SLICES_MM = 3.0
-"""Above this distance between slices, small nodules fall between them (Fleischner 2017)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,9 +79,10 @@ def diagnose(
     keep_freed_memory()
     stages = _Stages(progress)
     threshold = config.threshold or models.nodule.card.threshold
+    trained = models.trained()
     with stages.run("lungs"):
         lungs = find_lungs(scan)
-        doubts = check_anatomy(scan, lungs)
+        limits = check_anatomy(scan, lungs) + lungs.limits + resolution_limits(scan, trained)
     with stages.run("segment") as count:
         segmentation = segment(scan, lungs, models.segmentation, config.segment, device, count)
     with stages.run("group"):
@@ -103,6 +103,8 @@ def diagnose(
         p_malignant = _malignancy(scan, nodules, models, config, device)
         masks = components.masks(nodules.nodule)
         findings = _findings(scan, lungs, nodules, p_malignant, masks)
+    with stages.run("opacities"):
+        opacities = find_opacities(scan, lungs, trained)
     return Findings(
         series_uid=scan.series_uid,
         scan_fingerprint=scan.fingerprint(),
@@ -114,9 +116,11 @@ def diagnose(
         config=asdict(config),
         device=str(device),
         lung_volume_ml=lungs.volume_ml,
-        limits=lungs.limits,
         notices=models.notices(),
-        warnings=_warnings(scan, lungs.limits + doubts),
+        opacities=opacities,
+        limits=limits,
+        trained=trained,
+        warnings=limits + scan.provenance.warnings,
         seconds=stages.seconds,
     )
 
@@ -190,14 +194,3 @@ def _findings(
             )
         )
     return tuple(findings)
-
-
-def _warnings(scan: Scan, limits: tuple[str, ...]) -> tuple[str, ...]:
-    """Sentences for the reader: from the file, about the lungs, about the slices."""
-    slice_mm = scan.geometry.spacing_irc[0]
-    thick = (
-        (f"Slices are {slice_mm:g} mm apart: nodules smaller than that can be missed.",)
-        if slice_mm > THICK_SLICES_MM
-        else ()
-    )
-    return scan.provenance.warnings + limits + thick

@@ -25,6 +25,7 @@ from luna.ct.resample import wrong_spacing
 from luna.nets.classifier import Classifier
 from luna.nets.probe import refuse_useless
 from luna.nets.residual import ResidualClassifier
+from luna.nets.trained import Range, range_of
 from luna.nets.unet import UNet
 from luna.run.config import INTEGER_MAX
 from luna.run.errors import TrustError, naming
@@ -71,7 +72,8 @@ class Card:
     which loses no nodule that shows in two slices only; `threshold` the probability from which
     `diagnose` acts on the output; `temperature` divides the logits before the probability (1
     when uncalibrated); `notice`, when not empty, is repeated in every report made with the
-    model.
+    model. `diameter_mm`, `slice_mm` and `pixel_mm` are the (smallest, largest) nodule diameter,
+    distance between slices and pixel size in the training data, None where that is not known.
     """
 
     name: str
@@ -82,6 +84,9 @@ class Card:
     licence: str
     hu_window: tuple[int, int] = (-1000, 1000)
     spacing_mm: float | None = None
+    diameter_mm: Range | None = None
+    slice_mm: Range | None = None
+    pixel_mm: Range | None = None
     mirrored: bool = False
     erosion: Erosion = "cross"
     threshold: float = 0.5
@@ -99,6 +104,9 @@ KINDS: dict[str, tuple[type, ...]] = {item.name: (str,) for item in fields(Card)
     "metrics": (dict,),
     "hu_window": (list,),
     "spacing_mm": (*NUMBER, type(None)),
+    "diameter_mm": (list, type(None)),
+    "slice_mm": (list, type(None)),
+    "pixel_mm": (list, type(None)),
     "mirrored": (bool,),
     "threshold": NUMBER,
     "temperature": NUMBER,
@@ -245,7 +253,13 @@ def _card_from(values: dict[str, Any]) -> Card:
         raise TypeError("hu_window is no pair of integers")
     check_arguments(card.arguments)
     _check_ranges(card)
-    return replace(card, hu_window=(low, high))
+    return replace(
+        card,
+        hu_window=(low, high),
+        diameter_mm=range_of("diameter_mm", card.diameter_mm),
+        slice_mm=range_of("slice_mm", card.slice_mm),
+        pixel_mm=range_of("pixel_mm", card.pixel_mm),
+    )
 
 
 def _check_ranges(card: Card) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import luna
 from luna.nets.book import import_state
 from luna.nets.bundle import CARD_NAME, WEIGHTS_NAME, Bundle, Role, load_bundle, save_bundle
+from luna.nets.trained import TrainedRange, overlap
 from luna.run.errors import TrustError, UsageError
 from luna.run.folders import held_folder
 
@@ -45,6 +46,15 @@ class Models:
     def notices(self) -> tuple[str, ...]:
         """What the cards want every report to say, once each."""
         return tuple(dict.fromkeys(b.card.notice for b in self.bundles() if b.card.notice))
+
+    def trained(self) -> TrainedRange:
+        """The range that both the segmenter and the nodule classifier were trained for."""
+        cards = (self.segmentation.card, self.nodule.card)
+        return TrainedRange(
+            diameter_mm=overlap(card.diameter_mm for card in cards),
+            slice_mm=overlap(card.slice_mm for card in cards),
+            pixel_mm=overlap(card.pixel_mm for card in cards),
+        )
 
 
 @dataclass(frozen=True, slots=True)

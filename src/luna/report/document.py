@@ -1,13 +1,26 @@
-"""What a report says, as plain data: the content of `report.json` (see docs/report.md)."""
+"""The content of `report.json` as plain data (see docs/report.md)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from luna.ct.geometry import ras_from_lps
+from luna.clinical.nodule import Calcification, Kind
+from luna.ct.geometry import Triple, ras_from_lps
 from luna.ct.scan import Scan
-from luna.detect.findings import Finding, Findings
+from luna.detect.findings import (
+    Description,
+    Finding,
+    Findings,
+    Opacity,
+    Plane,
+    Side,
+    Status,
+    Third,
+)
+from luna.nets.trained import TrainedRange
 from luna.report.guidelines import Guidance, guideline_section
 from luna.run.record import git_commit, versions
 
@@ -20,6 +33,131 @@ NOTICE = (
 HASH_DIGITS = 12
 """Enough of a SHA-256 to tell scans apart by eye."""
 
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""The names of opacities, largest first; findings have numbers. A scan with more has none left."""
+
+TEXT_MAX = 500
+"""Longer texts from a file are cut in the report."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportedFinding:
+    """A finding as the report states it: lengths in mm, indices from 0, numbers from 1."""
+
+    number: int
+    p_nodule: float
+    p_malignant: float | None
+    side: Side
+    slice_index: int
+    slice_number: int
+    image_number: int | None
+    center_irc: Triple
+    center_lps_mm: Triple
+    center_ras_mm: Triple
+    long_axis_mm: float
+    short_axis_mm: float
+    diameter_mm: float
+    axes_plane: Plane
+    axes_index: int
+    volume_mm3: float
+    hu_mean: float
+    hu_min: int
+    hu_max: int
+    kind: Kind | None
+    solid_mm: float | None
+    calcification: Calcification
+    calcified_share: float
+    fat: bool | None
+    fat_share: float
+    pleural_contact: float
+    strands: int
+    third: Third | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportedOpacity:
+    """An opacity as the report states it; the fields are those of a finding."""
+
+    letter: str
+    side: Side
+    slice_index: int
+    slice_number: int
+    image_number: int | None
+    center_irc: Triple
+    center_lps_mm: Triple
+    center_ras_mm: Triple
+    long_axis_mm: float
+    short_axis_mm: float
+    diameter_mm: float
+    axes_plane: Plane
+    axes_index: int
+    volume_mm3: float
+    hu_mean: float
+    hu_min: int
+    hu_max: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportedScan:
+    """What the report states about the scan; axes and indices are luna's."""
+
+    series_uid: str
+    content_hash: str
+    format: str
+    slices: int
+    rows: int
+    columns: int
+    spacing_xyz_mm: Triple
+    origin_xyz_mm: Triple
+    direction: tuple[float, ...]
+    slice_order: str
+    stored_orientation: str
+    padding_voxels: int
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LookedAt:
+    """What was searched, and from which probability on a candidate is a finding."""
+
+    slices: int
+    right_lung_ml: float
+    left_lung_ml: float
+    candidates: int
+    threshold: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """The report of one scan.
+
+    `guidelines` and `patient` are None unless they were asked for; `json_values` then leaves them
+    out.
+    """
+
+    schema: str = SCHEMA
+    status: Status
+    notice: str = NOTICE
+    model_notices: Sequence[str]
+    created: str
+    run: Mapping[str, Any]
+    scan: ReportedScan
+    looked_at: LookedAt
+    models: Mapping[str, Mapping[str, str]]
+    trained_for: TrainedRange
+    limits: Sequence[str]
+    warnings: Sequence[str]
+    findings: Sequence[ReportedFinding]
+    opacities: Sequence[ReportedOpacity]
+    seconds: Mapping[str, float]
+    guidelines: Mapping[str, Any] | None = None
+    patient: Mapping[str, str] | None = None
+
+    def json_values(self) -> dict[str, Any]:
+        """The document as values for `json.dumps`."""
+        unasked = {name for name in ("guidelines", "patient") if getattr(self, name) is None}
+        return {name: value for name, value in asdict(self).items() if name not in unasked}
+
 
 def document(
     scan: Scan,
@@ -27,83 +165,105 @@ def document(
     *,
     include_phi: bool = False,
     guidance: Guidance | None = None,
-) -> dict[str, Any]:
-    """The report as JSON-ready values.
+) -> Document:
+    """Put together the report of one scan.
 
-    Names the patient, the file and the dates only with `include_phi`; otherwise the scan is
+    It names the patient, the file and the dates only with `include_phi`; otherwise the scan is
     known by its series UID and a short hash of its content. With `guidance` it also holds what
     guidelines state, and the patient's age and sex where a statement rests on them.
     """
-    out: dict[str, Any] = {
-        "schema": SCHEMA,
-        "status": "completed",
-        "notice": NOTICE,
-        "model_notices": list(findings.notices),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "run": {
+    return Document(
+        status=findings.status,
+        model_notices=findings.notices,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        run={
             "versions": versions(),
             "git_commit": git_commit(),
             "device": findings.device,
             "config": findings.config,
         },
-        "scan": _scan(scan, findings),
-        "looked_at": {
-            "slices": scan.shape_irc[0],
-            "right_lung_ml": round(findings.lung_volume_ml[0], 1),
-            "left_lung_ml": round(findings.lung_volume_ml[1], 1),
-            "candidates": len(findings.candidates.p_nodule),
-            "threshold": findings.threshold,
-        },
-        "models": {
+        scan=_scan(scan, findings),
+        looked_at=LookedAt(
+            slices=scan.shape_irc[0],
+            right_lung_ml=round(findings.lung_volume_ml[0], 1),
+            left_lung_ml=round(findings.lung_volume_ml[1], 1),
+            candidates=len(findings.candidates.p_nodule),
+            threshold=findings.threshold,
+        ),
+        models={
             role: {"name": name, "weights_sha256": findings.weights_sha256[role]}
             for role, name in findings.models.items()
         },
-        "warnings": list(findings.warnings),
-        "findings": [_finding(scan, finding) for finding in findings.findings],
-        "seconds": {stage: round(seconds, 2) for stage, seconds in findings.seconds.items()},
-    }
-    if guidance is not None:
-        out["guidelines"] = guideline_section(scan, findings, guidance)
-    if include_phi:
-        out["patient"] = dict(scan.provenance.phi) | {"source": scan.provenance.source}
-    return out
+        trained_for=findings.trained,
+        limits=findings.limits,
+        warnings=[_bounded(sentence) for sentence in findings.warnings],
+        findings=[_finding(scan, finding) for finding in findings.findings],
+        opacities=[
+            _opacity(scan, letter, opacity)
+            for letter, opacity in zip(LETTERS, findings.opacities, strict=False)
+        ],
+        seconds={stage: round(seconds, 2) for stage, seconds in findings.seconds.items()},
+        guidelines=None if guidance is None else guideline_section(scan, findings, guidance),
+        patient=_patient(scan) if include_phi else None,
+    )
 
 
-def _scan(scan: Scan, findings: Findings) -> dict[str, Any]:
+def _patient(scan: Scan) -> dict[str, str]:
+    texts = {**scan.provenance.phi, "source": scan.provenance.source}
+    return {name: _bounded(text) for name, text in texts.items()}
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= TEXT_MAX else text[:TEXT_MAX] + " …"
+
+
+def _scan(scan: Scan, findings: Findings) -> ReportedScan:
     slices, rows, columns = scan.shape_irc
     low, high = scan.geometry.axis_letters()[0]
-    return {
-        "series_uid": findings.series_uid,
-        "content_hash": findings.scan_fingerprint[:HASH_DIGITS],
-        "format": scan.provenance.format,
-        "slices": slices,
-        "rows": rows,
-        "columns": columns,
-        "spacing_xyz_mm": list(scan.geometry.spacing_xyz),
-        "origin_xyz_mm": list(scan.geometry.origin_xyz),
-        "direction": list(scan.geometry.direction),
-        "slice_order": f"{low} to {high}",
-        "stored_orientation": scan.provenance.stored_orientation,
-        "padding_voxels": scan.provenance.padding_voxels,
-        "metadata": dict(scan.provenance.metadata),
-    }
+    return ReportedScan(
+        series_uid=findings.series_uid,
+        content_hash=findings.scan_fingerprint[:HASH_DIGITS],
+        format=scan.provenance.format,
+        slices=slices,
+        rows=rows,
+        columns=columns,
+        spacing_xyz_mm=scan.geometry.spacing_xyz,
+        origin_xyz_mm=scan.geometry.origin_xyz,
+        direction=scan.geometry.direction,
+        slice_order=f"{low} to {high}",
+        stored_orientation=scan.provenance.stored_orientation,
+        padding_voxels=scan.provenance.padding_voxels,
+        metadata={name: _bounded(text) for name, text in scan.provenance.metadata.items()},
+    )
 
 
-def _finding(scan: Scan, finding: Finding) -> dict[str, Any]:
-    size, look = finding.measurement, finding.description
-    slice_index = round(finding.center_irc[0])
+def _finding(scan: Scan, finding: Finding) -> ReportedFinding:
+    return ReportedFinding(
+        number=finding.number,
+        p_nodule=round(finding.p_nodule, 6),
+        p_malignant=None if finding.p_malignant is None else round(finding.p_malignant, 6),
+        **_place_and_size(scan, finding),
+        **_look(finding.description),
+    )
+
+
+def _opacity(scan: Scan, letter: str, opacity: Opacity) -> ReportedOpacity:
+    return ReportedOpacity(letter=letter, **_place_and_size(scan, opacity))
+
+
+def _place_and_size(scan: Scan, found: Finding | Opacity) -> dict[str, Any]:
+    """The fields that findings and opacities share."""
+    size = found.measurement
+    slice_index = round(found.center_irc[0])
     numbers = scan.provenance.image_numbers
     return {
-        "number": finding.number,
-        "p_nodule": round(finding.p_nodule, 6),
-        "p_malignant": None if finding.p_malignant is None else round(finding.p_malignant, 6),
-        "side": finding.side,
+        "side": found.side,
         "slice_index": slice_index,
         "slice_number": slice_index + 1,
         "image_number": numbers[slice_index] if numbers else None,
-        "center_irc": [round(v, 3) for v in finding.center_irc],
-        "center_lps_mm": [round(v, 3) for v in finding.center_xyz],
-        "center_ras_mm": [round(v, 3) for v in ras_from_lps(finding.center_xyz).tolist()],
+        "center_irc": _rounded(found.center_irc),
+        "center_lps_mm": _rounded(found.center_xyz),
+        "center_ras_mm": _rounded(ras_from_lps(found.center_xyz).tolist()),
         "long_axis_mm": round(size.long_axis_mm, 2),
         "short_axis_mm": round(size.short_axis_mm, 2),
         "diameter_mm": round(size.diameter_mm, 2),
@@ -113,6 +273,17 @@ def _finding(scan: Scan, finding: Finding) -> dict[str, Any]:
         "hu_mean": round(size.hu_mean, 1),
         "hu_min": size.hu_min,
         "hu_max": size.hu_max,
+    }
+
+
+def _rounded(values: Sequence[float]) -> Triple:
+    a, b, c = (round(value, 3) for value in values)
+    return a, b, c
+
+
+def _look(look: Description) -> dict[str, Any]:
+    """The fields that describe a finding."""
+    return {
         "kind": look.kind,
         "solid_mm": None if look.solid_mm is None else round(look.solid_mm, 2),
         "calcification": look.calcification,

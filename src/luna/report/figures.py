@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from luna.ct.scan import Scan
-from luna.detect.findings import Finding
+from luna.detect.findings import Finding, Opacity
 
 LUNG_WINDOW = (-600, 1500)
 SOFT_TISSUE_WINDOW = (40, 400)
@@ -67,14 +67,14 @@ class SliceView:
 
 
 def windowed(hu: NDArray[np.number], window: tuple[int, int]) -> Bytes:
-    """HU as grey levels of a display window (centre, width)."""
+    """Turn HU into grey levels of a display window (centre, width)."""
     center, width = window
     grey = (np.asarray(hu, dtype=np.float32) - (center - width / 2)) * (255 / width)
     return np.asarray(np.clip(np.rint(grey), 0, 255), dtype=np.uint8)
 
 
-def key_images(scan: Scan, finding: Finding) -> list[KeyImage]:
-    """Axial, coronal and sagittal plane through the centre of a finding."""
+def key_images(scan: Scan, finding: Finding | Opacity) -> list[KeyImage]:
+    """Draw the axial, coronal and sagittal plane through the centre of a finding."""
     field_mm = max(FIELD_MM, FIELD_PER_AXIS * finding.measurement.long_axis_mm)
     spacing = np.array(scan.geometry.spacing_irc)
     # An odd number of voxels puts the centre voxel in the middle of the image.
@@ -97,8 +97,10 @@ def key_images(scan: Scan, finding: Finding) -> list[KeyImage]:
     ]
 
 
-def _mask_in(finding: Finding, start: NDArray[np.intp], size: tuple[int, ...]) -> NDArray[np.bool_]:
-    """The finding's voxels on a box that starts at voxel `start` of the scan."""
+def _mask_in(
+    finding: Finding | Opacity, start: NDArray[np.intp], size: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """Copy the finding's voxels to a box that starts at voxel `start` of the scan."""
     out = np.zeros(size, dtype=np.bool_)
     where = np.argwhere(finding.mask.voxels) + finding.mask.start_irc - start
     where = where[((where >= 0) & (where < size)).all(axis=1)]
@@ -117,7 +119,7 @@ def _key_image(
     spacing: NDArray[np.float64],
     scale: float,
 ) -> KeyImage:
-    """One plane: `axes` are the fixed, the vertical and the horizontal axis of the box.
+    """Draw one plane: `axes` are the fixed, the vertical and the horizontal axis of the box.
 
     `scale` is pixels per mm, the same for all planes; what then lies beyond the square is cut.
     """
@@ -146,7 +148,7 @@ def _key_image(
 
 
 def _framed(grey: Bytes, size: tuple[int, int]) -> str:
-    """A grey image, enlarged and centred in a square, as a PNG data URI."""
+    """Enlarge a grey image, centre it in a square, and return it as a PNG data URI."""
     frame = Image.new("L", (KEY_PIXELS, KEY_PIXELS))
     image = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC)
     frame.paste(image, ((KEY_PIXELS - size[0]) // 2, (KEY_PIXELS - size[1]) // 2))
@@ -156,25 +158,25 @@ def _framed(grey: Bytes, size: tuple[int, int]) -> str:
 def outline_path(
     mask: NDArray[np.bool_], offset: tuple[float, float], step: tuple[float, float]
 ) -> str:
-    """An SVG path along the voxel edges of a 2-D mask (row, column).
+    """Return an SVG path along the voxel edges of a 2-D mask (row, column).
 
     `offset` is where pixel (0, 0) begins in the drawing, `step` the size of a pixel, both
     (horizontal, vertical).
     """
     wide = np.pad(mask, 1)
     (x0, y0), (dx, dy) = offset, step
-    parts = []
+    edges = []
     for row, column in np.argwhere(wide[1:] != wide[:-1]):
         x, y = x0 + (column - 1) * dx, y0 + row * dy
-        parts.append(f"M{x:.1f} {y:.1f}h{dx:.1f}")
+        edges.append(f"M{x:.1f} {y:.1f}h{dx:.1f}")
     for row, column in np.argwhere(wide[:, 1:] != wide[:, :-1]):
         x, y = x0 + column * dx, y0 + (row - 1) * dy
-        parts.append(f"M{x:.1f} {y:.1f}v{dy:.1f}")
-    return "".join(parts)
+        edges.append(f"M{x:.1f} {y:.1f}v{dy:.1f}")
+    return "".join(edges)
 
 
 def slice_view(scan: Scan) -> SliceView:
-    """Every slice in the lung window, reduced so that the file stays small enough to mail."""
+    """Draw every slice in the lung window, reduced so that the file stays small enough to mail."""
     slices, rows, columns = scan.shape_irc
     step = -(-slices // MAX_SLICES)
     longest = next(size for most, size in SLICE_PIXELS if slices <= most or most == 100_000)
@@ -193,7 +195,7 @@ def slice_view(scan: Scan) -> SliceView:
 
 
 def data_uri(image: Image.Image, image_format: str) -> str:
-    """An image as a `data:` URI."""
+    """Return an image as a `data:` URI."""
     buffer = io.BytesIO()
     if image_format == "JPEG":
         image.save(buffer, image_format, quality=JPEG_QUALITY)

@@ -72,7 +72,7 @@ def with_tags(patient: Patient, tags: Mapping[str, str]) -> Patient:
 
 def scope_of(findings: Findings) -> Scope:
     """How much of the lungs the findings speak for."""
-    return Scope(limited=bool(findings.limits))
+    return Scope(limited=bool(findings.limits), beyond_range=len(findings.opacities))
 
 
 def nodule_of(finding: Finding, contrast: bool) -> Nodule:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,15 @@ import numpy as np
 from luna.ct.scan import Scan
 from luna.ct.write import write_labels
 from luna.detect.findings import Findings
-from luna.report.document import document
+from luna.report.document import Document, ReportedFinding, document
 from luna.report.guidelines import Guidance
 from luna.report.html import render
 from luna.run.files import remove_files, replace_file, write_fault
+from luna.run.progress import Progress, silent
 from luna.run.table import table_text
+
+POINTS = {"center_irc": "irc", "center_lps_mm": "xyz", "center_ras_mm": "xyz"}
+"""The fields of a finding that are points, and the names of their axes."""
 
 DETECTIONS_HEADER = ("seriesuid", "coordX", "coordY", "coordZ", "probability")
 
@@ -28,24 +34,24 @@ def write_report(
     *,
     include_phi: bool = False,
     guidance: Guidance | None = None,
+    progress: Progress = silent,
 ) -> list[Path]:
     """Write the report of one scan into a folder, which is made when it is missing.
 
     `report.html` comes last and is rendered before the first file is written, so its
     presence means that the others are there. The files of an earlier report, perhaps of
-    another patient, go before the first one is written. Raises EnvironmentFault when the
-    disk is full or the folder cannot be written.
+    another patient, go before the first one is written. `progress` counts the
+    pictures of the stage `report`. Raises EnvironmentFault when the disk is full or the folder
+    cannot be written.
     """
     out = Path(out)
-    said = document(scan, findings, include_phi=include_phi, guidance=guidance)
-    page = render(scan, findings, said)
+    content = document(scan, findings, include_phi=include_phi, guidance=guidance)
+    page = render(scan, findings, content, partial(progress, "report"))
     writers: dict[str, Callable[[Path], object]] = {
         "nodules.nii.gz": lambda path: _write_labels(path, scan, findings),
-        "nodules.csv": lambda path: _write_nodules(path, said),
+        "nodules.csv": lambda path: _write_nodules(path, content),
         "detections.csv": lambda path: _write_detections(path, findings),
-        "report.json": lambda path: path.write_text(
-            json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-        ),
+        "report.json": lambda path: path.write_text(_json_text(content), encoding="utf-8"),
         "report.html": lambda path: path.write_text(page, encoding="utf-8"),
     }
     try:
@@ -56,7 +62,13 @@ def write_report(
     for name, write in writers.items():
         with replace_file(out / name) as path:
             write(path)
+    progress("report", 1, 1)
     return [out / name for name in writers]
+
+
+def _json_text(content: Document) -> str:
+    values = content.json_values()
+    return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _write_labels(path: Path, scan: Scan, findings: Findings) -> None:
@@ -68,51 +80,20 @@ def _write_labels(path: Path, scan: Scan, findings: Findings) -> None:
     write_labels(path, labels, scan)
 
 
-def _write_nodules(path: Path, said: dict[str, Any]) -> None:
-    """One row a finding, the fields of report.json with its points as three columns each."""
-    points = {"center_irc": "irc", "center_lps_mm": "xyz", "center_ras_mm": "xyz"}
+def _write_nodules(path: Path, content: Document) -> None:
+    """One row for each finding: the fields of report.json, points as three columns each."""
     header: list[str] = ["series_uid"]
-    for name in FINDING_FIELDS:
-        header += [f"{name}_{axis}" for axis in points[name]] if name in points else [name]
+    for item in fields(ReportedFinding):
+        axes = POINTS.get(item.name, "")
+        header += [f"{item.name}_{axis}" for axis in axes] or [item.name]
     rows = []
-    for finding in said["findings"]:
-        row = [said["scan"]["series_uid"]]
-        for name in FINDING_FIELDS:
-            row += finding[name] if name in points else [finding[name]]
+    for finding in content.findings:
+        row: list[Any] = [content.scan.series_uid]
+        for item in fields(ReportedFinding):
+            value = getattr(finding, item.name)
+            row += value if item.name in POINTS else [value]
         rows.append(row)
     _write_rows(path, [header, *rows])
-
-
-FINDING_FIELDS = (
-    "number",
-    "p_nodule",
-    "p_malignant",
-    "side",
-    "slice_index",
-    "slice_number",
-    "image_number",
-    "center_irc",
-    "center_lps_mm",
-    "center_ras_mm",
-    "long_axis_mm",
-    "short_axis_mm",
-    "diameter_mm",
-    "axes_plane",
-    "axes_index",
-    "volume_mm3",
-    "hu_mean",
-    "hu_min",
-    "hu_max",
-    "kind",
-    "solid_mm",
-    "calcification",
-    "calcified_share",
-    "fat",
-    "fat_share",
-    "pleural_contact",
-    "strands",
-    "third",
-)
 
 
 def _write_detections(path: Path, findings: Findings) -> None:

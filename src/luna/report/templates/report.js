@@ -24,10 +24,10 @@
     for (const f of here) {
       overlay.append(svg("circle", { cx: f.x, cy: f.y, r: f.r }));
       const label = svg("text", { x: f.x + f.r * 0.75 + 2, y: f.y - f.r * 0.75 - 2 });
-      label.textContent = f.number;
+      label.textContent = f.name;
       overlay.append(label);
     }
-    const named = here.length ? " · finding " + here.map((f) => f.number).join(", ") : "";
+    const named = here.length ? " · " + here.map((f) => f.name).join(", ") : "";
     readout.textContent =
       `slice ${index + 1} of ${data.slices}, from the feet · z = ${data.z[index].toFixed(1)} mm${named}`;
   }
@@ -56,7 +56,7 @@
   document.getElementById("previous").addEventListener("click", () => jump(-1));
   document.getElementById("next").addEventListener("click", () => jump(1));
   for (const link of document.querySelectorAll("[data-finding]")) {
-    link.addEventListener("click", () => goTo(data.findings.find((f) => f.number === Number(link.dataset.finding))));
+    link.addEventListener("click", () => goTo(data.findings.find((f) => f.name === link.dataset.finding)));
   }
   for (const [id, name] of [["soft-tissue", "soft"], ["hide-marks", "bare"]]) {
     const button = document.getElementById(id);
