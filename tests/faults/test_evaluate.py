@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 import signal
@@ -210,6 +211,60 @@ def test_a_bad_table_is_named_by_file_and_line(
     )  # fmt: skip
     assert_refused(outcome, 3, f"{name}: {message}")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("header", ["SeriesInstanceUID", "seriesuid ", "SERIESUID", "Series UID"])
+def test_a_header_of_the_list_of_scans_is_no_scan(
+    run_luna: Evaluate, tmp_path: Path, header: str
+) -> None:
+    write_tables(tmp_path, "series.csv", "seriesuid", header)
+    outcome = score(run_luna)
+    assert outcome.code == 0, outcome.err
+    assert "2 scans, 1 with nodules" in outcome.out
+
+
+def test_a_first_line_that_is_no_series_uid_is_not_scored_as_one(
+    run_luna: Evaluate, tmp_path: Path
+) -> None:
+    write_tables(tmp_path, "series.csv", "seriesuid", "scan")
+    assert_refused(score(run_luna), 3, "series.csv: line 1: not a series UID", "seriesuid")
+
+
+EVIL = ("=HYPERLINK(1)", "+1+1", "-1+1", "@SUM(1)", "＝1")
+
+
+def test_no_cell_of_a_written_table_is_a_formula(run_luna: Evaluate, tmp_path: Path) -> None:
+    rows = [f"{uid},{k},0,0" for k, uid in enumerate(EVIL)]
+    (tmp_path / "series.csv").write_text("\n".join(["seriesuid", *EVIL]) + "\n")
+    (tmp_path / "marks.csv").write_text(HEAD + "probability\n" + ",0.5\n".join([*rows, ""]))
+    (tmp_path / "nodules.csv").write_text(
+        HEAD + "diameter_mm,kind\n" + ",8,@kind\n".join([*rows, ""])
+    )
+    (tmp_path / "excluded.csv").write_text(HEAD + "diameter_mm\n")
+    assert score(run_luna).code == 0
+    tables = list((tmp_path / "out").glob("*.csv"))
+    assert len(tables) >= 2
+    seen = ""
+    for path in tables:
+        seen += path.read_text()
+        with path.open(newline="") as stream:
+            for cell in (cell for row in csv.reader(stream) for cell in row):
+                assert not cell.startswith(("=", "@", "＝")), (path.name, cell)
+                assert not cell.startswith(("+", "-")) or float(cell) is not None
+    assert "'=HYPERLINK(1)" in seen
+
+
+def write_tables(folder: Path, name: str, old: str, new: str) -> None:
+    """Write the good tables with a change of one."""
+    for table, text in TABLES.items():
+        (folder / table).write_text(text.replace(old, new) if table == name else text)
+
+
+def score(run_luna: Evaluate) -> Outcome:
+    return run_luna(
+        "score", "marks.csv", "--annotations", "nodules.csv", "--series", "series.csv",
+        "--excluded", "excluded.csv", "--out", "out", "--set", "samples=100",
+    )  # fmt: skip
 
 
 def test_plots_obey_neither_the_working_folder_nor_the_environment(tmp_path: Path) -> None:

@@ -410,6 +410,29 @@ def elsewhere(cohort: Path) -> None:
     path.write_text("".join(",".join(row) + "\n" for row in rows))
 
 
+def off_the_lungs(cohort: Path) -> None:
+    """All annotations 60 mm behind their nodules: inside the volumes, in the chest's wall."""
+    path = cohort / "annotations.csv"
+    head, *rows = path.read_text().splitlines()
+    cells = [row.split(",") for row in rows]
+    moved = [",".join([a, b, str(float(y) - 60), *rest]) for a, b, y, *rest in cells]
+    path.write_text("\n".join([head, *moved]) + "\n")
+
+
+def without(name: str) -> Callable[[Path], None]:
+    return lambda cohort: (cohort / name).unlink()
+
+
+def a_pipe(name: str) -> Callable[[Path], None]:
+    """A table that would be waited for for ever."""
+
+    def change(cohort: Path) -> None:
+        (cohort / name).unlink()
+        os.mkfifo(cohort / name)
+
+    return change
+
+
 def on_both_sides(cohort: Path) -> None:
     shutil.copy(cohort / "subset0" / "1.2.3.0.mhd", cohort / "subset1")
 
@@ -432,6 +455,13 @@ def on_both_sides(cohort: Path) -> None:
         (rewritten("candidates_V2.csv", "1.2.3.0", ""), 3, ("line 2: no seriesuid",)),
         (elsewhere, 3, ("annotations.csv", "4 of 16 annotations lie outside", "LPS")),
         (on_both_sides, 2, ("1.2.3.0", "two subsets")),
+        (off_the_lungs, 3, ("annotations lie on no nodule", "LPS mm")),
+        (without("candidates_V2.csv"), 3, ("candidates_V2.csv: this table is missing", "zenodo")),
+        (without("annotations.csv"), 3, ("annotations.csv: this table is missing", "zenodo")),
+        (a_pipe("annotations.csv"), 3, ("annotations.csv: is not a plain file",)),
+        (a_pipe("candidates_V2.csv"), 3, ("candidates_V2.csv: is not a plain file",)),
+        (rewritten("candidates_V2.csv", ",0\n", ",٠\n"), 3, ("class is neither true nor false",)),
+        (rewritten("annotations.csv", ",15\n", ",１５\n"), 3, ("diameter_mm is not a finite",)),
     ],
 )
 def test_bad_tables(
@@ -445,6 +475,59 @@ def test_bad_tables(
     spoil(cohort)
     assert_refused(prepare(data=cohort), code, *words)
     assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("candidates_V2.csv", ",1\n", ",1.0\n"),
+        ("candidates_V2.csv", "seriesuid,coordX", "SeriesInstanceUID , COORDX"),
+        ("annotations.csv", "diameter_mm", "Diameter_mm "),
+    ],
+)
+def test_tables_as_spreadsheets_write_them(
+    prepare: Prepare,
+    cohort: Path,
+    assert_whole: Callable[[], None],
+    name: str,
+    old: str,
+    new: str,
+) -> None:
+    text = (cohort / name).read_text()
+    assert old in text
+    (cohort / name).write_text(text.replace(old, new))
+    assert prepare(data=cohort).code == 0
+    assert_whole()
+
+
+def test_scans_unpacked_twice_in_a_folder_of_their_own(
+    prepare: Prepare, cohort: Path, tmp_path: Path, assert_whole: Callable[[], None]
+) -> None:
+    inner = cohort / "subset1"
+    inner.rename(cohort / "aside")
+    inner.mkdir()
+    (cohort / "aside").rename(inner / "subset1")
+    above = tmp_path / "above"
+    above.mkdir()
+    cohort.rename(above / "LUNA16")
+    assert prepare(data=above).code == 0
+    assert_whole()
+
+
+def test_nodules_that_no_candidate_lies_in_are_counted_and_added_on_demand(
+    prepare: Prepare, cohort: Path
+) -> None:
+    path = cohort / "candidates_V2.csv"
+    rows = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(row for row in rows if not row.endswith(",1\n")))
+    outcome = prepare(data=cohort)
+    assert outcome.code == 0
+    assert "warning: annotations.csv: 16 annotated nodules lie in no candidate" in outcome.err
+    assert "36 candidates" in outcome.out
+    outcome = prepare("--set", "candidates.from_annotations=true", data=cohort)
+    assert "16 annotated nodules added to 36 candidates" in outcome.err
+    assert "lie in no candidate" not in outcome.err
+    assert "52 candidates" in outcome.out
 
 
 def test_a_folder_of_something_else(prepare: Prepare, cache: Path) -> None:
