@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from luna import __version__
+from luna.cli.process import set_environment
 from luna.run.errors import (
     DivergedError,
     EnvironmentFault,
@@ -191,3 +192,12 @@ def test_the_shell_completes_commands() -> None:
         check=True,
     )
     assert done.stdout.split() == ["diagnose"]
+
+
+def test_waiting_threads_sleep_unless_the_user_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        if given:
+            monkeypatch.setenv("OMP_WAIT_POLICY", given)
+        set_environment()
+        assert os.environ["OMP_WAIT_POLICY"] == expected

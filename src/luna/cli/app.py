@@ -22,8 +22,8 @@ from luna.cli.process import (
     STOPPED,
     check_working_folder,
     close_streams,
-    ignore_settings_of_others,
     open_streams,
+    set_environment,
     signals_end_it,
 )
 from luna.run.errors import LunaError, UsageError
@@ -77,7 +77,7 @@ app.add_typer(weights.app, name="weights")
 def main() -> NoReturn:
     """The entry point of the `luna` command."""
     open_streams()
-    ignore_settings_of_others()
+    set_environment()
     code = run(sys.argv[1:])
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # all is done; only Python's own end is left

@@ -59,9 +59,15 @@ def open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def ignore_settings_of_others() -> None:
-    """Let no variable steer how luna draws: a notebook sets one for the commands it starts."""
+def set_environment() -> None:
+    """Set the variables that libraries read when they load.
+
+    No variable steers how luna draws: a notebook sets one for the commands it starts. Threads
+    that wait for each other sleep unless the user chose otherwise: spinning takes the cores from
+    every other program, and from a second luna (docs/performance.md).
+    """
     os.environ["MPLBACKEND"] = "agg"
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def check_working_folder() -> None:
