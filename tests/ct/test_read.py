@@ -194,6 +194,21 @@ def test_reading_leaves_geometry_immutable_and_voxels_read_only(tmp_path: Path) 
         scan.hu[0, 0, 0] = 1
 
 
+@pytest.mark.parametrize("name", ["a.mhd", "a.nii", "a.img", "a.nrrd", "a.dcm", "a.zip", "a"])
+def test_pipes_devices_and_empty_files_are_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match="not a plain file"):
+        read_scan(tmp_path / name)
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="not a plain file"):
+        read_scan(tmp_path / name)
+    (tmp_path / name).unlink()
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"empty|damaged"):
+        read_scan(tmp_path / name)
+
+
 def test_what_does_not_fit_the_memory_is_the_machines_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
