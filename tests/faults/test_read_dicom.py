@@ -241,6 +241,9 @@ def test_differing_duplicates_are_refused_by_name(tmp_path: Path) -> None:
         (only(-1, RescaleIntercept=-2048), "Hounsfield"),
         (only(-1, BitsAllocated=32, BitsStored=32, HighBit=31), "stored in a way"),
         (only(-1, HighBit=15), "stored in a way"),
+        (only(2, ModalityLUTSequence=[Dataset()]), "lookup table"),
+        (only(-1, Rows=5000), "larger than any"),
+        (only(-1, Columns=5000), "larger than any"),
         (only(2, PixelData=None), "cut off"),
         (only(2, PixelData=b"\0" * 40), "wrong length"),
         (only(2, PixelData=b"\0" * 400), "wrong length"),
@@ -249,6 +252,30 @@ def test_differing_duplicates_are_refused_by_name(tmp_path: Path) -> None:
 )
 def test_bad_tags(tmp_path: Path, change: Change, message: str) -> None:
     assert message in refused(series(tmp_path, change))
+
+
+def more_padding(ds: FileDataset, k: int) -> None:
+    ds.PixelData += bytes(2 * (k + 2))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        only(-1, RescaleType="hu"),
+        only(-1, RescaleType="Hounsfield"),
+        only(-1, RescaleType="US"),
+        only(-1, SOPClassUID="1.2.826.0.1.3680043.10.9999.1"),
+        only(-1, SOPClassUID=None),
+        only(2, InstanceNumber=None),
+        only(-1, NumberOfFrames=1),
+        only(-1, PatientID=None),
+        more_padding,
+    ],
+)
+def test_odd_tags_of_good_slices(tmp_path: Path, change: Change) -> None:
+    scan = read_scan(series(tmp_path, change))
+    np.testing.assert_array_equal(scan.hu, hu())
+    assert scan.provenance.warnings == ()
 
 
 @pytest.mark.parametrize("name", ["4.dcm", "IM4", "1.2.3.4"])

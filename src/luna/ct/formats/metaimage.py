@@ -50,6 +50,8 @@ DTYPES = {
 
 OPPOSITE = dict(zip("LRPASI", "RLAPIS", strict=True))
 
+MILLIMETRES = ("mm", "millimeter", "millimeters", "millimetre", "millimetres", "?", "")
+
 AT_THE_END = -1
 """The `HeaderSize` of a data file whose voxels are its last bytes."""
 
@@ -140,7 +142,7 @@ class _Reading:
                 raise self._refuse(f"{key} must be {wanted}", key)
         if self._fields.get("Modality", "MET_MOD_CT") not in ("MET_MOD_CT", "MET_MOD_UNKNOWN"):
             raise self._refuse("the image is not a CT", "Modality")
-        if self._fields.get("DistanceUnits", "mm") not in ("mm", "?"):
+        if self._fields.get("DistanceUnits", "mm").lower() not in MILLIMETRES:
             raise self._refuse("lengths must be in millimetres", "DistanceUnits")
 
     def _note_unknown_keys(self) -> None:
