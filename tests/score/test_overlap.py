@@ -36,7 +36,7 @@ def test_every_share_by_hand(counts):
     assert found["touched"].value == 2 / 3
     assert found["covered"].value == 1 / 3  # half is enough, a quarter is not
     bands = [(band.name, band.shares) for band in overlap(counts, CONFIG).size_bands]
-    assert [(name, of["touched"].part, of["voxels"].value) for name, of in bands] == [
+    assert [(name, of["touched"].part, of["voxel_recall"].value) for name, of in bands] == [
         ("3–6 mm", 1, 1 / 4),
         ("8–15 mm", 1, 8 / 26),
     ]

@@ -200,7 +200,9 @@ def shares_plot(bands: tuple[Band, ...], note: str) -> bytes:
         spans = np.array([s.interval or (v, v) for v, s in zip(y, shares, strict=True)])
         arms = np.maximum(np.abs(spans.reshape(-1, 2).T - y), 0)
         x = np.arange(len(bands)) + 0.15 * (place - (len(names) - 1) / 2)
-        axes.errorbar(x, y, yerr=arms, fmt=marker, color=colour, capsize=3, label=name)
+        axes.errorbar(
+            x, y, yerr=arms, fmt=marker, color=colour, capsize=3, label=name.replace("_", " ")
+        )
     nodules = [f"{band.name}\n{band.shares[names[0]].whole:,.0f}" for band in bands]
     axes.set_xticks(range(len(bands)), nodules)
     axes.set_xlim(-0.6, max(len(bands), 1) - 0.4)

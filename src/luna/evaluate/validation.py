@@ -87,9 +87,11 @@ def _classifier(answers: Answers, config: EvaluationConfig, role: str) -> Page:
     plots = classifier_plots(
         found.classifier, found.calibration, NOUNS[role], note, head + INDEPENDENT, found.diameter
     )
+    title = "The classifier at known places"
+    rows = classifier_rows(found.classifier, found.calibration) + _diameter(found)
     scored = answers.series[answers.positive] if role == "nodule" else answers.series
     return Page(
-        title="The classifier at known places",
+        title=title,
         headline=(
             "AUC",
             f"{auc.auc:.3f}",
@@ -97,7 +99,7 @@ def _classifier(answers: Answers, config: EvaluationConfig, role: str) -> Page:
         ),
         footnote=note,
         sections=(
-            _figures(classifier_rows(found.classifier, found.calibration) + _diameter(found), note),
+            _figures(title, rows, note),
             _sizes(f"Recall at the threshold {config.threshold:g}", found.size_bands, note),
         ),
         images={**plots, "size_bands.png": shares_plot(found.size_bands, note)},
@@ -144,15 +146,19 @@ def _segmenter(counts: VoxelCounts, config: EvaluationConfig) -> Page:
     )
     rows = tuple((words, *share_cells(shares[name])) for name, words in OVERLAP_WORDS.items())
     (dice, interval), (touched, _) = (share_cells(shares[n]) for n in ("voxel_dice", "touched"))
+    title = f"The segmenter at threshold {config.threshold:g}"
     return Page(
-        title=f"The segmenter at threshold {config.threshold:g}",
+        title=title,
         headline=(
             "Dice of all voxels",
             dice,
             f" (95 %: {interval}); {touched} of the nodules hit.",
         ),
         footnote=note,
-        sections=(_figures(rows, note), _sizes("Nodules and their voxels", found.size_bands, note)),
+        sections=(
+            _figures(title, rows, note),
+            _sizes("Nodules and their voxels", found.size_bands, note),
+        ),
         images={"size_bands.png": shares_plot(found.size_bands, note)},
         scalars={name: share.value for name, share in shares.items() if share.value is not None},
         record={
@@ -162,10 +168,9 @@ def _segmenter(counts: VoxelCounts, config: EvaluationConfig) -> Page:
     )
 
 
-def _figures(rows: tuple[Row, ...], note: str) -> Section:
-    return Section(
-        title="Figures", header=("", "value", "95 % or detail"), rows=rows, footnote=note
-    )
+def _figures(title: str, rows: tuple[Row, ...], note: str) -> Section:
+    header = ("", "value", "95 % or detail")
+    return Section(title=title, header=header, rows=rows, footnote=note)
 
 
 def _sizes(title: str, bands: tuple[Band, ...], note: str) -> Section:
@@ -174,7 +179,7 @@ def _sizes(title: str, bands: tuple[Band, ...], note: str) -> Section:
     for band in bands:
         cells = [cell for share in band.shares.values() for cell in share_cells(share)]
         rows.append((band.name, f"{band.shares[names[0]].whole:,.0f}", *cells))
-    columns = [column for name in names for column in (name, "95 %")]
+    columns = [column for name in names for column in (name.replace("_", " "), "95 %")]
     return Section(
         title=f"{title}, by diameter",
         header=("diameter", "nodules", *columns),

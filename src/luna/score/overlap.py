@@ -69,6 +69,6 @@ def overlap(counts: VoxelCounts, config: EvaluationConfig) -> Overlap:
     for name, (part, whole) in of_nodules.items():
         shares[name] = drawn.of_items(part, whole, counts.series)
     # False voxels belong to no nodule, so no band has a precision.
-    of_nodules["voxels"] = (counts.hit, counts.voxels)
+    of_nodules["voxel_recall"] = (counts.hit, counts.voxels)
     bands = shares_by_size(drawn, counts.diameter_mm, counts.series, of_nodules)
     return Overlap(shares=shares, size_bands=bands)

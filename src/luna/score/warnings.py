@@ -46,7 +46,8 @@ def few_scans(with_nodules: int) -> list[str]:
     """Return a warning when few scans hold a nodule."""
     if with_nodules >= FEWEST_SCANS:
         return []
-    return [f"only {with_nodules} scans have nodules: the intervals are narrower than the truth"]
+    scans = "1 scan has" if with_nodules == 1 else f"{with_nodules} scans have"
+    return [f"only {scans} nodules: the intervals are narrower than the truth"]
 
 
 def _unmarked(matching: Matching, name: str) -> list[str]:
