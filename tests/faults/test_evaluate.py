@@ -176,6 +176,18 @@ def test_one_bad_scan_in_twenty(
     assert (out / "evaluation.html").exists()
 
 
+def test_annotations_off_the_lungs_are_refused_before_computing(
+    evaluate: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    path = tmp_path / "data" / "annotations.csv"
+    head, *rows = path.read_text().splitlines()
+    cells = [row.split(",") for row in rows]
+    moved = [",".join([a, b, str(float(y) - 60), *rest]) for a, b, y, *rest in cells]
+    path.write_text("\n".join([head, *moved]) + "\n")
+    assert_refused(evaluate(), 3, "annotations lie on no nodule", "LPS mm")
+    assert not (tmp_path / "out").exists()
+
+
 TABLES = {
     "series.csv": "seriesuid\n1.1\n1.2\n",
     "marks.csv": HEAD + "probability\n1.1,1,2,3,0.9\n1.2,1,2,3,0.4\n",
