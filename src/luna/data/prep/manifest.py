@@ -77,7 +77,7 @@ def read_manifest(cache: Path) -> Manifest:
         )
     except (DamagedError, UsageError, KeyError, TypeError, AttributeError) as error:
         raise TrustError(
-            "the list of what is prepared was edited or damaged",
+            "the list of what is prepared cannot be trusted",
             file=place,
             why=str(error),
             hint=f"{AGAIN}: what is in the cache is kept",
