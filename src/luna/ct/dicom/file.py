@@ -90,7 +90,7 @@ def has_mark(start: bytes) -> bool:
 
 
 def _is_bare(start: bytes) -> bool:
-    """Whether a file begins with its first element, as files from before PS3.10 do."""
+    """Return whether a file begins with its first element, as files from before PS3.10 do."""
     if start[:2] not in BARE_STARTS or len(start) < START_BYTES // 16:
         return False
     if start[4:6] in VALUE_KINDS:
@@ -236,6 +236,6 @@ def _name_of(uid: str) -> str:
 
 
 def _is_no_image(header: FileDataset) -> bool:
-    """Whether the object may be without a series: a directory, a palette, a protocol."""
+    """Return whether the object may be without a series: a directory, a palette, a protocol."""
     uid = sop_class(header)
     return _is_known(uid) and "Image" not in _name_of(uid)

@@ -1,4 +1,4 @@
-"""Whether the slices of a series are of one patient, one acquisition and one reconstruction.
+"""Checks that the slices of a series are of one patient, acquisition and reconstruction.
 
 A series UID should say so, but exports, anonymisers and copies into one folder break it.
 Messages quote no value that could name a patient.
@@ -25,10 +25,10 @@ ONE_OF = {
     "ConvolutionKernel": "reconstruction kernels",
     "ScanOptions": "kinds of scanning (ScanOptions)",
 }
-"""Tags whose text must be one in the whole series, and what more than one of it means."""
+"""Tags whose text must be the same in the whole series, and what a second one means."""
 
 WITHIN = {"KVP": 1.0, "ReconstructionDiameter": 1.0}
-"""Tags whose number must be one: the tube voltage in kV, the field of view in mm."""
+"""Tags whose number must be the same, within this: tube voltage in kV, field of view in mm."""
 
 THICKNESS = 0.1
 """Slices whose thickness differs by more than this share are of two reconstructions."""
@@ -114,7 +114,7 @@ def _acquisitions(slices: list[Slice]) -> Iterator[str]:
 
 
 def _follows(item: Slice, other: Slice) -> bool:
-    """Whether two slices were taken within seconds of each other, but not at one time."""
+    """Return whether two slices were taken within seconds of each other, but not at one time."""
     before, after = _seconds(item), _seconds(other)
     return before is not None and after is not None and 0 < _pause(before, after) <= STEP_S
 

@@ -20,10 +20,10 @@ from luna.ct.volume import HuBuilder
 from luna.run.errors import InputError
 
 TISSUE_HU = (-900.0, 3100.0)
-"""A padding value that reads as tissue would erase tissue; it is not believed."""
+"""A padding value in this range would erase tissue, so it is not used."""
 
 COARSE_BITS = 8
-"""So few bits cannot tell the Hounsfield units of a chest apart."""
+"""With so few bits, neighbouring Hounsfield units are stored as one value."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

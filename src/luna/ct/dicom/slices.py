@@ -54,7 +54,7 @@ class Slice:
 
     @property
     def name(self) -> str:
-        """The file's name, with the number of the frame where it holds several."""
+        """Return the file's name, with the number of the frame where it holds several."""
         return self.path.name if self.frames == 1 else f"{self.path.name}, frame {self.frame + 1}"
 
 

@@ -1,4 +1,4 @@
-"""Whether the slices of a series step evenly, or some are missing.
+"""Checks that the slices of a series step evenly and that none is missing.
 
 Positions along the normal decide; image numbers say whether a wide step is a loss or a change
 of spacing, and show a loss that leaves the steps even.
@@ -105,7 +105,7 @@ def _change_of_spacing(steps: FloatArray) -> int:
 
 
 def _numbers_jump(images: list[int | None], change: int, steps: FloatArray) -> bool:
-    """Whether image numbers are left out where the steps are longer: slices were lost there."""
+    """Return whether image numbers are left out where the steps are longer: a loss of slices."""
     found = [n for n in images if n is not None]
     if len(found) < len(images):
         return False
@@ -121,7 +121,7 @@ def _lost(before_mm: float, step_mm: float, usual_mm: float) -> str:
 
 
 def _lost_evenly(slices: list[Slice], step_mm: float, images: list[int | None]) -> Iterator[str]:
-    """Notice that every second slice is gone, or every second and third, and so on."""
+    """Find a loss that leaves the steps even: every second slice, or two of three, and so on."""
     stated = text_of(slices[0].header, "SpacingBetweenSlices")
     stated_mm = abs(float(stated)) if NUMBER.fullmatch(stated) else 0.0
     times = step_mm / stated_mm if stated_mm else 0.0

@@ -196,7 +196,7 @@ def _check_said_twice(fields: dict[str, str], axes: _Axes, path: Path) -> None:
 
 
 def _agrees(word: str, length_mm: float) -> bool:
-    """Whether a spacing is that of the directions; NaN says nothing."""
+    """Return whether a spacing is that of the directions; NaN says nothing."""
     try:
         spacing = float(word)
     except ValueError:
