@@ -1,6 +1,8 @@
 """A mass that no network was trained for is listed; normal tissue is not."""
 
 import csv
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -137,3 +139,25 @@ def test_the_tumour_of_a0001_is_listed(shared: Path) -> None:
 def test_a_tumour_of_the_range_is_left_to_the_networks(shared: Path) -> None:
     assert opacities(read_scan(shared / "real" / "cptac-c3n-00247")) == ()
     assert opacities(read_scan(shared / "real" / "lidc-idri-0001")) == ()
+
+
+@pytest.fixture(scope="module")
+def unpacked(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packed chests as LUNA16 lays them out."""
+    pytest.importorskip("zstandard", reason="the chests are packed with zstandard")
+    folder = tmp_path_factory.mktemp("chests")
+    pack = shared / "real" / "luna16-mini" / "unpack.py"
+    subprocess.run([sys.executable, pack, folder], check=True, capture_output=True)
+    return folder / "subset0"
+
+
+@pytest.mark.shared_data
+@pytest.mark.slow
+def test_of_seven_chests_only_the_pleural_mass_is_listed(unpacked: Path) -> None:
+    found = {path.stem: opacities(read_scan(path)) for path in unpacked.glob("*.mhd")}
+    assert len(found) == 7
+    (uid,) = [uid for uid, listed in found.items() if listed]
+    assert uid.endswith("83452")
+    (mass,) = found[uid]
+    assert mass.side == "right"
+    assert np.linalg.norm(np.subtract(mass.center_xyz, (-88, 48, -204))) < 10

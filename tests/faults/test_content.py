@@ -11,6 +11,8 @@ import pytest
 import SimpleITK as sitk
 
 from luna.ct.scan import Scan
+from luna.phantom.config import PhantomConfig
+from luna.phantom.phantom import make_scan
 
 from .conftest import Outcome, assert_refused
 
@@ -91,5 +93,60 @@ def test_part_of_the_lungs_is_looked_at_and_said(
     assert outcome.code == 0
     assert "Partial scan" in outcome.err
     report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert "Partial scan" in " ".join(report["limits"])
     assert "Partial scan" in " ".join(report["warnings"])
     assert "Partial scan" in (tmp_path / "out" / "report.html").read_text()
+
+
+def marking_nothing(diagnose: Diagnose, scan: Path) -> Outcome:
+    """Every probability of the weights is a half, so that with this threshold nothing is found."""
+    return diagnose("--set", "threshold=0.9", scan=scan)
+
+
+def test_nothing_found_in_a_part_of_the_lungs_is_never_plain(
+    diagnose: Diagnose, chest: Callable[..., Scan], tmp_path: Path
+) -> None:
+    outcome = marking_nothing(diagnose, write(chest().hu[8:16], tmp_path / "part.mha"))
+    assert outcome.code == 0
+    assert "Limited" in outcome.out
+    assert "found nothing" not in outcome.out
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["status"] == "limited"
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert 'class="status limited"' in page
+    assert "Looked, and found nothing" not in page
+
+
+def test_a_whole_chest_without_nodules_is_clear(
+    diagnose: Diagnose, chest: Callable[..., Scan], tmp_path: Path
+) -> None:
+    outcome = marking_nothing(diagnose, write(chest().hu, tmp_path / "whole.mha"))
+    assert "found nothing at or above p = 0.9" in outcome.out
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["status"] == "clear"
+
+
+def test_a_mass_is_never_nothing(
+    diagnose: Diagnose, chest: Callable[..., Scan], tmp_path: Path
+) -> None:
+    hu = chest().hu.copy()
+    i, r, c = np.mgrid[tuple(slice(n) for n in SHAPE)]
+    hu[(i - 12) ** 2 + (r - 48) ** 2 + (c - 38) ** 2 < 8**2] = 40  # 40 mm wide
+    outcome = marking_nothing(diagnose, write(hu, tmp_path / "mass.mha"))
+    assert outcome.code == 0
+    assert "Opacity larger than the networks' range: right lung, slice 12" in outcome.out
+    assert "found nothing" not in outcome.out
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (report["status"], len(report["opacities"])) == ("opacity", 1)
+    assert 'class="status opacity"' in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_patient_upside_down_is_said_in_the_report(diagnose: Diagnose, tmp_path: Path) -> None:
+    phantom = make_scan(5, PhantomConfig(size=128, slice_mm=(2.5, 2.5))).scan
+    image = sitk.GetImageFromArray(phantom.hu[::-1])
+    image.SetSpacing(phantom.geometry.spacing_xyz)
+    sitk.WriteImage(image, str(tmp_path / "turned.mha"))
+    outcome = marking_nothing(diagnose, tmp_path / "turned.mha")
+    assert outcome.code == 0
+    assert "upside down against the header" in outcome.err
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert "upside down" in report["limits"][0]
+    assert report["status"] in ("limited", "opacity")

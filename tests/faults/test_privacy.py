@@ -14,7 +14,8 @@ from .conftest import Outcome
 from .test_read_dicom import UID, slice_of
 
 Run = Callable[..., Outcome]
-PERSONAL = ("DOE", "JANE", "4711-X", "19610203", "ACC-0815", "Dr. Smith")
+PERSONAL = ("DOE", "JANE", "4711-X", "19610203", "ACC-0815", "Dr. Smith", "100ml", "Ward 7")
+"""Names, numbers, and what people type into tags that should hold a word of the field."""
 
 
 @pytest.fixture
@@ -28,6 +29,7 @@ def dicom_chest(chest: Callable[..., Scan], tmp_path: Path) -> Path:
         ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{UID}.{k + 1}"
         ds.InstanceNumber = k + 1
         ds.PatientName, ds.PatientID, ds.PatientBirthDate = "DOE^JANE", "4711-X", "19610203"
+        ds.ContrastBolusAgent, ds.ConvolutionKernel = "DOE JANE 100ml", "B30f Ward 7"
         ds.AccessionNumber, ds.ReferringPhysicianName = "ACC-0815", "Dr. Smith"
         ds.Rows, ds.Columns = hu.shape
         ds.PixelSpacing, ds.SliceThickness = [2.5, 2.5], 2.5
@@ -50,8 +52,9 @@ def test_no_report_log_or_table_tells_who_it_is(
     assert outcome.code == 0, outcome
     said = everything_said(outcome, tmp_path / "out")
     assert [word for word in PERSONAL if word in said] == []
-    asked = run_luna(*arguments, "--force", "--include-phi")
-    assert "DOE" in everything_said(asked, tmp_path / "out")
+    asked = everything_said(run_luna(*arguments, "--force", "--include-phi"), tmp_path / "out")
+    assert "DOE" in asked
+    assert "100ml" in asked
 
 
 def test_markup_in_a_name_is_shown_and_not_obeyed(
