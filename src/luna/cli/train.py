@@ -28,24 +28,32 @@ if TYPE_CHECKING:
     from luna.train.launch import Recipe
 
 RUNS, NAME = "runs", "luna"
+RUN, TASK = "Run", "Task"
 
 Cache = Annotated[
     Path | None, typer.Argument(help="Cache that `luna prep` filled; not with --resume.")
 ]
 Runs = Annotated[
-    Path | None, typer.Option(help="Folder in which the run gets its own.", show_default=RUNS)
+    Path | None,
+    typer.Option(
+        help="Folder in which the run gets a folder.", show_default=RUNS, rich_help_panel=RUN
+    ),
 ]
 Name = Annotated[
-    str | None, typer.Option(help="Last part of the run's folder name.", show_default=NAME)
+    str | None,
+    typer.Option(
+        help="Last part of the run's folder name.", show_default=NAME, rich_help_panel=RUN
+    ),
 ]
 Resume = Annotated[
-    Path | None, typer.Option(metavar="RUN", help="Go on with this run where it stopped.")
+    Path | None,
+    typer.Option(metavar="RUN", help="Go on with this run where it stopped.", rich_help_panel=RUN),
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the data lies and the run goes; `runs` and `name` are None when nobody said them."""
+    """Where the data lies and the run goes; `runs` and `name` are None when they are not given."""
 
     cache: Path | None
     resume: Path | None
@@ -72,13 +80,21 @@ class Settings:
 def train_cls(
     cache: Cache = None,
     task: Annotated[
-        Literal["nodule", "malignancy"] | None, typer.Option(help="What to tell apart.")
+        Literal["nodule", "malignancy"] | None,
+        typer.Option(help="What the network decides.", rich_help_panel=TASK),
     ] = None,
     init: Annotated[
-        Path | None, typer.Option(metavar="BUNDLE", help="Fine-tune from this bundle.")
+        Path | None,
+        typer.Option(
+            metavar="BUNDLE", help="Fine-tune the network of this bundle.", rich_help_panel=TASK
+        ),
     ] = None,
     unfreeze: Annotated[
-        int | None, typer.Option(help="With --init: how many last parts learn, the head counted.")
+        int | None,
+        typer.Option(
+            help="With --init: how many of the last blocks learn, the head counted.",
+            rich_help_panel=TASK,
+        ),
     ] = None,
     runs: Runs = None,
     name: Name = None,

@@ -64,7 +64,7 @@ def _determined(evaluation: Evaluation) -> tuple[Calibration, OperatingPoint]:
     if point is None:
         raise InputError(
             f"no threshold gives {evaluation.config.fp_per_scan:g} false positives per scan",
-            why="the surest marks have more",
+            why="even the surest marks exceed this rate",
             hint="ask for a higher rate with --set fp_per_scan=…",
         )
     return calibration, point

@@ -131,7 +131,7 @@ def _operating(evaluation: Evaluation) -> Section:
 
 def _point(name: str, point: OperatingPoint | None) -> Row:
     if point is None:
-        return (name, "none: the surest marks have more", "–", "–")
+        return (name, "none: even the surest marks exceed this rate", "–", "–")
     return (name, f"{point.threshold:.6g}", f"{point.fp_per_scan:.3f}", f"{point.sensitivity:.3f}")
 
 
