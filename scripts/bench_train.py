@@ -176,8 +176,8 @@ def luna(plan: Plan, *, in_memory: bool = False, compiled: bool = False) -> floa
     card = Card(
         name="bench",
         role=job.task.role,
-        architecture=job.architecture,
-        arguments=job.arguments,
+        architecture=job.card.architecture,
+        arguments=job.card.arguments,
         training_data="phantoms",
         licence="none",
     )

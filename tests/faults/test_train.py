@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,13 @@ from safetensors.torch import load_file
 from luna.data.luna16.folder import read_luna16
 from luna.data.prep.cohort import prep
 from luna.data.prep.config import PrepConfig
-from luna.train.checkpoint import LAST, PREVIOUS, read_newest
+from luna.train.checkpoint import (
+    LAST,
+    PREVIOUS,
+    read_checkpoint,
+    read_newest,
+    write_checkpoint,
+)
 
 from .conftest import Outcome, Strike, assert_refused, by_signal
 from .test_machine import mount, small_disk  # noqa: F401 - a fixture
@@ -235,8 +243,71 @@ def test_a_run_that_lacks_what_it_was(
 
 
 def test_a_record_that_is_spoilt(resume: Train, whole: Path, tmp_path: Path) -> None:
-    (copy_of(whole, tmp_path) / "record.json").write_text('{"data": []}')
-    assert_refused(resume(), 3, "record cannot be read")
+    record = copy_of(whole, tmp_path) / "record.json"
+    for text in ('{"data": []}', "[" * 50_000, "null"):
+        record.write_text(text)
+        assert_refused(resume(), 6, "record cannot be read")
+
+
+@pytest.mark.parametrize("name", ["losses.csv", "metrics.jsonl"])
+def test_a_table_of_a_run_that_is_no_text(
+    resume: Train, whole: Path, tmp_path: Path, name: str
+) -> None:
+    (copy_of(whole, tmp_path) / name).write_bytes(b"\xff\xfe\x00" * 100)
+    assert_refused(resume(), 6, name, "cannot be read", "remove the file")
+
+
+FORGERIES: tuple[tuple[str, object], ...] = (
+    ("epoch", -1),
+    ("epoch", "x"),
+    ("epoch", 10**9),
+    ("step", None),
+    ("step", 10**9),
+    ("best", []),
+    ("best", {"auc": "high"}),
+    ("optimizer", None),
+    ("optimizer", {"groups": [], "plain": {}}),
+    ("optimizer", {"groups": [{"params": "x"}], "plain": {"0": {"step": "x"}}}),
+)
+
+
+@pytest.mark.parametrize(("name", "value"), FORGERIES, ids=repr)
+def test_a_forged_checkpoint(
+    resume: Train, whole: Path, tmp_path: Path, name: str, value: object
+) -> None:
+    """The hash is right, the values are not."""
+    folder = copy_of(whole, tmp_path) / "checkpoints"
+    for path in (folder / LAST, folder / PREVIOUS):
+        good = read_checkpoint(path)
+        write_checkpoint(replace(good, values=good.values | {name: value}), path)
+    assert_refused(resume(), 6, "the checkpoint")
+
+
+def test_a_checkpoint_that_is_a_pipe(resume: Train, whole: Path, tmp_path: Path) -> None:
+    folder = copy_of(whole, tmp_path) / "checkpoints"
+    for path in (folder / LAST, folder / PREVIOUS):
+        path.unlink()
+        os.mkfifo(path)
+    assert_refused(resume(), 6, "not a plain file")
+
+
+@pytest.mark.parametrize(
+    ("command", "setting"),
+    [
+        ("train-cls", "augment.crop_vox=1"),
+        ("train-cls", "augment.crop_vox=47"),
+        ("train-cls", "train.seed=-1"),
+        ("train-seg", "augment.crop_vox=1"),
+        ("train-seg", "augment.crop_vox=4"),
+        ("train-seg", "augment.crop_vox=100000"),
+    ],
+)
+def test_numbers_that_no_run_can_have_leave_no_folder(
+    run_luna: Train, small_cache: Path, tmp_path: Path, command: str, setting: str
+) -> None:
+    outcome = run_luna(command, small_cache, "--runs", tmp_path / "runs", "--set", setting)
+    assert_refused(outcome, 2, setting.partition("=")[2].strip("-"))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(
@@ -293,7 +364,7 @@ def test_a_device_that_is_absent(train: Train, tmp_path: Path) -> None:
         ("train.best_by=dice", 2, ("best_by is dice",)),
         ("network.widths=[]", 2, ("widths",)),
         ("network.widths=[1,2,3,4,5,6]", 2, ("widths",)),
-        ("augment.crop_vox=64", 2, ("crop_vox is 64", "48")),
+        ("augment.crop_vox=64", 2, ("crop_vox is 64", "train-seg")),
         ("split.stride=1", 2, ("stride is 1",)),
         ("network.widths=[1000000000]", 2, ("widths", "4096")),
         ("network.spacing_mm=0.7", 2, ("luna prep", "spacing_mm=0.7")),
@@ -314,7 +385,7 @@ def test_a_config_that_cannot_be_obeyed(
         ("network.width=1000000000", ("width 1 to 4096",)),
         ("background=[0,1]", ("background",)),
         ("background=[1,1]", ("luna prep", 'slices="all"')),
-        ("network.depth=6", ("crop_vox is 48", "32")),
+        ("network.depth=6", ("crop_vox is 48", "64 to 96")),
         ("every_slice=true", ("luna prep", 'slices="all"')),
     ],
 )

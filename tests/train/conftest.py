@@ -51,7 +51,6 @@ def data(samples: int = 32, masks: bool = False) -> Data:
         validation=Balls(10, masks),
         order=lambda epoch: np.random.default_rng([7, epoch]).permutation(samples),
         augment=noisy,
-        description="cubes in noise",
     )
 
 

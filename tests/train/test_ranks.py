@@ -45,7 +45,7 @@ def augment(hu, target, seeds):
 
 
 data = Data(
-    train=Samples(64), validation=Samples(13), augment=augment, description="noise",
+    train=Samples(64), validation=Samples(13), augment=augment,
     order=lambda epoch: np.random.default_rng(epoch).permutation(64),
 )
 torch.manual_seed(0)

@@ -86,8 +86,8 @@ def test_a_nodule_job_trains_and_validates_on_different_series(small_cache: Path
     order = job.data.order(0)
     labels = job.data.train.read(order.tolist())[1]
     assert labels.sum() == len(order) / 3
-    assert "3 series to train, 1 to validate" in job.data.description
-    assert (job.architecture, job.task.role) == ("classifier", "nodule")
+    assert "3 series to train, 1 to validate" in job.card.training_data
+    assert (job.card.architecture, job.task.role) == ("classifier", "nodule")
 
 
 def test_series_that_wait_for_their_patients_are_counted(small_cache: Path, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_series_that_wait_for_their_patients_are_counted(small_cache: Path, tmp_
     manifest["patient_of"] = {"1.2.3.1": "p", "1.2.3.9": "p"}
     write_checked(cache / MANIFEST, manifest)
     folds = SplitConfig(method="folds", stride=4, test_fold=3)
-    told = ClassifierRecipe(split=folds).job(cache).data.description
+    told = ClassifierRecipe(split=folds).job(cache).card.training_data
     assert "1 series to train, 1 left out for their patients, 1 to validate" in told
 
 
@@ -115,7 +115,7 @@ def test_only_series_that_are_prepared_are_said_to_train(
     recipe: ClassifierRecipe | SegmenterRecipe, small_cache: Path, tmp_path: Path
 ) -> None:
     cache = without(Path(shutil.copytree(small_cache, tmp_path / "cache")), "1.2.3.1", "1.2.3.2")
-    told = recipe.job(cache).data.description
+    told = recipe.job(cache).card.training_data
     assert told.startswith("cache: 1 series to train (of 3; 2 not prepared), 1 to validate (")
 
 
@@ -131,7 +131,7 @@ def test_a_malignancy_job_is_judged_on_nodules_alone(small_cache: Path) -> None:
 def test_a_segmentation_job_takes_crops_and_judges_whole_slices(small_cache: Path) -> None:
     network = UNetConfig(depth=5, width=2, erosion="slice")
     job = SegmenterRecipe(split=HALF, network=network).job(small_cache)
-    assert job.erosion == "slice"
+    assert job.card.erosion == "slice"
     hu, mask = job.data.train.read([0])
     assert hu.shape == (1, 7, 96, 96)
     assert mask.shape == (1, 1, 96, 96)

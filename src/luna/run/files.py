@@ -63,7 +63,7 @@ def read_plain(path: Path, most_bytes: int) -> bytes:
             raise OSError("not a plain file")
         if status.st_size > most_bytes:
             raise OSError(f"{status.st_size} bytes, more than {most_bytes}")
-        return stream.read(status.st_size)
+        return stream.read(status.st_size)  # a bound, not a wish: it is allocated at once
 
 
 @contextmanager

@@ -23,10 +23,12 @@ import torch
 from safetensors import SafetensorError
 
 from luna.run.errors import TrustError
-from luna.run.files import replace_file
+from luna.run.files import read_plain, replace_file
 
 LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
 FORMAT = "luna-checkpoint-1"
+CHECKPOINT_BYTES_MAX = 64 << 30
+"""More than any network here takes; an endless file is something else."""
 
 Tensors = dict[str, torch.Tensor]
 
@@ -56,18 +58,53 @@ def pack_optimizer(optimizer: torch.optim.Optimizer) -> Checkpoint:
 def unpack_optimizer(optimizer: torch.optim.Optimizer, packed: Checkpoint) -> None:
     """Give an optimizer the state that `pack_optimizer` took from one of the same parameters.
 
-    Raises TrustError when the parameters differ.
+    Raises TrustError when the parameters or the settings differ.
     """
     state: dict[int, dict[str, Any]] = {}
-    for name, tensor in packed.tensors.items():
-        index, _, key = name.partition("/")
-        state.setdefault(int(index), {})[key] = tensor
-    for index, entries in packed.values["plain"].items():
-        state.setdefault(int(index), {}).update(entries)
+    fresh = optimizer.state_dict()["param_groups"]
     try:
-        optimizer.load_state_dict({"state": state, "param_groups": packed.values["groups"]})
-    except (ValueError, KeyError, RuntimeError) as error:
+        for name, tensor in packed.tensors.items():
+            index, _, key = name.partition("/")
+            state.setdefault(int(index), {})[key] = tensor
+        for index, entries in packed.values["plain"].items():
+            state.setdefault(int(index), {}).update(entries)
+        _refuse_other_settings(packed.values["groups"], fresh)
+        optimizer.load_state_dict({"state": state, "param_groups": fresh})
+        _refuse_odd_state(optimizer)
+    except (ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         raise TrustError("the checkpoint is of another network", why=str(error)) from error
+
+
+def _refuse_other_settings(groups: Any, fresh: list[dict[str, Any]]) -> None:
+    """Raise ValueError unless the saved groups of parameters are as the config makes them.
+
+    The rate is set anew at each step; another version of torch may know other settings.
+    """
+    for saved, wanted in zip(groups, json.loads(json.dumps(fresh)), strict=True):
+        for name in wanted.keys() & saved.keys() - {"lr"}:
+            if saved[name] != wanted[name]:
+                raise ValueError(f"{name} of the optimizer is {saved[name]!r:.40}")
+
+
+def _refuse_odd_state(optimizer: torch.optim.Optimizer) -> None:
+    """Raise ValueError unless each parameter's state has the names and shapes of this optimizer."""
+    names = STATE_NAMES[type(optimizer)]
+    for parameter, entries in optimizer.state.items():
+        if entries.keys() != names:
+            raise ValueError(f"the optimizer's state has {sorted(entries)}")
+        for name, value in entries.items():
+            shape = () if name == "step" else tuple(parameter.shape)
+            if value is None and isinstance(optimizer, torch.optim.SGD):
+                continue  # no momentum yet
+            if tuple(value.shape) != shape or not value.is_floating_point():
+                raise ValueError(f"{name} is of another shape")
+
+
+STATE_NAMES: dict[type[torch.optim.Optimizer], set[str]] = {
+    torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"},
+    torch.optim.SGD: {"momentum_buffer"},
+}
+"""What the optimizers keep of each parameter."""
 
 
 def with_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
@@ -110,14 +147,22 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """A checkpoint whose hash is right. Raises TrustError when it is missing or damaged."""
     try:
         # Not safe_open(): it cannot open a path whose bytes are no text.
-        stream = path.read_bytes()
+        stream = read_plain(path, CHECKPOINT_BYTES_MAX)
         tensors, metadata = safetensors.torch.load(stream), _metadata(stream)
         if metadata.get("format") != FORMAT:
             raise TrustError("not a checkpoint of luna", file=path)
         if metadata.get("sha256") != _digest(tensors, metadata["values"]):
             raise TrustError("the checkpoint is damaged", file=path, why="SHA-256 differs")
         return Checkpoint(tensors, json.loads(metadata["values"]))
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (
+        SafetensorError,
+        OSError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise TrustError("the checkpoint cannot be read", file=path, why=str(error)) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from luna.run.config import INTEGER_MAX
 from luna.run.errors import UsageError
 
 
@@ -66,6 +67,8 @@ class TrainConfig:
             raise UsageError("learning_rate and clip_norm must be above 0")
         if not (0 <= self.momentum < 1 and self.weight_decay >= 0 and 0 <= self.warmup < 1):
             raise UsageError("momentum and warmup must be in [0, 1), weight_decay at least 0")
+        if not 0 <= self.seed <= INTEGER_MAX:
+            raise UsageError(f"seed is {self.seed}, must be at least 0")
         if not self.resident_gib >= 0:
             raise UsageError(f"resident_gib is {self.resident_gib}, must be at least 0")
         if not (0 < self.threshold < 1 and self.hu_window[0] < self.hu_window[1]):

@@ -8,17 +8,17 @@ import shlex
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import torch
 from torch import nn
 
-from luna.nets.bundle import Card, Erosion
+from luna.nets.bundle import Card
 from luna.run.config import dump_config, flat, load_config
 from luna.run.errors import InputError, TrustError, UsageError
-from luna.run.files import replace_file
+from luna.run.files import read_plain, replace_file
 from luna.run.folders import check_folder, held_folder
 from luna.run.progress import SILENT, Listener
 from luna.run.record import record_run, write_record
@@ -30,31 +30,28 @@ from luna.train.ranks import Ranks, device_of_rank, joined_ranks
 from luna.train.runs import CONFIG, RECORD, Run, last_checkpoint
 from luna.train.tasks import Data, Task, start_from
 
-LICENCE = "not stated; the trainer decides"
+RECORD_BYTES_MAX = 1 << 24
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     """What a recipe makes of prepared data: a task, its samples, and a new network.
 
-    `init` is the bundle whose tensors the network starts from.
+    `card` describes the network; the run adds its name and metrics. `init` is the bundle whose
+    tensors the network starts from.
     """
 
     task: Task
     data: Data
     net: nn.Module
-    architecture: str
-    arguments: dict[str, Any]
+    card: Card
     fingerprint: str
     init: Path | None = None
-    spacing_mm: float | None = None
-    mirrored: bool = False
-    erosion: Erosion = "cross"
 
     def initialise(self) -> None:
         """Fill the network from `init`, if any. Raises what `start_from` raises."""
         if self.init is not None:
-            start_from(self.init, self.net, self.architecture)
+            start_from(self.init, self.net, self.card.architecture)
 
 
 class Recipe(Protocol):
@@ -113,7 +110,7 @@ def plan(recipe: Recipe, cache: Path, runs: Path) -> list[str]:
     check_folder(runs, force=True, option="--runs")
     parameters = sum(p.numel() for p in job.net.parameters() if p.requires_grad)
     return [
-        f"would train {job.task.role}: {job.data.description}",
+        f"would train {job.task.role}: {job.card.training_data}",
         f"{recipe.train.epochs} epochs of {steps} steps of {recipe.train.batch_size} samples, "
         f"validated on {len(job.data.validation)}",
         f"{parameters} parameters learn",
@@ -169,20 +166,7 @@ def _go(
     ranks: Ranks,
     listener: Listener,
 ) -> Metrics:
-    card = Card(
-        name=name,
-        role=job.task.role,
-        architecture=job.architecture,
-        arguments=job.arguments,
-        spacing_mm=job.spacing_mm,
-        mirrored=job.mirrored,
-        erosion=job.erosion,
-        hu_window=recipe.train.hu_window,
-        threshold=recipe.train.threshold,
-        training_data=job.data.description,
-        licence=LICENCE,
-        source=f"trained by luna in {folder.name}",
-    )
+    card = replace(job.card, name=name, source=f"trained by luna in {folder.name}")
     listener = listener if ranks.leads else SILENT
     board = Board(folder / "events") if ranks.leads else None
     run = Run(folder=folder, card=card, settings=flat(recipe), board=board, listener=listener)
@@ -217,7 +201,7 @@ def _write_down(
 
 def _recorded_data(path: Path) -> dict[str, str]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))["data"]
+        data = json.loads(read_plain(path, RECORD_BYTES_MAX).decode())["data"]
         return {name: str(data[name]) for name in ("cache", "fingerprint", "command")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError("this run's record cannot be read", file=path, why=str(error)) from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise TrustError("this run's record cannot be read", file=path, why=str(error)) from error

@@ -89,7 +89,13 @@ def train(
     trainer = _Trainer(task, replace(data, train=kept), config, device, ranks, run, steps)
     layout = memory_format(net, config)
     net = net.to(device).to(memory_format=layout)  # type: ignore[call-overload]
-    state = run.restore(State(net, new_optimizer(net, config)), trainer.steps, trainer.ranks)
+    state = run.restore(
+        State(net, new_optimizer(net, config)),
+        trainer.ranks,
+        epochs=config.epochs,
+        steps=trainer.steps,
+        columns=len(task.columns),
+    )
     forward = forward_pass(trainer.ranks.wrap(net, device), config)
     with stoppable(trainer.stop), _explained_memory():
         while state.epoch < config.epochs:

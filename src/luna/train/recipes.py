@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from luna.ct.resample import wrong_spacing
 from luna.data.augment import Augment, AugmentConfig
 from luna.data.chunks import CandidateChunks, MaskedSlices, masked_crops
 from luna.data.luna16.folder import MALIGNANCY as VERDICTS
@@ -19,66 +18,17 @@ from luna.data.prep.config import CONTEXT_SLICES, CROP_RC
 from luna.data.prepared import Prepared, open_prepared
 from luna.data.sampling import SamplingConfig, crop_order, malignancy_order, nodule_order
 from luna.data.splits import Split, SplitConfig, make_split
-from luna.nets.bundle import ARGUMENT_MAX, Erosion
+from luna.nets.bundle import Card
 from luna.nets.losses import FALSE_NEGATIVE_WEIGHT, segmentation_loss
 from luna.run.errors import InputError, UsageError
 from luna.train.config import TrainConfig
 from luna.train.launch import Job
+from luna.train.networks import ClassifierNetConfig, UNetConfig
 from luna.train.tasks import MALIGNANCY, NODULE, SEGMENTATION, Data, IntArray, new_network
 
 MALIGNANT = 1
 
-MOST_BLOCKS = 5
-"""Poolings that a crop of 32 slices survives."""
-
-MOST_LEVELS = 6
-"""From 64 rows down to 2."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClassifierNetConfig:
-    """The classifier; the defaults are the book's."""
-
-    architecture: Literal["classifier", "residual-classifier"] = "classifier"
-    """The book's, or luna's own with residual blocks and batch norm."""
-    widths: tuple[int, ...] = (8, 16, 32, 64)
-    """Channels of each block."""
-    spacing_mm: float | None = None
-    """Judge crops of cubic voxels of this size (mm); "none" takes the scan's own voxels."""
-    mirrored: bool = False
-    """`luna diagnose` judges what is no clear negative by the mean over its mirror images too."""
-
-    def __post_init__(self) -> None:
-        most = ARGUMENT_MAX["widths"]
-        fit = all(1 <= width <= most for width in self.widths)
-        if not fit or not 1 <= len(self.widths) <= MOST_BLOCKS:
-            raise UsageError(
-                f"widths is {self.widths}, must be 1 to {MOST_BLOCKS} counts of at most {most}"
-            )
-        if wrong := wrong_spacing(self.spacing_mm):
-            raise UsageError(wrong)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UNetConfig:
-    """The size of the U-Net; the defaults are the book's."""
-
-    depth: int = 3
-    """Levels, from full resolution to the deepest."""
-    width: int = 16
-    """Channels at full resolution; they double at each level."""
-    erosion: Erosion = "cross"
-    """How `luna diagnose` parts its marks: eroded across slices too, or within each "slice"."""
-
-    def __post_init__(self) -> None:
-        most = ARGUMENT_MAX["width"]
-        if not (1 <= self.depth <= MOST_LEVELS and 1 <= self.width <= most):
-            raise UsageError(f"depth must be 1 to {MOST_LEVELS} and width 1 to {most}")
-
-    @property
-    def alignment(self) -> int:
-        """Rows and columns must be a multiple of this."""
-        return 1 << (self.depth - 1)
+LICENCE = "not stated; the trainer decides"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +55,12 @@ class ClassifierRecipe:
     """The loop."""
 
     def __post_init__(self) -> None:
+        if self.augment.crop_vox is not None:
+            raise UsageError(
+                f"augment.crop_vox is {self.augment.crop_vox}",
+                why="a classifier judges whole crops of one size",
+                hint='leave it at "none"; it is for luna train-seg',
+            )
         if self.unfreeze < 1:
             raise UsageError(f"unfreeze is {self.unfreeze}, must be at least 1")
         if self.init is not None:
@@ -137,15 +93,18 @@ class ClassifierRecipe:
                 validation=validation,
                 order=self._order(prepared, training),
                 augment=Augment(self.augment),
-                description=_description(prepared, split),
             ),
             net=new_network(architecture, arguments, self.unfreeze if self.init else None),
             init=self.init,
-            architecture=architecture,
-            arguments=arguments,
             fingerprint=prepared.fingerprint,
-            spacing_mm=self.network.spacing_mm,
-            mirrored=self.network.mirrored,
+            card=Card(
+                role=task.role,
+                architecture=architecture,
+                arguments=arguments,
+                spacing_mm=self.network.spacing_mm,
+                mirrored=self.network.mirrored,
+                **_card_values(self.train, prepared, split),
+            ),
         )
 
     def _order(self, prepared: Prepared, rows: IntArray) -> Callable[[int], IntArray]:
@@ -190,7 +149,12 @@ class SegmenterRecipe:
         for name in ("false_negative_weight", "cross_entropy_weight"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"{name} is {getattr(self, name)}, below 0")
-        side = self.augment.crop_vox or CROP_RC[0]
+        side, least = self.augment.crop_vox or CROP_RC[0], 2 * self.network.alignment
+        if not least <= side <= min(CROP_RC):
+            raise UsageError(
+                f"augment.crop_vox is {side}, must be {least} to {min(CROP_RC)}",
+                why="two pixels must be left at the deepest level of the U-Net",
+            )
         if side % self.network.alignment:
             raise UsageError(
                 f"augment.crop_vox is {side}, no multiple of {self.network.alignment}",
@@ -224,13 +188,16 @@ class SegmenterRecipe:
                 ),
                 order=crop_order(crops.is_nodule, self.background, self.sampling, self.train.seed),
                 augment=Augment(self.augment),
-                description=_description(prepared, split),
             ),
             net=new_network("unet", arguments),
-            architecture="unet",
-            arguments=arguments,
             fingerprint=prepared.fingerprint,
-            erosion=self.network.erosion,
+            card=Card(
+                role="segmentation",
+                architecture="unet",
+                arguments=arguments,
+                erosion=self.network.erosion,
+                **_card_values(self.train, prepared, split),
+            ),
         )
 
 
@@ -258,6 +225,17 @@ def _refuse_one_sided(labels: NDArray[np.bool_], task: str, cache: Path) -> None
             why=f"{int(labels.sum())} of {len(labels)} are positive",
             hint="prepare more scans, or let more of them validate: --set split.stride=…",
         )
+
+
+def _card_values(config: TrainConfig, prepared: Prepared, split: Split) -> dict[str, Any]:
+    """Return what the cards of all networks hold; the run adds its name."""
+    return {
+        "name": "",
+        "training_data": _description(prepared, split),
+        "licence": LICENCE,
+        "hu_window": config.hu_window,
+        "threshold": config.threshold,
+    }
 
 
 def _description(prepared: Prepared, split: Split) -> str:

@@ -23,8 +23,8 @@ import torch
 from torch import nn
 
 from luna.nets.bundle import Bundle, Card, save_bundle
-from luna.run.errors import TrustError
-from luna.run.files import replace_file, sweep, write_fault
+from luna.run.errors import TrustError, naming
+from luna.run.files import read_plain, replace_file, sweep, write_fault
 from luna.run.progress import SILENT, Listener
 from luna.train.board import Board
 from luna.train.checkpoint import (
@@ -48,6 +48,7 @@ CHECKPOINTS = "checkpoints"
 LOSSES, METRICS = "losses.csv", "metrics.jsonl"
 SAID = ("loss/all", "auc", "precision", "recall", "f1", "dice")
 LOSSES_HEADER = "step,learning_rate,loss\n"
+TABLE_BYTES_MAX = 1 << 30
 
 
 @dataclass(slots=True)
@@ -99,10 +100,35 @@ class State:
             self.net.load_state_dict(under_prefix("net", tensors))
             packed = Checkpoint(under_prefix("optimizer", tensors), values["optimizer"])
             unpack_optimizer(self.optimizer, packed)
-            self.epoch, self.step, self.best = values["epoch"], values["step"], values["best"]
-            self.earlier = tensors["rows"].numpy()
-        except (RuntimeError, KeyError) as error:
+            self.epoch, self.step = _count(values["epoch"]), _count(values["step"])
+            self.best = {str(name): float(value) for name, value in values["best"].items()}
+            self.earlier = tensors["rows"].double().numpy()
+        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise TrustError("the checkpoint is of another network", why=str(error)) from error
+
+    def refuse_elsewhere(self, epochs: int, steps: int, columns: int) -> None:
+        """Raise TrustError unless the state stands within a run of so many epochs and steps.
+
+        `columns` are those of the rows of finished steps.
+        """
+        within = (self.epoch < epochs and self.step < steps) or (self.epoch, self.step) == (
+            epochs,
+            0,
+        )
+        begun = self.step > 0
+        fits = self.earlier.ndim == 2 and self.earlier.shape[1:] == (columns,) and len(self.earlier)
+        if not within or bool(fits) != begun or (not begun and self.earlier.size):
+            raise TrustError(
+                "the checkpoint does not fit its run",
+                why=f"epoch {self.epoch} of {epochs}, step {self.step} of {steps}, "
+                f"rows {self.earlier.shape}",
+            )
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError(f"{value!r:.40} is no count")
+    return value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,11 +149,13 @@ class Run:
         """The folder of checkpoints."""
         return self.folder / CHECKPOINTS
 
-    def restore(self, state: State, steps: int, ranks: Ranks) -> State:
-        """The state, moved to where the run's newest good checkpoint stands, if there is one.
+    def restore(
+        self, state: State, ranks: Ranks, *, epochs: int, steps: int, columns: int
+    ) -> State:
+        """Return the state, moved to where the run's newest good checkpoint stands, if any.
 
-        `steps` is the length of an epoch. Lines of losses and metrics that came after that
-        checkpoint are dropped, and so is a damaged one.
+        `steps` is the length of an epoch, `columns` that of a sample's row. Lines of losses and
+        metrics that came after that checkpoint are dropped, and so is a damaged one.
         """
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         path = last_checkpoint(self.folder)
@@ -135,7 +163,9 @@ class Run:
             checkpoint, path = read_newest(self.checkpoints)
             if path.name != LAST:
                 self.listener.warn(f"the last checkpoint is damaged: going on from {path}")
-            state.unpack(checkpoint)
+            with naming(path):
+                state.unpack(checkpoint)
+                state.refuse_elsewhere(epochs, steps, columns)
         ranks.wait()
         if ranks.leads:
             if path is not None and path.name != LAST:
@@ -153,7 +183,7 @@ class Run:
         for name, head, count in ((LOSSES, 1, steps), (METRICS, 0, epochs)):
             path = self.folder / name
             if path.exists():
-                kept = path.read_text(encoding="utf-8").splitlines(keepends=True)[: head + count]
+                kept = _lines(path)[: head + count]
                 with replace_file(path) as temporary:
                     temporary.write_text("".join(kept), encoding="utf-8")
 
@@ -185,6 +215,19 @@ class Run:
         metrics = {"epoch": state.epoch, **_without_nan(state.best)}
         card = replace(self.card, metrics={k: v for k, v in metrics.items() if v is not None})
         save_bundle(Bundle(card, state.net), self.folder / "bundle")
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the lines of a table. Raises TrustError when it is no text."""
+    try:
+        return read_plain(path, TABLE_BYTES_MAX).decode().splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrustError(
+            "this table of the run cannot be read",
+            file=path,
+            why=str(error),
+            hint="remove the file: only its earlier lines are lost",
+        ) from error
 
 
 def last_checkpoint(folder: Path) -> Path | None:

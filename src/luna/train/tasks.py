@@ -17,6 +17,8 @@ from luna.nets.losses import cross_entropy, segmentation_loss
 from luna.run.errors import UsageError
 from luna.run.figures import Figure
 from luna.train.metrics import (
+    CLASS_COLUMNS,
+    MASK_COLUMNS,
     FloatArray,
     Metrics,
     class_metrics,
@@ -34,14 +36,15 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 class Task:
     """One thing to learn.
 
-    `loss` and `rows` give one value and one row per sample, `metrics` judges a table of rows;
-    the run keeps the network whose validation has the highest `best_by`. `picture` shows
-    samples, each with HU, target and logits.
+    `loss` and `rows` give one value and one row of `columns` per sample, `metrics` judges a
+    table of rows; the run keeps the network whose validation has the highest `best_by`.
+    `picture` shows samples, each with HU, target and logits.
     """
 
     role: Role
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     rows: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
+    columns: tuple[str, ...]
     metrics: Callable[[FloatArray, float], Metrics]
     picture: Callable[[Sequence[Sample], float], Figure]
     best_by: str
@@ -51,6 +54,7 @@ NODULE = Task(
     role="nodule",
     loss=cross_entropy,
     rows=class_rows,
+    columns=CLASS_COLUMNS,
     metrics=class_metrics,
     picture=candidates_figure,
     best_by="auc",
@@ -59,6 +63,7 @@ MALIGNANCY = Task(
     role="malignancy",
     loss=cross_entropy,
     rows=class_rows,
+    columns=CLASS_COLUMNS,
     metrics=class_metrics,
     picture=candidates_figure,
     best_by="auc",
@@ -67,6 +72,7 @@ SEGMENTATION = Task(
     role="segmentation",
     loss=segmentation_loss,
     rows=mask_rows,
+    columns=MASK_COLUMNS,
     metrics=mask_metrics,
     picture=slices_figure,
     best_by="recall",
@@ -99,7 +105,6 @@ class Data:
     validation: Samples
     order: Callable[[int], IntArray]
     augment: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Batch]
-    description: str
 
 
 def parts_of(net: nn.Module) -> list[nn.Module]:
