@@ -14,7 +14,7 @@ from luna.clinical.patient import Patient
 from luna.ct.geometry import Geometry
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Provenance, Scan
-from luna.detect.findings import Candidates, Description, Finding, Findings, Measurement
+from luna.detect.findings import Candidates, Description, Finding, Findings, Measurement, Opacity
 from luna.report.guidelines import Guidance, guideline_section, with_tags
 from luna.report.write import write_report
 
@@ -106,6 +106,22 @@ def test_a_scan_that_does_not_show_all_of_the_lungs_gets_no_category() -> None:
     assert [s["category"] for s in told["statements"]] == [None, None]
     assert all("limited" in s["withheld"] for s in told["statements"])
     assert told["probabilities"] == []
+
+
+def test_an_opacity_beyond_the_networks_range_leaves_no_category() -> None:
+    small = finding(1, 9)
+    mass = Opacity(
+        center_irc=small.center_irc,
+        center_xyz=small.center_xyz,
+        measurement=small.measurement,
+        side="left",
+        mask=small.mask,
+    )
+    for found in ((small,), ()):
+        told = section(findings_of(*found, opacities=(mass,)), age=60)
+        assert [s["category"] for s in told["statements"]] == [None, None]
+        assert all("beyond the networks' range" in s["withheld"] for s in told["statements"])
+        assert told["probabilities"] == []
 
 
 def test_no_findings_is_category_1() -> None:

@@ -80,7 +80,7 @@ class Nodule:
 class Scope:
     """How much of the lungs the findings speak for.
 
-    `limited`: the report says that part of the lungs, or the scan itself, could not be judged.
+    `limited`: the report says that luna could not judge part of the lungs, or the scan itself.
     `beyond_range`: opacities larger than the networks were trained for.
     """
 
@@ -91,7 +91,7 @@ class Scope:
         """Why no guideline can be applied to the scan; empty where one can."""
         reasons = []
         if self.limited:
-            reasons.append("the report is limited: luna could not judge the whole of both lungs")
+            reasons.append("the report is limited: its warnings say what luna could not judge")
         if self.beyond_range:
             count = "an opacity" if self.beyond_range == 1 else f"{self.beyond_range} opacities"
             reasons.append(f"{count} beyond the networks' range must be read by a radiologist")
