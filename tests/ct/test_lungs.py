@@ -161,6 +161,14 @@ def test_air_around_the_patient_must_be_near_minus_1000(chest, scan_of) -> None:
             find_lungs(scan_of(values, scan.geometry))
 
 
+@pytest.mark.parametrize("noise_hu", [100, 400])
+def test_noise_that_is_clipped_is_no_wrong_unit(chest, scan_of, noise_hu: float) -> None:
+    scan = chest()
+    noise = np.random.default_rng(2).normal(0, noise_hu, scan.hu.shape)
+    lungs = find_lungs(scan_of(np.maximum(scan.hu + noise, -1024), scan.geometry))
+    assert max(lungs.volume_ml) > 150
+
+
 def test_padding_says_nothing_about_the_values(chest, scan_of) -> None:
     """All that lies outside the body is padding, as a reader leaves it."""
     scan = chest()

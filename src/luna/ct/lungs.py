@@ -61,11 +61,15 @@ CHEST_MIN_MM2 = 2500.0
 OUTSIDE_HU_MAX = -850
 """The air around the patient is near -1000; the reference scans have medians of -996 to -938."""
 
+OUTSIDE_PERCENTILE = 25
+"""Of that air: where noise is clipped at -1024, half of its values are left and the median is
+far too high."""
+
 CLIPPED_HU = -1020
 """At or below this, air is indistinguishable from the padding outside the scanner's field."""
 
 OUTSIDE_MIN_VOXELS = 50
-"""Fewer coarse voxels of outside air than this have no meaningful median."""
+"""Fewer coarse voxels of outside air than this say nothing."""
 
 CUT_MIN_MM2 = 200.0
 """A lung with more than this on a lateral face of the volume is cut by the field of view."""
@@ -196,12 +200,12 @@ def _refuse_wrong_units(hu: Hu, scan: Scan) -> None:
     outside = np.isin(labels, _labels_on_edges(labels)) & (hu > CLIPPED_HU)
     if outside.sum() < OUTSIDE_MIN_VOXELS:
         return
-    median_hu = float(np.median(hu[outside]))
-    if median_hu > OUTSIDE_HU_MAX:
+    air_hu = float(np.percentile(hu[outside], OUTSIDE_PERCENTILE))
+    if air_hu > OUTSIDE_HU_MAX:
         raise InputError(
             "the values of this volume are not Hounsfield units",
             file=scan.provenance.source,
-            why=f"the air around the patient has {median_hu:.0f} HU instead of about -1000",
+            why=f"the air around the patient has {air_hu:.0f} HU instead of about -1000",
             hint="the rescale slope or intercept was lost or changed; convert the series again",
         )
 
