@@ -5,21 +5,20 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 
-from luna.run.device import bf16_is_native
 from luna.run.errors import DivergedError, EnvironmentFault, UsageError
 from luna.run.figures import Figure
 from luna.run.memory import keep_freed_memory
-from luna.run.stop import Stop, stoppable
+from luna.run.stop import stoppable
+from luna.train.batches import read_ahead
 from luna.train.config import TrainConfig
-from luna.train.feed import feed
 from luna.train.metrics import Metrics
 from luna.train.optimize import (
     Forward,
@@ -31,37 +30,14 @@ from luna.train.optimize import (
 from luna.train.ranks import Ranks
 from luna.train.resident import kept_in_memory
 from luna.train.runs import Run, State, last_checkpoint
-from luna.train.tasks import Batch, Data, IntArray, Task, parts_of
+from luna.train.tasks import Data, Task, parts_of
+from luna.train.trainer import Trainer, batches_of, forward, seeds_of, to_device
 
 PICTURED = 4
 """Samples of each sort that TensorBoard shows."""
 
 SIGNALLED = 128
 """Exit codes of signals start here: 130 for Ctrl-C, 143 for SIGTERM, as the shell has it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Trainer:
-    """What stays the same during a run."""
-
-    task: Task
-    data: Data
-    config: TrainConfig
-    device: torch.device
-    ranks: Ranks
-    run: Run
-    steps: int
-    stop: Stop = field(default_factory=Stop)
-
-    @property
-    def best_by(self) -> str:
-        wanted = self.config.best_by
-        return self.task.best_by if wanted == "auto" else wanted
-
-    @property
-    def bfloat16(self) -> bool:
-        wanted = self.config.precision
-        return bf16_is_native(self.device) if wanted == "auto" else wanted == "bfloat16"
 
 
 def train(
@@ -86,7 +62,7 @@ def train(
     steps = steps_of(task, data, config, ranks.count)
     with _explained_memory():
         kept = kept_in_memory(data.train, config.resident_gib, device)
-    trainer = _Trainer(task, replace(data, train=kept), config, device, ranks, run, steps)
+    trainer = Trainer(task, replace(data, train=kept), config, device, ranks, run, steps)
     layout = memory_format(net, config)
     net = net.to(device).to(memory_format=layout)  # type: ignore[call-overload]
     state = run.restore(
@@ -96,10 +72,10 @@ def train(
         steps=trainer.steps,
         columns=len(task.columns),
     )
-    forward = forward_pass(trainer.ranks.wrap(net, device), config)
+    trained = forward_pass(trainer.ranks.wrap(net, device), config)
     with stoppable(trainer.stop), _explained_memory():
         while state.epoch < config.epochs:
-            metrics = {"train": _train_epoch(trainer, state, forward)}
+            metrics = {"train": _train_epoch(trainer, state, trained)}
             if config.validates(state.epoch + 1):
                 metrics["validation"] = _judge(trainer, state, net)
             state.finish_epoch()
@@ -111,20 +87,20 @@ def train(
     return dict(state.best) if trainer.ranks.leads else {}
 
 
-def _train_epoch(trainer: _Trainer, state: State, net: Forward) -> Metrics:
+def _train_epoch(trainer: Trainer, state: State, net: Forward) -> Metrics:
     """The rest of the epoch in which the state stands."""
     task, config, run = trainer.task, trainer.config, trainer.run
     _let_learn(state.net)
-    batches = _my_batches(trainer, state)
+    batches = batches_of(trainer, state)
     _tell(trainer, state)
     start = time.perf_counter()
-    for batch, waited_s in feed(trainer.data.train, batches, config.threads):
+    for batch, waited_s in read_ahead(trainer.data.train, batches, config.threads):
         step = state.epoch * trainer.steps + state.step
         rate = set_learning_rate(state.optimizer, step, trainer.steps * config.epochs, config)
-        hu, target = _ready(trainer, batch)
-        hu, target = trainer.data.augment(hu, target, _seeds(trainer, step).to(trainer.device))
+        hu, target = to_device(trainer, batch)
+        hu, target = trainer.data.augment(hu, target, seeds_of(trainer, step).to(trainer.device))
         hu = hu.clamp(*config.hu_window)  # noise may have left it
-        logits = _forward(trainer, net, hu)
+        logits = forward(trainer, net, hu)
         losses = task.loss(logits, target)
         stopping = losses.new_tensor(float(trainer.stop.signal))
         loss, stopping = trainer.ranks.mean(
@@ -150,7 +126,7 @@ def _train_epoch(trainer: _Trainer, state: State, net: Forward) -> Metrics:
     return task.metrics(state.earlier, config.threshold)
 
 
-def _tell(trainer: _Trainer, state: State) -> None:
+def _tell(trainer: Trainer, state: State) -> None:
     """How many samples of the epoch are done."""
     done, total = (steps * trainer.config.batch_size for steps in (state.step, trainer.steps))
     trainer.run.listener.progress(f"epoch {state.epoch + 1}", done, total)
@@ -164,7 +140,7 @@ def _let_learn(net: nn.Module) -> None:
             part.eval()
 
 
-def _judge(trainer: _Trainer, state: State, net: nn.Module) -> Metrics:
+def _judge(trainer: Trainer, state: State, net: nn.Module) -> Metrics:
     """The metrics of a validation, shown on the board too."""
     task, ranks, board = trainer.task, trainer.ranks, trainer.run.board
     ranks.share_buffers(net)
@@ -181,7 +157,7 @@ def _judge(trainer: _Trainer, state: State, net: nn.Module) -> Metrics:
 
 
 @torch.no_grad()
-def _validate(trainer: _Trainer, epoch: int, net: nn.Module) -> torch.Tensor:
+def _validate(trainer: Trainer, epoch: int, net: nn.Module) -> torch.Tensor:
     """One row per validation sample of this rank, every `count`-th of them.
 
     A signal breaks it off: whole slices may take longer than a machine waits before it kills.
@@ -193,9 +169,9 @@ def _validate(trainer: _Trainer, epoch: int, net: nn.Module) -> torch.Tensor:
     cuts = range(config.validation_batch_size, len(mine), config.validation_batch_size)
     stage, done, rows = f"validate {epoch + 1}", 0, []
     trainer.run.listener.progress(stage, done, total)
-    for batch, _ in feed(trainer.data.validation, np.split(mine, cuts), config.threads):
-        hu, target = _ready(trainer, batch)
-        logits = _forward(trainer, net, hu)
+    for batch, _ in read_ahead(trainer.data.validation, np.split(mine, cuts), config.threads):
+        hu, target = to_device(trainer, batch)
+        logits = forward(trainer, net, hu)
         rows.append(task.rows(logits, target, task.loss(logits, target), config.threshold))
         done += len(hu) * count
         trainer.run.listener.progress(stage, min(done, total), total)
@@ -205,47 +181,16 @@ def _validate(trainer: _Trainer, epoch: int, net: nn.Module) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _picture(trainer: _Trainer, net: nn.Module, rows: torch.Tensor) -> Figure:
+def _picture(trainer: Trainer, net: nn.Module, rows: torch.Tensor) -> Figure:
     """The first validation samples, which stay the same, and those with the highest loss."""
     loss = rows[:, 0].cpu().numpy()
     worst = np.argsort(-loss, kind="stable")[:PICTURED] * trainer.ranks.count
     samples = []
     for index in [*range(min(PICTURED, len(trainer.data.validation))), *worst.tolist()]:
-        hu, target = _ready(trainer, trainer.data.validation.read([index]))
-        logits = _forward(trainer, net, hu)
+        hu, target = to_device(trainer, trainer.data.validation.read([index]))
+        logits = forward(trainer, net, hu)
         samples.append((hu[0].cpu(), target[0].cpu(), logits[0].float().cpu()))
     return trainer.task.picture(samples, trainer.config.threshold)
-
-
-def _my_batches(trainer: _Trainer, state: State) -> Sequence[IntArray]:
-    """This rank's part of each of the epoch's batches that are left."""
-    size, order = trainer.config.batch_size, trainer.data.order(state.epoch)
-    whole = order[: trainer.steps * size].reshape(trainer.steps, size)
-    return list(whole[state.step :, trainer.ranks.rank :: trainer.ranks.count])
-
-
-def _seeds(trainer: _Trainer, step: int) -> torch.Tensor:
-    """A seed for each of this rank's samples, the same whichever rank has the sample."""
-    # Two words keep (seed, step) pairs apart; SeedSequence mixes them well.
-    words = np.random.SeedSequence([trainer.config.seed, step])
-    seeds = words.generate_state(trainer.config.batch_size, np.uint32).astype(np.int64)
-    return torch.from_numpy(seeds[trainer.ranks.rank :: trainer.ranks.count])
-
-
-def _ready(trainer: _Trainer, batch: Batch) -> Batch:
-    """Moved to the device as int16, half the bytes, and made float and clipped there."""
-    hu, target = batch
-    hu = hu.to(trainer.device).float().clamp_(*trainer.config.hu_window)
-    return hu, target.to(trainer.device)
-
-
-def _forward(trainer: _Trainer, net: Forward, hu: torch.Tensor) -> torch.Tensor:
-    if trainer.config.channels_last:
-        layout = torch.channels_last_3d if hu.dim() == 5 else torch.channels_last
-        hu = hu.contiguous(memory_format=layout)
-    with torch.autocast(trainer.device.type, torch.bfloat16, enabled=trainer.bfloat16):
-        logits: torch.Tensor = net(hu)
-    return logits
 
 
 def _speed(config: TrainConfig, start: float, waited_s: float) -> Metrics:
@@ -259,20 +204,20 @@ def _clip(net: nn.Module, config: TrainConfig) -> None:
         nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
 
 
-def _save(trainer: _Trainer, state: State) -> None:
+def _save(trainer: Trainer, state: State) -> None:
     state.collect(trainer.ranks)
     _refuse_broken(trainer, state)
     if trainer.ranks.leads:
         trainer.run.save(state)
 
 
-def _stopped(trainer: _Trainer, state: State) -> SystemExit:
+def _stopped(trainer: Trainer, state: State) -> SystemExit:
     """What ends a run that a signal asked to stop; saved first. Any rank may have got it."""
     _save(trainer, state)
     return SystemExit(SIGNALLED + (trainer.stop.signal or signal.SIGTERM))
 
 
-def _refuse_broken(trainer: _Trainer, state: State) -> None:
+def _refuse_broken(trainer: Trainer, state: State) -> None:
     """Raise DivergedError, before anything is saved, when a weight is not finite.
 
     A finite loss can have a gradient that is not.

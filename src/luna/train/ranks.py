@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from luna.run.errors import LunaError
+from luna.run.errors import EnvironmentFault, LunaError
 
 LOST_CONNECTION = ("gloo", "NCCL")
 """The libraries whose errors mean that another process cannot be reached."""
@@ -88,10 +88,22 @@ def _device() -> torch.device:
     return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
 
+def _number(variable: str, default: int) -> int:
+    """Return what torchrun put into a variable. Raises EnvironmentFault when it is no count."""
+    text = os.environ.get(variable, str(default))
+    if not (text.isascii() and text.isdigit()):
+        raise EnvironmentFault(
+            f"the environment variable {variable} is no count",
+            why=repr(text),
+            hint="torchrun sets it; without torchrun, unset it",
+        )
+    return int(text)
+
+
 def device_of_rank(device: torch.device) -> torch.device:
     """The device of this process: one CUDA device each, in the order of torchrun's ranks."""
     if device.type == "cuda" and device.index is None:
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return torch.device("cuda", _number("LOCAL_RANK", 0))
     return device
 
 
@@ -101,7 +113,7 @@ def joined_ranks(device: torch.device) -> Iterator[Ranks]:
 
     Raises LunaError when another of them has ended.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    count = _number("WORLD_SIZE", 1)
     if count == 1:
         yield Ranks()
         return

@@ -13,31 +13,31 @@ AHEAD = 2
 """Batches under way per thread: one in hand, one being read."""
 
 
-def feed(
+def read_ahead(
     samples: Samples, batches: Sequence[IntArray], threads: int
 ) -> Iterator[tuple[Batch, float]]:
-    """The batches in order, each with the seconds that were spent waiting for it.
+    """Yield the batches in order, each with the seconds that were spent waiting for it.
 
     Threads, not processes: decompression and torch release the interpreter's lock, and
     nothing is copied or pickled between processes.
     """
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="luna-feed")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="luna-read")
     waiting: deque[Future[Batch]] = deque()
     rest = iter(batches)
     try:
         for _ in range(AHEAD * threads):
-            _ask(pool, samples, rest, waiting)
+            _request(pool, samples, rest, waiting)
         while waiting:
             start = time.perf_counter()
             batch = waiting.popleft().result()
             waited_s = time.perf_counter() - start
-            _ask(pool, samples, rest, waiting)
+            _request(pool, samples, rest, waiting)
             yield batch, waited_s
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _ask(
+def _request(
     pool: ThreadPoolExecutor,
     samples: Samples,
     rest: Iterator[IntArray],

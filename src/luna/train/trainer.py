@@ -1,0 +1,72 @@
+"""What stays the same during a run, and what follows from it for each batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from luna.run.device import bf16_is_native
+from luna.run.stop import Stop
+from luna.train.config import TrainConfig
+from luna.train.optimize import Forward
+from luna.train.ranks import Ranks
+from luna.train.runs import Run, State
+from luna.train.tasks import Batch, Data, IntArray, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """What stays the same during a run."""
+
+    task: Task
+    data: Data
+    config: TrainConfig
+    device: torch.device
+    ranks: Ranks
+    run: Run
+    steps: int
+    stop: Stop = field(default_factory=Stop)
+
+    @property
+    def best_by(self) -> str:
+        wanted = self.config.best_by
+        return self.task.best_by if wanted == "auto" else wanted
+
+    @property
+    def bfloat16(self) -> bool:
+        wanted = self.config.precision
+        return bf16_is_native(self.device) if wanted == "auto" else wanted == "bfloat16"
+
+
+def batches_of(trainer: Trainer, state: State) -> Sequence[IntArray]:
+    """This rank's part of each of the epoch's batches that are left."""
+    size, order = trainer.config.batch_size, trainer.data.order(state.epoch)
+    whole = order[: trainer.steps * size].reshape(trainer.steps, size)
+    return list(whole[state.step :, trainer.ranks.rank :: trainer.ranks.count])
+
+
+def seeds_of(trainer: Trainer, step: int) -> torch.Tensor:
+    """A seed for each of this rank's samples, the same whichever rank has the sample."""
+    # Two words keep (seed, step) pairs apart; SeedSequence mixes them well.
+    words = np.random.SeedSequence([trainer.config.seed, step])
+    seeds = words.generate_state(trainer.config.batch_size, np.uint32).astype(np.int64)
+    return torch.from_numpy(seeds[trainer.ranks.rank :: trainer.ranks.count])
+
+
+def to_device(trainer: Trainer, batch: Batch) -> Batch:
+    """Moved to the device as int16, half the bytes, and made float and clipped there."""
+    hu, target = batch
+    hu = hu.to(trainer.device).float().clamp_(*trainer.config.hu_window)
+    return hu, target.to(trainer.device)
+
+
+def forward(trainer: Trainer, net: Forward, hu: torch.Tensor) -> torch.Tensor:
+    if trainer.config.channels_last:
+        layout = torch.channels_last_3d if hu.dim() == 5 else torch.channels_last
+        hu = hu.contiguous(memory_format=layout)
+    with torch.autocast(trainer.device.type, torch.bfloat16, enabled=trainer.bfloat16):
+        logits: torch.Tensor = net(hu)
+    return logits
