@@ -89,7 +89,8 @@ def nearest(
     distance = np.linalg.norm(steps, axis=1)
     if not len(distance) or distance.min() > reach_mm:
         return None
-    return components.masks(components.nodule[[distance.argmin()]])[0]
+    nearest = [distance.argmin()]
+    return components.masks(components.nodule[nearest], components.center_irc[nearest])[0]
 
 
 def lidc(folder: Path, find: Finder) -> Iterator[Judged]:

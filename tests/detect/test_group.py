@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from luna.detect.group import AXES, dilate, erode, group
+from luna.detect.group import AXES, REACH_VOX, dilate, erode, group
 from luna.detect.segment import Segmentation
 from luna.nets.bundle import Erosion
 
@@ -97,3 +97,16 @@ def test_nothing_segmented_is_no_candidate(scan_of) -> None:
     components = group(scan, Segmentation(np.zeros((4, 4, 4), np.float32), (0, 0, 0)), 0.5)
     assert components.center_irc.shape == (0, 3)
     assert components.nodule.shape == (0,)
+
+
+def test_a_mask_ends_near_its_nodule_however_far_its_component_goes(scan_of) -> None:
+    mask = np.zeros((9, 20, 700), dtype=bool)
+    mask[3:6, 8:12, :] = True  # a vessel through the whole scan
+    mask[2:7, 4:16, 300:312] = True
+    segmentation = Segmentation(mask.astype(np.float32), (5, 6, 7))
+    components = group(scan_of(np.full((20, 40, 720), 40)), segmentation, 0.5)
+    (own,) = components.masks(components.nodule, np.array([[9.0, 16.0, 313.0]]))
+    assert own.voxels.shape[2] == 2 * REACH_VOX + 1
+    assert own.start_irc[2] == 313 - REACH_VOX
+    (far,) = components.masks(components.nodule, np.array([[9.0, 400.0, 313.0]]))
+    assert far.voxels.any()

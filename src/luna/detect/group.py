@@ -24,6 +24,9 @@ from luna.nets.bundle import Erosion
 HU_CEILING = 1000
 """Denser voxels (metal, thick bone) do not pull the centre of mass further, as in the book."""
 
+REACH_VOX = 64
+"""Half the largest box of a nodule's mask: 64 pixels are at least 30 mm in a chest CT."""
+
 AXES: dict[Erosion, tuple[int, ...]] = {"cross": (0, 1, 2), "slice": (1, 2)}
 """Along which axes the mask is eroded and regrown."""
 
@@ -47,15 +50,29 @@ class Components:
         """The candidates of some rows; the labelled volume stays whole."""
         return replace(self, center_irc=self.center_irc[rows], nodule=self.nodule[rows])
 
-    def masks(self, nodules: NDArray[np.int64]) -> list[BoxMask]:
-        """The marked voxels of some nodules, each in the smallest box that holds them."""
+    def masks(self, nodules: NDArray[np.int64], center_irc: NDArray[np.float64]) -> list[BoxMask]:
+        """The marked voxels of some nodules near their centres, each in the smallest box.
+
+        A component may follow vessels or pleura through the whole scan. What is measured does
+        not, so only voxels within REACH_VOX of a centre count, where there are any.
+        """
         boxes = ndimage.find_objects(self.labels)
         masks = []
-        for nodule in nodules:
-            box = boxes[nodule]
+        for nodule, center in zip(nodules, center_irc - self.start_irc, strict=True):
+            near = _near(boxes[nodule], np.rint(center).astype(int))
+            box = near if (self.labels[near] == nodule + 1).any() else boxes[nodule]
             i, r, c = (s.start + o for s, o in zip(box, self.start_irc, strict=True))
             masks.append(BoxMask((i, r, c), self.labels[box] == nodule + 1))
         return masks
+
+
+def _near(box: tuple[slice, ...], center: NDArray[np.int_]) -> tuple[slice, ...]:
+    return tuple(
+        slice(
+            min(max(s.start, c - REACH_VOX), s.stop), max(min(s.stop, c + REACH_VOX + 1), s.start)
+        )
+        for s, c in zip(box, center.tolist(), strict=True)
+    )
 
 
 def group(

@@ -101,7 +101,7 @@ def diagnose(
         nodules = candidates.take(candidates.marks())
         nodules = nodules.take(nodules.p_nodule >= threshold)
         p_malignant = _malignancy(scan, nodules, models, config, device)
-        masks = components.masks(nodules.nodule)
+        masks = components.masks(nodules.nodule, nodules.center_irc)
         findings = _findings(scan, lungs, nodules, p_malignant, masks)
     with stages.run("opacities"):
         opacities = find_opacities(scan, lungs, trained)
