@@ -131,12 +131,14 @@ class Lungs:
         return np.where(inside, self.labels[i, r, c], 0).astype(np.uint8)
 
     def side(self, center_irc: ArrayLike) -> Literal["left", "right"]:
-        """The side of the lung voxel nearest to a point."""
-        voxels = np.argwhere(self.labels)
-        coarse = (np.asarray(center_irc, dtype=np.float64) + 0.5) / self.factor_irc - 0.5
-        step = ((voxels - coarse) * self.factor_irc) ** 2
-        nearest = voxels[int(step.sum(axis=1).argmin())]
-        return "right" if self.labels[tuple(nearest)] == RIGHT else "left"
+        """Return the side of the lung voxel nearest to a point."""
+        label = int(self.label_at(center_irc))
+        if label == 0:
+            voxels = np.argwhere(self.labels)
+            coarse = (np.asarray(center_irc, dtype=np.float64) + 0.5) / self.factor_irc - 0.5
+            step = ((voxels - coarse) * self.factor_irc) ** 2
+            label = int(self.labels[tuple(voxels[int(step.sum(axis=1).argmin())])])
+        return "right" if label == RIGHT else "left"
 
 
 def find_lungs(scan: Scan) -> Lungs:
