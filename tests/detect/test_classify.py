@@ -97,3 +97,15 @@ def test_mirrored_cards_judge_by_the_mean_over_mirror_images(scan_of, models) ->
     )  # fmt: skip
     corners = [hu[0, 0, 0], hu[-1, 0, 0], hu[0, -1, 0], hu[0, 0, -1]]
     assert p == pytest.approx(1 / (1 + np.exp(-np.mean(corners) / 100)))
+
+
+def test_sure_candidates_keep_their_order(scan_of, models) -> None:
+    hu = np.zeros((8, 8, 24))
+    hu[:, :, 8:16], hu[:, :, 16:] = 900, 1000
+    centers = np.array([[4.0, 4.0, 4.0], [4.0, 4.0, 12.0], [4.0, 4.0, 20.0]])
+    card = replace(models.nodule.card, temperature=0.4)  # margins of 0, 22.5 and 25
+    p = classify(
+        scan_of(hu), centers, Bundle(card, Lopsided()), ClassifyConfig(precision="float32"),
+        CPU, lambda done, total: None,
+    )  # fmt: skip
+    assert p[0] < p[1] < p[2] < 1

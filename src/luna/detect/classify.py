@@ -96,8 +96,9 @@ def _classify(
             x = hu.to(device).float().clamp_(*bundle.card.hu_window)[:, None]
             logits = torch.stack([_logits(net, x.flip(axes)) for axes in views]).mean(dim=0)
             refuse_non_finite(logits, why=f"{bundle.card.name} on a candidate of this scan")
-            p_batch = torch.softmax(logits / bundle.card.temperature, dim=1)[:, 1]
-            p[batch] = p_batch.double().cpu().numpy()
+            # In float32, margins above 17 would all be 1.0, and their order lost.
+            logits = logits.cpu().double() / bundle.card.temperature
+            p[batch] = torch.softmax(logits, dim=1)[:, 1].numpy()
             progress(min(batch.stop, len(p)), len(p))
     return p
 
