@@ -13,16 +13,16 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from luna.evaluate.footnote import footnote
-from luna.evaluate.page import metrics_text
+from luna.evaluate.pages.footnote import footnote
+from luna.evaluate.pages.page import metrics_text
+from luna.evaluate.pages.tables import sections
+from luna.evaluate.pages.worst import worst_cases
 from luna.evaluate.submission import (
     Submission,
     read_tables,
     score_tables,
     write_evaluation,
 )
-from luna.evaluate.tables import sections
-from luna.evaluate.worst import worst_cases
 from luna.run.errors import InputError, UsageError
 from luna.score.evaluation import Evaluation, EvaluationConfig
 from luna.score.froc import GRID_FP_PER_SCAN

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from luna.data.luna16.folder import Luna16
     from luna.evaluate.calibration import Calibrated
-    from luna.evaluate.page import Page
+    from luna.evaluate.pages.page import Page
     from luna.evaluate.system import System
 
 SCANS, SCORES = "Scans", "Scores"
@@ -136,7 +136,7 @@ def show_plan(system: System) -> None:
 
 def show_page(page: Page, out: Path, *, as_json: bool, quiet: bool) -> None:
     """Print warnings, then tables with what they rest on, or metrics.json."""
-    from luna.evaluate.page import PAGE
+    from luna.evaluate.pages.page import PAGE
 
     for warning in page.warnings:
         warn(warning)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from luna.evaluate.events import EVENTS, FILE
-from luna.evaluate.page import PAGE, PLOT_ALTS
+from luna.evaluate.pages.events import EVENTS, FILE
+from luna.evaluate.pages.page import PAGE, PLOT_ALTS
 from luna.evaluate.pooling import ANNOTATIONS, DETECTIONS, EXCLUDED, SERIES
 from luna.run.files import remove_files, sweep
 from luna.run.folders import contents

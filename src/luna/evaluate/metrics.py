@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from luna.evaluate.footnote import interval_words
+from luna.evaluate.pages.footnote import interval_words
 from luna.run.checked import Json
 from luna.score.breakdown import Fate, Group
 from luna.score.evaluation import Evaluation

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from luna.evaluate.folder import CONCLUSIONS, EVERYTHING, clear
-from luna.evaluate.footnote import footnote
-from luna.evaluate.gallery import Gallery
 from luna.evaluate.metrics import metrics
-from luna.evaluate.page import Page, sources_of, write_page
-from luna.evaluate.plots import plots
+from luna.evaluate.pages.footnote import footnote
+from luna.evaluate.pages.gallery import Gallery
+from luna.evaluate.pages.page import Page, sources_of, write_page
+from luna.evaluate.pages.plots import plots
+from luna.evaluate.pages.tables import sections, span
+from luna.evaluate.pages.worst import worst_cases
 from luna.evaluate.pooling import (
     ANNOTATIONS,
     DETECTIONS,
@@ -24,8 +26,6 @@ from luna.evaluate.pooling import (
     find_folds,
     pool,
 )
-from luna.evaluate.tables import sections, span
-from luna.evaluate.worst import worst_cases
 from luna.run.errors import UsageError
 from luna.run.nodules import NO_NODULES, Nodules
 from luna.run.table import write_table

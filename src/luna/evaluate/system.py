@@ -18,8 +18,8 @@ from luna.evaluate.cohort import (
     threshold_in_force,
 )
 from luna.evaluate.folder import EVERYTHING, RECORD, clear
-from luna.evaluate.gallery import galleries
-from luna.evaluate.page import Page
+from luna.evaluate.pages.gallery import galleries
+from luna.evaluate.pages.page import Page
 from luna.evaluate.scans import fragments_of, write_outcome, write_truth
 from luna.evaluate.submission import read_tables, score_tables, submission_in, write_evaluation
 from luna.nets.models import Models

@@ -10,12 +10,12 @@ import numpy as np
 
 from luna.data.luna16.folder import ANNOTATIONS, CANDIDATES, MALIGNANCY, OLD_CANDIDATES
 from luna.evaluate.folder import CONCLUSIONS, RECORD, clear
-from luna.evaluate.footnote import counted, interval_words
 from luna.evaluate.metrics import plain
 from luna.evaluate.network import Network, ask_classifier, count_voxels
-from luna.evaluate.page import Page, sources_of, write_page
-from luna.evaluate.plots import INDEPENDENT, Nouns, classifier_plots, shares_plot
-from luna.evaluate.tables import (
+from luna.evaluate.pages.footnote import counted, interval_words
+from luna.evaluate.pages.page import Page, sources_of, write_page
+from luna.evaluate.pages.plots import INDEPENDENT, Nouns, classifier_plots, shares_plot
+from luna.evaluate.pages.tables import (
     Row,
     Section,
     auc_rows,

@@ -12,7 +12,7 @@ from PIL import Image
 
 from luna.ct.read import read_scan
 from luna.ct.scan import Scan
-from luna.evaluate.worst import LONGEST_LIST, false_marks, lost_nodules, place_words
+from luna.evaluate.pages.worst import LONGEST_LIST, false_marks, lost_nodules, place_words
 from luna.report.figures import LUNG_WINDOW, data_uri, windowed
 from luna.score.evaluation import Evaluation
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from luna.evaluate.canvas import BLUE, GREY, VERMILION, canvas, png, unit_square
-from luna.evaluate.footnote import footnote, marks_rule
-from luna.evaluate.tables import RATE_NAMES
+from luna.evaluate.pages.canvas import BLUE, GREY, VERMILION, canvas, png, unit_square
+from luna.evaluate.pages.footnote import footnote, marks_rule
+from luna.evaluate.pages.tables import RATE_NAMES
 from luna.run.figures import Axes, Figure
 from luna.score.breakdown import Group
 from luna.score.calibration import Calibration, ReliabilityBin

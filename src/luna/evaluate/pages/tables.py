@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from luna.evaluate.footnote import footnote, marks_rule
+from luna.evaluate.pages.footnote import footnote, marks_rule
 from luna.score.breakdown import OFF_CENTRE_RADII, Group
 from luna.score.calibration import BINS, Calibration
 from luna.score.confusion import MATCH_DIAMETERS, Confusion

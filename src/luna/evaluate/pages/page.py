@@ -12,9 +12,9 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import luna
-from luna.evaluate.events import write_events
-from luna.evaluate.gallery import Gallery
-from luna.evaluate.tables import Section
+from luna.evaluate.pages.events import write_events
+from luna.evaluate.pages.gallery import Gallery
+from luna.evaluate.pages.tables import Section
 from luna.run.checked import Json
 from luna.run.files import replace_file
 
@@ -59,7 +59,7 @@ class Page:
 def render(page: Page) -> str:
     """Return the HTML. The template engine escapes every string."""
     environment = Environment(
-        loader=PackageLoader("luna.evaluate"),
+        loader=PackageLoader("luna.evaluate.pages"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

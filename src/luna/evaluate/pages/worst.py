@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from luna.evaluate.footnote import footnote
-from luna.evaluate.tables import Section, failed_scans
+from luna.evaluate.pages.footnote import footnote
+from luna.evaluate.pages.tables import Section, failed_scans
 from luna.score.evaluation import Evaluation
 
 LONGEST_LIST = 10
