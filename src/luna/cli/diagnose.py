@@ -10,6 +10,7 @@ import typer
 from luna.cli import options, patient
 from luna.cli.console import note, print_data, print_lines, print_table, progress, stage, warn
 from luna.cli.output import claim_folder, folder_beside
+from luna.clinical.size import axes_words
 
 if TYPE_CHECKING:
     from luna.ct.scan import Scan
@@ -173,6 +174,7 @@ def _nothing_line(findings: Findings) -> str:
 
 def _row(finding: Finding) -> tuple[str, ...]:
     size = finding.measurement
+    long_mm, short_mm, mean_mm = axes_words(size.long_axis_mm, size.short_axis_mm)
     return (
         str(finding.number),
         f"{finding.p_nodule:.3f}",
@@ -181,8 +183,8 @@ def _row(finding: Finding) -> tuple[str, ...]:
         finding.side,
         "/".join(f"{value:.0f}" for value in finding.center_irc),
         " ".join(f"{value:.1f}" for value in finding.center_xyz),
-        f"{size.long_axis_mm:.1f}×{size.short_axis_mm:.1f}",
-        f"{size.diameter_mm:.1f}",
+        f"{long_mm}×{short_mm}",
+        mean_mm,
         f"{size.volume_mm3:.0f}",
         f"{size.hu_mean:.0f}",
     )

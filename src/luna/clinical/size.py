@@ -22,6 +22,16 @@ def to_tenth_mm(mm: float) -> float:
     return float(_rounded(Decimal(repr(float(mm))), TENTH_MM))
 
 
+def axes_words(long_axis_mm: float, short_axis_mm: float) -> tuple[str, str, str]:
+    """The two axes and their mean to 0.1 mm, as every report shows them.
+
+    >>> axes_words(13.42, 9.45)
+    ('13.4', '9.5', '11.5')
+    """
+    mean = lung_rads_mm(long_axis_mm, short_axis_mm)
+    return f"{to_tenth_mm(long_axis_mm):.1f}", f"{to_tenth_mm(short_axis_mm):.1f}", f"{mean:.1f}"
+
+
 def lung_rads_mm(long_axis_mm: float, short_axis_mm: float) -> float:
     """The mean diameter to 0.1 mm, of axes that are rounded to 0.1 mm before.
 

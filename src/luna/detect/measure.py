@@ -54,11 +54,13 @@ def measure(scan: Scan, mask: BoxMask) -> tuple[BoxMask, Measurement]:
         share = (field[rim] - lung_hu) / (core_hu - lung_hu)
         volume_vox = float(np.clip(share, 0, 1).sum())
     axes = _axes(np.pad(field, 1, constant_values=min(lung_hu, level - 1)), level, spacing)
+    # To 0.01 mm, far below the error: what is shown, written and compared is one number.
+    long_mm, short_mm = round(axes.long_mm, 2), round(axes.short_mm, 2)
     own_hu = hu[body]
     return BoxMask(box.start_irc, body), Measurement(
-        long_axis_mm=axes.long_mm,
-        short_axis_mm=axes.short_mm,
-        diameter_mm=(axes.long_mm + axes.short_mm) / 2,
+        long_axis_mm=long_mm,
+        short_axis_mm=short_mm,
+        diameter_mm=(long_mm + short_mm) / 2,
         volume_mm3=volume_vox * scan.geometry.voxel_mm3,
         hu_mean=float(own_hu.mean()),
         hu_min=int(own_hu.min()),

@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from luna.clinical.size import axes_words
 from luna.ct.scan import Scan
 from luna.detect.findings import Finding, Findings, Opacity
 from luna.report.document import Document
@@ -40,6 +41,7 @@ def render(
     environment = Environment(
         loader=PackageLoader("luna.report"), autoescape=True, undefined=StrictUndefined
     )
+    environment.globals["axes_words"] = axes_words
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     opacities = findings.opacities[: len(content.opacities)]
     pictured = findings.findings[: max(PICTURED_MAX - len(opacities), 0)]
