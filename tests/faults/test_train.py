@@ -340,7 +340,9 @@ def test_a_run_does_not_go_on_where_the_disk_is_full(
         while filler.write(bytes(4096)):
             pass
     outcome = run_luna("train-cls", "--resume", folder)
-    assert_refused(outcome, 4, "the disk is full", f"{folder.name}/events/", "free some space")
+    assert_refused(
+        outcome, 4, "the disk is full", f"{folder.name}: the disk is full", "free some space"
+    )
 
 
 def test_a_file_in_the_place_of_the_folder(train: Train, tmp_path: Path) -> None:
