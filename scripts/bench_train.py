@@ -36,7 +36,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from bench_prep import cohort, luna_prep, plain_store
-from luna.nets.bundle import Card
+from luna.nets.card import Card
 from luna.run.config import load_config
 from luna.train.launch import Job
 from luna.train.loop import train

@@ -24,7 +24,8 @@ from luna.data.luna16.folder import read_luna16
 from luna.data.prep.cohort import prep
 from luna.data.prep.config import PrepConfig
 from luna.data.prep.manifest import MANIFEST
-from luna.nets.bundle import Bundle, Card
+from luna.nets.bundle import Bundle
+from luna.nets.card import Card
 from luna.nets.classifier import Classifier
 from luna.nets.models import Models
 from luna.nets.unet import UNet

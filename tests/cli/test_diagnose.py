@@ -11,7 +11,8 @@ import SimpleITK as sitk
 import torch
 
 from luna.ct.scan import Scan
-from luna.nets.bundle import Bundle, Card, build_network, save_bundle
+from luna.nets.bundle import Bundle, build_network, save_bundle
+from luna.nets.card import Card
 
 Luna = Callable[..., Any]
 

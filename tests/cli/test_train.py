@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from luna.nets.bundle import read_card
+from luna.nets.card import read_card
 from luna.train.checkpoint import LAST, read_checkpoint
 
 Luna = Callable[..., object]

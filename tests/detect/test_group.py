@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from luna.detect.group import AXES, REACH_VOX, dilate, erode, group
 from luna.detect.segment import Segmentation
-from luna.nets.bundle import Erosion
+from luna.nets.card import Erosion
 
 
 def blobs(seed: int, shape: tuple[int, int, int] = (12, 20, 24)) -> np.ndarray:

@@ -15,7 +15,8 @@ import SimpleITK as sitk
 import torch
 
 from luna.ct.scan import Scan
-from luna.nets.bundle import Bundle, Card, build_network, save_bundle
+from luna.nets.bundle import Bundle, build_network, save_bundle
+from luna.nets.card import Card
 
 from . import refusals
 

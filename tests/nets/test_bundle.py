@@ -9,7 +9,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from luna.nets.bundle import Bundle, Card, load_bundle, read_card, save_bundle
+from luna.nets.bundle import Bundle, load_bundle, save_bundle
+from luna.nets.card import Card, read_card
 from luna.nets.classifier import Classifier
 from luna.run.errors import TrustError
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from luna.nets.bundle import Card, build_network
+from luna.nets.bundle import build_network
+from luna.nets.card import Card
 from luna.train.runs import Run
 from luna.train.tasks import Batch, Data
 

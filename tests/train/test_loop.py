@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from luna.nets.bundle import Bundle, Card, load_bundle, save_bundle
+from luna.nets.bundle import Bundle, load_bundle, save_bundle
+from luna.nets.card import Card
 from luna.nets.residual import ResidualClassifier
 from luna.run.errors import DivergedError, EnvironmentFault, UsageError
 from luna.run.progress import Listener

@@ -15,7 +15,8 @@ from torch import nn
 from luna.ct.resample import cube_crop
 from luna.ct.scan import HuArray, Scan
 from luna.detect.segment import Precision, autocast
-from luna.nets.bundle import Bundle, Card
+from luna.nets.bundle import Bundle
+from luna.nets.card import Card
 from luna.nets.probe import refuse_non_finite
 from luna.run.device import bf16_is_native
 from luna.run.errors import UsageError

@@ -19,7 +19,7 @@ from luna.ct.mask import BoxMask, Mask
 from luna.ct.scan import AIR_HU, Scan
 from luna.detect.segment import Segmentation
 from luna.detect.split import split
-from luna.nets.bundle import Erosion
+from luna.nets.card import Erosion
 
 HU_CEILING = 1000
 """Denser voxels (metal, thick bone) do not pull the centre of mass further, as in the book."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from luna.nets.bundle import CALIBRATION, Bundle, Card, save_bundle
+from luna.nets.bundle import Bundle, save_bundle
+from luna.nets.card import CALIBRATION, Card
 from luna.nets.models import Models
 from luna.run.errors import InputError
 from luna.score.calibration import Calibration, temper

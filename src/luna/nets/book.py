@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 
-from luna.nets.bundle import WEIGHTS_BYTES_MAX, Bundle, Card, Role, check_arguments, rebuild_network
+from luna.nets.bundle import WEIGHTS_BYTES_MAX, Bundle, rebuild_network
+from luna.nets.card import Card, Role, check_arguments
 from luna.nets.probe import refuse_useless
 from luna.run.errors import TrustError, UsageError, naming
 from luna.run.files import read_plain

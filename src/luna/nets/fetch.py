@@ -16,7 +16,8 @@ from pathlib import Path
 import pooch
 
 from luna.nets.book import import_state
-from luna.nets.bundle import CARD_NAME, load_bundle, save_bundle
+from luna.nets.bundle import load_bundle, save_bundle
+from luna.nets.card import CARD_NAME
 from luna.run.errors import EnvironmentFault, InputError, TrustError, UsageError
 from luna.run.files import replace_file, write_fault
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from luna.nets.bundle import CARD_NAME, Card, read_card
+from luna.nets.card import CARD_NAME, Card, read_card
 from luna.nets.fetch import cache_folder
 from luna.nets.models import SHIPPED_FOLDER
 from luna.run.errors import EnvironmentFault, TrustError

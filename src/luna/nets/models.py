@@ -8,7 +8,8 @@ from pathlib import Path
 
 import luna
 from luna.nets.book import import_state
-from luna.nets.bundle import CARD_NAME, WEIGHTS_NAME, Bundle, Role, load_bundle, save_bundle
+from luna.nets.bundle import WEIGHTS_NAME, Bundle, load_bundle, save_bundle
+from luna.nets.card import CARD_NAME, Role
 from luna.nets.trained import TrainedRange, overlap
 from luna.run.errors import TrustError, UsageError
 from luna.run.folders import held_folder

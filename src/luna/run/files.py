@@ -67,18 +67,18 @@ def read_plain(path: Path, most_bytes: int) -> bytes:
 
 
 @contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """Make a folder for temporary files, which goes when the block ends.
+def private_folder() -> Iterator[Path]:
+    """Make a temporary folder that only the user can enter, removed afterwards.
 
-    Raises EnvironmentFault when there is no place for one.
+    Raises EnvironmentFault when no temporary folder can be written.
     """
     try:
-        folder = tempfile.TemporaryDirectory(prefix="luna-", ignore_cleanup_errors=True)
+        folder = tempfile.TemporaryDirectory(prefix="luna-")
     except OSError as error:
         raise EnvironmentFault(
-            "there is no folder for temporary files",
+            "no temporary folder can be made",
             why=str(error),
-            hint="name one that you may write to in the environment variable TMPDIR",
+            hint="set TMPDIR to a folder that you can write to",
         ) from error
     with folder as name:
         yield Path(name)
@@ -141,21 +141,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-@contextmanager
-def private_folder() -> Iterator[Path]:
-    """Make a temporary folder that only the user can enter, removed afterwards.
-
-    Raises EnvironmentFault when no temporary folder can be written.
-    """
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="luna-")
-    except OSError as error:
-        raise EnvironmentFault(
-            "no temporary folder can be made",
-            why=str(error),
-            hint="set TMPDIR to a folder that you can write to",
-        ) from error
-    with folder as name:
-        yield Path(name)

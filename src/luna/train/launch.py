@@ -15,7 +15,7 @@ from typing import ClassVar, Protocol, TypeVar
 import torch
 from torch import nn
 
-from luna.nets.bundle import Card
+from luna.nets.card import Card
 from luna.run.config import dump_config, flat, load_config
 from luna.run.errors import InputError, TrustError, UsageError
 from luna.run.files import read_plain, replace_file

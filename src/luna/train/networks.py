@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from luna.ct.resample import wrong_spacing
-from luna.nets.bundle import ARGUMENT_MAX, Erosion
+from luna.nets.card import ARGUMENT_MAX, Erosion
 from luna.run.errors import UsageError
 
 MOST_BLOCKS = 5

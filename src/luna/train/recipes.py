@@ -18,7 +18,7 @@ from luna.data.prep.config import CONTEXT_SLICES, CROP_RC
 from luna.data.prepared import Prepared, open_prepared
 from luna.data.sampling import SamplingConfig, crop_order, malignancy_order, nodule_order
 from luna.data.splits import Split, SplitConfig, make_split
-from luna.nets.bundle import Card
+from luna.nets.card import Card
 from luna.nets.losses import FALSE_NEGATIVE_WEIGHT, segmentation_loss
 from luna.run.errors import InputError, UsageError
 from luna.train.config import TrainConfig

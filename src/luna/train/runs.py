@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from luna.nets.bundle import Bundle, Card, save_bundle
+from luna.nets.bundle import Bundle, save_bundle
+from luna.nets.card import Card
 from luna.run.errors import TrustError, naming
 from luna.run.files import read_plain, replace_file, sweep, write_fault
 from luna.run.progress import SILENT, Listener

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from luna.nets.bundle import Role, build_network, fit_tensors, load_bundle
+from luna.nets.bundle import build_network, fit_tensors, load_bundle
+from luna.nets.card import Role
 from luna.nets.losses import cross_entropy, segmentation_loss
 from luna.run.errors import UsageError
 from luna.run.figures import Figure
