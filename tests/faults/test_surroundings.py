@@ -52,6 +52,12 @@ QUICK = (
     ),
     Case("shell without completion", "sh -c 'LUNA --show-completion; exit $?'", 2),
     Case("shell unknown", "_LUNA_COMPLETE=complete_nonsense LUNA", 2, ("not supported",)),
+    Case("completion of nonsense", "COMP_CWORD=x _LUNA_COMPLETE=complete_bash LUNA", 2),
+    Case(
+        "config with a long name",
+        "LUNA diagnose x --out o --config $(printf 'x%.0s' {1..3000})",
+        2,
+    ),
     Case(
         "line break in a name",
         "LUNA diagnose $'a\\nerror: all is well\\n.mha' --out o",

@@ -25,6 +25,11 @@ MACHINE_ERRNOS = {
     errno.EAGAIN: "no more processes or threads",
 }
 
+NAME_ERRNOS = {
+    errno.ENAMETOOLONG: "a name that is too long",
+    errno.ELOOP: "a link that leads to itself",
+}
+
 SETTINGS = ("TORCH", "PYTORCH", "CUDA", "OMP", "MKL", "KMP", "MPL", "ITK", "NUMEXPR", "OPENBLAS")
 """How the names of the environment variables begin that libraries read when they are loaded."""
 
@@ -35,6 +40,10 @@ def known_fault(error: Exception) -> LunaError | None:
         return error
     if isinstance(error, typer.TyperException):
         return _of_arguments(error)
+    if isinstance(error, OSError) and error.errno in NAME_ERRNOS:
+        return UsageError(NAME_ERRNOS[error.errno], file=error.filename)
+    if any(name.startswith("_LUNA_COMPLETE") for name in os.environ):
+        return UsageError("the shell asks for completion in words that make no sense")
     if is_out_of_memory(error):
         return EnvironmentFault(
             "out of memory",

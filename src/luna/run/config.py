@@ -78,8 +78,8 @@ def flat(config: Any) -> dict[str, bool | int | float | str]:
 
 def _located(file: Path) -> Path:
     """The config that luna ships under this name, otherwise the path as given."""
-    shipped = CONFIGS / f"{file}.toml"
-    if file.name != str(file) or not shipped.is_file():
+    shipped = next((path for path in CONFIGS.glob("*.toml") if path.stem == str(file)), None)
+    if shipped is None:
         return file
     if file.exists():
         raise UsageError(
