@@ -63,8 +63,9 @@ def wait(child: int, strike: dict[str, Any] | None) -> int:
 
 
 def amount_of(pattern: str, unit: str) -> int:
-    """Files that match, their bytes, or their lines."""
-    paths = list(Path("/").glob(pattern.lstrip("/")))
+    """Files that match, their bytes, or their lines; temporary ones, which may go, are left out."""
+    matching = Path("/").glob(pattern.lstrip("/"))
+    paths = [path for path in matching if not path.name.startswith(".tmp-")]
     if unit == "files":
         return len(paths)
     if unit == "bytes":
