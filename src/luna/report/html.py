@@ -26,6 +26,20 @@ ROWS_MAX = 500
 """Rows of the table of findings; `nodules.csv` holds them all."""
 
 
+def page_environment() -> Environment:
+    """The templates of luna's pages; every string that they are given is escaped."""
+    environment = Environment(
+        loader=PackageLoader("luna.report"), autoescape=True, undefined=StrictUndefined
+    )
+    environment.globals["axes_words"] = axes_words
+    return environment
+
+
+def template_text(*names: str) -> str:
+    """Style sheets or scripts, one after the other; `page.css` is what all pages share."""
+    return "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
+
+
 def render(
     scan: Scan,
     findings: Findings,
@@ -38,23 +52,20 @@ def render(
     own script by hash, images from data URIs, and nothing else. `count` is told how many pictures
     of how many are drawn.
     """
-    environment = Environment(
-        loader=PackageLoader("luna.report"), autoescape=True, undefined=StrictUndefined
-    )
-    environment.globals["axes_words"] = axes_words
-    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    script = template_text("report.js")
     opacities = findings.opacities[: len(content.opacities)]
     pictured = findings.findings[: max(PICTURED_MAX - len(opacities), 0)]
     pictures = _pictures(scan, [*opacities, *pictured], count)
     view = slice_view(scan)
-    return environment.get_template("report.html").render(
+    template = page_environment().get_template("report.html")
+    return template.render(
         content=content,
         opacity_images=pictures[: len(opacities)],
         images=pictures[len(opacities) :],
         rows=content.findings[:ROWS_MAX],
         view=view,
         viewer=_viewer(scan, findings, content, view),
-        style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        style=template_text("page.css", "report.css"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
