@@ -47,7 +47,7 @@ def draw(scan: Scan, models, device) -> Figure:
     found = diagnose(scan, models, config, device)
     first = found.findings[0]
     index = round(first.center_irc[0])
-    print(f"{np.count_nonzero(marked.p_voxel > config.segment.threshold)} voxels marked")
+    print(f"{np.count_nonzero(marked.marked)} voxels marked")
     print(f"{len(found.candidates.p_nodule)} candidates, {len(found.findings)} findings")
 
     figure = Figure(figsize=(15, 4.3), layout="constrained")
@@ -62,7 +62,7 @@ def draw(scan: Scan, models, device) -> Figure:
         panel.imshow(scan.hu[index], **LUNG_WINDOW)
         panel.set_axis_off()
     show_lungs(axes[1], scan, lungs, index)
-    show_marks(axes[2], marked, index, config.segment.threshold)
+    show_marks(axes[2], marked, index)
     show_candidates(axes[3], found, index)
     return figure
 
@@ -78,12 +78,12 @@ def show_lungs(axes: Axes, scan: Scan, lungs, index: int) -> None:
     axes.plot(x, y, color="white", lw=1, ls="--")
 
 
-def show_marks(axes: Axes, marked, index: int, threshold: float) -> None:
+def show_marks(axes: Axes, marked, index: int) -> None:
     i, r, c = marked.start_irc
-    plane = marked.p_voxel[index - i]
-    shown = np.ma.masked_less_equal(plane, threshold)
+    plane = marked.marked[index - i]
+    shown = np.ma.masked_where(~plane, plane)
     extent = (c - 0.5, c + plane.shape[1] - 0.5, r + plane.shape[0] - 0.5, r - 0.5)
-    axes.imshow(shown, cmap="autumn", vmin=0.5, vmax=1, extent=extent)
+    axes.imshow(shown, cmap="autumn", vmin=0, vmax=2, extent=extent)
 
 
 def show_candidates(axes: Axes, found, index: int) -> None:

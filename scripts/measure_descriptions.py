@@ -78,7 +78,7 @@ class Finder:
         config = SegmentConfig(region="whole" if whole else "lungs")
         device = torch.device("cpu")
         found = segment(scan, lungs, self.bundle, config, device, lambda done, total: None)
-        return group(scan, found, config.threshold, self.bundle.card.erosion)
+        return group(scan, found, self.bundle.card.erosion)
 
 
 def nearest(

@@ -39,8 +39,8 @@ def test_a_nodule_of_two_slices_is_kept_where_slices_are_eroded_alone(
     mask = np.zeros((9, 20, 20), dtype=bool)
     mask[4:6, 8:12, 8:12] = True
     mask[2:7, 3, 3:18] = True  # a sheet one voxel thick is no candidate either way
-    segmentation = Segmentation(mask.astype(np.float32), (0, 0, 0))
-    components = group(scan_of(np.full(mask.shape, 40)), segmentation, 0.5, erosion)
+    segmentation = Segmentation(mask, (0, 0, 0))
+    components = group(scan_of(np.full(mask.shape, 40)), segmentation, erosion)
     assert len(components.nodule) == candidates
     np.testing.assert_allclose(
         components.center_irc, np.reshape([[4.5, 9.5, 9.5]] * candidates, (-1, 3))
@@ -50,7 +50,7 @@ def test_a_nodule_of_two_slices_is_kept_where_slices_are_eroded_alone(
 def test_components_equal_the_book_s_loop(scan_of) -> None:
     mask = blobs(3)
     hu = np.random.default_rng(4).integers(-1100, 1500, mask.shape).astype(np.int16)
-    components = group(scan_of(hu), Segmentation(mask.astype(np.float32), (0, 0, 0)), 0.5)
+    components = group(scan_of(hu), Segmentation(mask, (0, 0, 0)))
     labels, count = ndimage.label(ndimage.binary_erosion(mask))
     assert count > 5
     expected = ndimage.center_of_mass(
@@ -62,10 +62,10 @@ def test_components_equal_the_book_s_loop(scan_of) -> None:
 def test_a_box_changes_nothing_but_its_start(scan_of) -> None:
     mask = blobs(5)
     scan = scan_of(np.full((20, 30, 40), 40))
-    inside = group(scan, Segmentation(mask.astype(np.float32), (4, 5, 6)), 0.5)
-    padded = np.zeros((20, 30, 40), dtype=np.float32)
+    inside = group(scan, Segmentation(mask, (4, 5, 6)))
+    padded = np.zeros((20, 30, 40), dtype=bool)
     padded[4:16, 5:25, 6:30] = mask
-    whole = group(scan, Segmentation(padded, (0, 0, 0)), 0.5)
+    whole = group(scan, Segmentation(padded, (0, 0, 0)))
     np.testing.assert_allclose(inside.center_irc, whole.center_irc)
     np.testing.assert_array_equal(inside.nodule, whole.nodule)
 
@@ -78,7 +78,7 @@ def test_fragments_of_one_nodule_are_joined_and_neighbours_are_not(scan_of) -> N
     mask[4, 15, 23:40] = True  # a vessel one voxel thick
     mask[2:7, 10:20, 40:46] = True
     hu = np.full(mask.shape, 40)
-    components = group(scan_of(hu), Segmentation(mask.astype(np.float32), (0, 0, 0)), 0.5)
+    components = group(scan_of(hu), Segmentation(mask, (0, 0, 0)))
     assert len(components.nodule) == 3
     assert components.nodule[0] == components.nodule[1] != components.nodule[2]
 
@@ -88,13 +88,13 @@ def test_a_scan_of_one_or_two_slices_has_candidates(scan_of, slices: int) -> Non
     mask = np.zeros((slices, 20, 20), dtype=bool)
     mask[:, 5:10, 6:11] = True
     hu = np.full(mask.shape, 40)
-    components = group(scan_of(hu), Segmentation(mask.astype(np.float32), (0, 0, 0)), 0.5)
+    components = group(scan_of(hu), Segmentation(mask, (0, 0, 0)))
     np.testing.assert_allclose(components.center_irc, [[(slices - 1) / 2, 7, 8]])
 
 
 def test_nothing_segmented_is_no_candidate(scan_of) -> None:
     scan = scan_of(np.zeros((4, 4, 4)))
-    components = group(scan, Segmentation(np.zeros((4, 4, 4), np.float32), (0, 0, 0)), 0.5)
+    components = group(scan, Segmentation(np.zeros((4, 4, 4), bool), (0, 0, 0)))
     assert components.center_irc.shape == (0, 3)
     assert components.nodule.shape == (0,)
 
@@ -103,8 +103,8 @@ def test_a_mask_ends_near_its_nodule_however_far_its_component_goes(scan_of) -> 
     mask = np.zeros((9, 20, 700), dtype=bool)
     mask[3:6, 8:12, :] = True  # a vessel through the whole scan
     mask[2:7, 4:16, 300:312] = True
-    segmentation = Segmentation(mask.astype(np.float32), (5, 6, 7))
-    components = group(scan_of(np.full((20, 40, 720), 40)), segmentation, 0.5)
+    segmentation = Segmentation(mask, (5, 6, 7))
+    components = group(scan_of(np.full((20, 40, 720), 40)), segmentation)
     (own,) = components.masks(components.nodule, np.array([[9.0, 16.0, 313.0]]))
     assert own.voxels.shape[2] == 2 * REACH_VOX + 1
     assert own.start_irc[2] == 313 - REACH_VOX

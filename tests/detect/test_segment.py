@@ -1,22 +1,61 @@
-"""The box, the batches and the alignment change the time, never the probabilities."""
+"""The box, the batches and the alignment change the time, never the probabilities or the marks."""
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 
 from luna.ct.lungs import find_lungs
-from luna.detect.segment import Segmentation, SegmentConfig, segment
+from luna.detect.segment import SegmentConfig, probabilities, segment
 from luna.nets.models import Models
 from luna.run.errors import TrustError, UsageError
 
 CPU = torch.device("cpu")
 
 
-def run(scan, random_models: Models, **config: object) -> Segmentation:
+@dataclass(frozen=True)
+class Run:
+    """The probabilities in the box that the network looked at, 0 where it was not run."""
+
+    p_voxel: np.ndarray
+    start_irc: tuple[int, int, int]
+
+
+def run(scan, random_models: Models, device: torch.device = CPU, **config: object) -> Run:
     settings = SegmentConfig(precision="float32", **config)
-    return segment(
-        scan, find_lungs(scan), random_models.segmentation, settings, CPU, lambda a, b: None
+    whole = np.zeros(scan.shape_irc, np.float32)
+    lungs = find_lungs(scan)
+    for place, p_voxel in probabilities(scan, lungs, random_models.segmentation, settings, device):
+        whole[place] = p_voxel.cpu()
+    box = lungs.box() if settings.region == "lungs" else tuple(slice(n) for n in whole.shape)
+    return Run(whole[box], tuple(s.start or 0 for s in box))
+
+
+def marks(scan, models: Models, **config: object):
+    settings = SegmentConfig(precision="float32", **config)
+    return segment(scan, find_lungs(scan), models.segmentation, settings, CPU, lambda a, b: None)
+
+
+@pytest.mark.parametrize("region", ["lungs", "whole"])
+def test_marks_are_the_voxels_above_the_threshold(chest, random_models, region: str) -> None:
+    p = run(chest(), random_models, region=region)
+    middle = float(np.median(p.p_voxel[p.p_voxel > 0]))
+    found = marks(chest(), random_models, region=region, threshold=middle)
+    np.testing.assert_array_equal(found.marked, p.p_voxel > middle)
+    assert found.start_irc == p.start_irc
+    assert 0 < found.marked.sum() < found.marked.size
+
+
+def test_the_threshold_is_the_card_s_unless_the_user_sets_one(chest, random_models) -> None:
+    p = run(chest(), random_models).p_voxel
+    middle = float(np.median(p[p > 0]))
+    bundle = random_models.segmentation
+    own = replace(
+        random_models, segmentation=replace(bundle, card=replace(bundle.card, threshold=middle))
     )
+    np.testing.assert_array_equal(marks(chest(), own).marked, p > middle)
+    np.testing.assert_array_equal(marks(chest(), own, threshold=0.5).marked, p > 0.5)
 
 
 def test_lungs_box_equals_whole_slices(chest, random_models: Models) -> None:
@@ -60,8 +99,6 @@ def test_context_is_the_neighbouring_slices_and_repeats_at_the_ends(chest, rando
 
 
 def test_temperature_softens(chest, random_models: Models) -> None:
-    from dataclasses import replace
-
     scan = chest()
     bundle = random_models.segmentation
     softer = replace(bundle, card=replace(bundle.card, temperature=4.0))
@@ -91,13 +128,5 @@ def test_cuda_equals_cpu(chest, random_models: Models) -> None:
         pytest.skip("no CUDA device here")
     scan = chest()
     expected = run(scan, random_models).p_voxel
-    settings = SegmentConfig(precision="float32")
-    actual = segment(
-        scan,
-        find_lungs(scan),
-        random_models.segmentation,
-        settings,
-        torch.device("cuda"),
-        lambda a, b: None,
-    )
+    actual = run(scan, random_models, torch.device("cuda"))
     np.testing.assert_allclose(actual.p_voxel, expected, atol=1e-3)

@@ -46,7 +46,7 @@ def test_a_nodule_on_a_vessel_is_found_where_it_is(scan_of) -> None:
     center_mm = np.array([25.0, 39.0, 15.0])
     mask = ball(tuple(center_mm), 5) | tube(35, 1.5)
     scan = scan_of(np.full(SHAPE, 40), GEOMETRY)
-    components = group(scan, Segmentation(mask.astype(np.float32), (0, 0, 0)), 0.5, "slice")
+    components = group(scan, Segmentation(mask, (0, 0, 0)), "slice")
     far_mm = np.linalg.norm(components.center_irc * SPACING_IRC - center_mm, axis=1)
     assert far_mm.min() < 1.5
 
@@ -55,7 +55,7 @@ def test_two_nodules_on_one_vessel_are_two_with_masks_of_their_own(scan_of) -> N
     centers_mm = np.array([[25.0, 39.0, 15.0], [25.0, 32.0, 55.0]])
     mask = ball(tuple(centers_mm[0]), 6) | ball(tuple(centers_mm[1]), 4) | tube(35, 1.5)
     scan = scan_of(np.full(SHAPE, 40), GEOMETRY)
-    components = group(scan, Segmentation(mask.astype(np.float32), (0, 0, 0)), 0.5, "slice")
+    components = group(scan, Segmentation(mask, (0, 0, 0)), "slice")
     assert len(components.nodule) == len(np.unique(components.nodule)) == 2
     for center_mm, radius_mm in zip(centers_mm, (6, 4), strict=True):
         far_mm = np.linalg.norm(components.center_irc * SPACING_IRC - center_mm, axis=1)
@@ -85,7 +85,7 @@ def test_every_candidate_has_voxels_of_its_nodule(scan_of) -> None:
     noise = np.random.default_rng(5).normal(size=(30, 60, 60))
     mask = ndimage.gaussian_filter(noise, 2.5) > 0.01
     scan = scan_of(np.full(mask.shape, 40), GEOMETRY)
-    components = group(scan, Segmentation(mask.astype(np.float32), (0, 0, 0)), 0.5, "slice")
+    components = group(scan, Segmentation(mask, (0, 0, 0)), "slice")
     assert len(np.unique(components.nodule)) > 3
     assert set(components.nodule + 1) == set(np.unique(components.labels)) - {0}
     assert not components.labels[~mask].any()

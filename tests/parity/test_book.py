@@ -20,7 +20,7 @@ from luna.ct.scan import Scan
 from luna.detect.classify import classify
 from luna.detect.group import Components, erode, group
 from luna.detect.pipeline import DiagnoseConfig, diagnose, faithful
-from luna.detect.segment import Segmentation, segment
+from luna.detect.segment import Segmentation, probabilities
 from luna.nets.models import Models, load_models
 
 pytestmark = pytest.mark.shared_data
@@ -45,7 +45,7 @@ class Case:
     scan: Scan
     golden: dict[str, np.ndarray]
     facts: dict[str, object]
-    segmentation: Segmentation
+    p_voxel: np.ndarray
     components: Components
 
 
@@ -69,11 +69,12 @@ def case(request: pytest.FixtureRequest, shared: Path, models: Models) -> Case:
     with np.load(shared / "goldens" / f"{uid}.npz") as stored:
         golden = {key: stored[key] for key in stored.files}
     facts = json.loads((shared / "goldens" / f"{uid}.json").read_text())
-    segmentation = segment(
-        scan, find_lungs(scan), models.segmentation, BOOK.segment, CPU, lambda done, total: None
-    )
-    components = group(scan, segmentation, BOOK.segment.threshold)
-    return Case(scan, golden, facts, segmentation, components)
+    p_voxel = np.zeros(scan.shape_irc, np.float32)
+    lungs = find_lungs(scan)
+    for place, p in probabilities(scan, lungs, models.segmentation, BOOK.segment, CPU):
+        p_voxel[place] = p
+    marked = Segmentation(p_voxel > models.segmentation.card.threshold, (0, 0, 0))
+    return Case(scan, golden, facts, p_voxel, group(scan, marked))
 
 
 def test_geometry(case: Case) -> None:
@@ -85,7 +86,7 @@ def test_geometry(case: Case) -> None:
 
 def test_segmentation_probabilities(case: Case) -> None:
     largest = 0.0
-    for ours, theirs in zip(case.segmentation.p_voxel, case.golden["seg_prob"], strict=True):
+    for ours, theirs in zip(case.p_voxel, case.golden["seg_prob"], strict=True):
         largest = max(largest, float(np.abs(ours - theirs.astype(np.float32)).max()))
     print(f"largest difference of segmentation probability {largest:.2e}")
     assert largest < 2e-3
@@ -94,7 +95,7 @@ def test_segmentation_probabilities(case: Case) -> None:
 def test_eroded_mask(case: Case) -> None:
     shape = case.scan.shape_irc
     theirs = np.unpackbits(case.golden["seg_mask_packed"])[: np.prod(shape)].reshape(shape)
-    p_voxel = case.segmentation.p_voxel
+    p_voxel = case.p_voxel
     differs = erode(p_voxel > 0.5) != theirs.astype(bool)
     # Erosion spreads an undecided voxel to its neighbours.
     undecided = ndimage.binary_dilation(np.abs(p_voxel - 0.5) < 1e-4)

@@ -75,11 +75,9 @@ def _near(box: tuple[slice, ...], center: NDArray[np.int_]) -> tuple[slice, ...]
     )
 
 
-def group(
-    scan: Scan, segmentation: Segmentation, threshold: float, erosion: Erosion = "cross"
-) -> Components:
+def group(scan: Scan, segmentation: Segmentation, erosion: Erosion = "cross") -> Components:
     """Find the candidates among the marked voxels, and which of them are one nodule."""
-    mask = segmentation.p_voxel > threshold
+    mask = segmentation.marked
     eroded = erode(mask, AXES[erosion])
     pieces, count = ndimage.label(eroded)
     if erosion == "slice":

@@ -86,10 +86,8 @@ def diagnose(
     with stages.run("segment") as count:
         segmentation = segment(scan, lungs, models.segmentation, config.segment, device, count)
     with stages.run("group"):
-        components = group(
-            scan, segmentation, config.segment.threshold, models.segmentation.card.erosion
-        )
-        del segmentation  # as large as the scan, and needed no more
+        components = group(scan, segmentation, models.segmentation.card.erosion)
+        del segmentation  # a byte for every voxel, and needed no more
         if config.lungs_only:
             components = components.take(lungs.label_at(components.center_irc) > 0)
     with stages.run("classify") as count:

@@ -1,4 +1,4 @@
-"""Gives every voxel a probability of nodule, slice by slice with context (book, chapter 13)."""
+"""Marks the voxels of nodules, slice by slice with context (book, chapter 13)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from luna.ct.lungs import Lungs
+from luna.ct.mask import Mask
 from luna.ct.scan import AIR_HU, Scan
 from luna.nets.bundle import Bundle
 from luna.nets.probe import refuse_non_finite
@@ -24,6 +25,7 @@ compiled kernels and scratch memory for every size it meets (docs/performance.md
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Box = tuple[slice, slice]
+Place = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,24 +38,24 @@ class SegmentConfig:
     """Arithmetic: auto takes bfloat16 where the hardware has it, else float32."""
     batch_slices: int = 4
     """Slices per forward pass; more of them do not fit the caches of a CPU."""
-    threshold: float = 0.5
-    """Voxels above this probability are nodule."""
+    threshold: float | None = None
+    """Voxels above this probability are nodule; none takes the segmenter's own threshold."""
 
     def __post_init__(self) -> None:
         if self.batch_slices < 1:
             raise UsageError(f"segment.batch_slices is {self.batch_slices}, below 1")
-        if not 0 < self.threshold < 1:
+        if self.threshold is not None and not 0 < self.threshold < 1:
             raise UsageError(f"segment.threshold is {self.threshold}, not between 0 and 1")
 
 
 @dataclass(frozen=True, slots=True)
 class Segmentation:
-    """Probabilities in a box of the scan, 0 where the network was not run.
+    """The voxels of nodules in a box of the scan, False where the network was not run.
 
-    `p_voxel`: float32 (index, row, column); its voxel (0, 0, 0) is `start_irc` of the scan.
+    `marked`: bool (index, row, column); its voxel (0, 0, 0) is `start_irc` of the scan.
     """
 
-    p_voxel: NDArray[np.float32]
+    marked: Mask
     start_irc: tuple[int, int, int]
 
 
@@ -71,10 +73,30 @@ def segment(
     device: torch.device,
     progress: Callable[[int, int], None],
 ) -> Segmentation:
-    """Compute the probability of nodule per voxel, in the lungs' box or the whole scan.
+    """Mark the voxels of nodules, in the lungs' box or the whole scan.
 
-    The first and last slice are repeated where the context reaches beyond the scan, as in
-    the book. `progress(done, total)` counts slices.
+    The marks are kept, a byte a voxel, and not the probabilities, which would be four.
+    `progress(done, total)` counts slices.
+    """
+    box = _look_box(scan, lungs, config.region)
+    threshold = config.threshold or bundle.card.threshold
+    marked = torch.zeros([s.stop - s.start for s in box], dtype=torch.bool, device=device)
+    for place, p_voxel in probabilities(scan, lungs, bundle, config, device):
+        inside = tuple(
+            slice(s.start - b.start, s.stop - b.start) for s, b in zip(place, box, strict=True)
+        )
+        marked[inside] = p_voxel > threshold
+        progress(inside[0].stop, len(marked))
+    return Segmentation(marked.cpu().numpy(), (box[0].start, box[1].start, box[2].start))
+
+
+def probabilities(
+    scan: Scan, lungs: Lungs, bundle: Bundle, config: SegmentConfig, device: torch.device
+) -> Iterator[tuple[Place, torch.Tensor]]:
+    """Compute the probability of nodule per voxel, some slices at a time.
+
+    Each item is a place in the scan and float32 (index, row, column) of that size. The first and
+    last slice are repeated where the context reaches beyond the scan, as in the book.
     """
     net = bundle.module
     if not isinstance(net, UNet):
@@ -82,18 +104,14 @@ def segment(
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     box = _look_box(scan, lungs, config.region)
     volume = _Volume(scan, box[0], net.context_slices // 2, bundle.card.hu_window, device)
-    p_voxel = torch.zeros([s.stop - s.start for s in box], dtype=torch.float32, device=device)
-    with torch.inference_mode(), autocast(device, config.precision):
-        for batch in _batches(box[0], config.batch_slices):
-            rows, columns = _batch_box(scan, lungs, net, config.region, batch)
+    for batch in _batches(box[0], config.batch_slices):
+        rows, columns = _batch_box(scan, lungs, net, config.region, batch)
+        with torch.inference_mode(), autocast(device, config.precision):
             logits = net(volume.stack(batch, rows, columns))[:, 0].float()
             refuse_non_finite(logits, why=f"{bundle.card.name} on slices of this scan")
-            _place(
-                p_voxel, torch.sigmoid(logits / bundle.card.temperature), box, batch, rows, columns
-            )
-            progress(batch.stop - box[0].start, box[0].stop - box[0].start)
-    start = (box[0].start, box[1].start, box[2].start)
-    return Segmentation(p_voxel.cpu().numpy(), start)
+            p_voxel = torch.sigmoid(logits / bundle.card.temperature)
+        (rows, height), (columns, width) = _overlap(box[1], rows), _overlap(box[2], columns)
+        yield (batch, rows, columns), p_voxel[:, height, width]
 
 
 class _Volume:
@@ -139,7 +157,7 @@ class _Volume:
         return slab
 
 
-def _look_box(scan: Scan, lungs: Lungs, region: str) -> tuple[slice, slice, slice]:
+def _look_box(scan: Scan, lungs: Lungs, region: str) -> Place:
     if region == "lungs":
         return lungs.box()
     i, r, c = scan.shape_irc
@@ -175,19 +193,7 @@ def _align(span: slice, margin: int, alignment: int, length: int) -> slice:
     return slice(start, stop)
 
 
-def _place(
-    p_voxel: torch.Tensor,
-    p_batch: torch.Tensor,
-    box: tuple[slice, slice, slice],
-    batch: slice,
-    rows: slice,
-    columns: slice,
-) -> None:
-    """Copy the part of a batch's probabilities that lies in the box to its place there."""
-    into, out_of = [], []
-    for outer, inner in zip(box[1:], (rows, columns), strict=True):
-        start, stop = max(outer.start, inner.start), min(outer.stop, inner.stop)
-        into.append(slice(start - outer.start, stop - outer.start))
-        out_of.append(slice(start - inner.start, stop - inner.start))
-    index = slice(batch.start - box[0].start, batch.stop - box[0].start)
-    p_voxel[index, into[0], into[1]] = p_batch[:, out_of[0], out_of[1]]
+def _overlap(outer: slice, inner: slice) -> tuple[slice, slice]:
+    """The part of `inner` within `outer`, as it is and counted from where `inner` starts."""
+    start, stop = max(outer.start, inner.start), min(outer.stop, inner.stop)
+    return slice(start, stop), slice(start - inner.start, stop - inner.start)

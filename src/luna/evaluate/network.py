@@ -156,8 +156,8 @@ def _compared(network: Network, scan: Scan, nodules: FloatArray) -> Json:
     stage: Any = network.stage
     found = segment(scan, find_lungs(scan), network.bundle, stage, network.device, _silent)
     marked, truth = np.zeros(scan.shape_irc, np.bool_), np.zeros(scan.shape_irc, np.bool_)
-    corner = zip(found.start_irc, found.p_voxel.shape, strict=True)
-    marked[tuple(slice(a, a + n) for a, n in corner)] = found.p_voxel > stage.threshold
+    corner = zip(found.start_irc, found.marked.shape, strict=True)
+    marked[tuple(slice(a, a + n) for a, n in corner)] = found.marked
     hits = []
     for row in nodules:
         own = nodule_voxels(scan, row[:3], float(row[3]))

@@ -62,7 +62,7 @@ def judge_network(network: Network, listener: Listener) -> tuple[Page, Mapping[s
     record = record_run(sys.argv, dump_config(config), str(network.device), config.seed)
     write_record(record, network.out / RECORD)
     if card.role == "segmentation":
-        scoring = config.scoring(config.segment.threshold)
+        scoring = config.scoring(config.segment.threshold or card.threshold)
         counts, failures = count_voxels(network, listener)
         page = _segmenter(counts, scoring)
     else:
