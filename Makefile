@@ -33,6 +33,7 @@ lint: ## ruff, mypy, import-linter, and the documentation built strictly
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
 	$(BIN)/lint-imports
 	$(BIN)/python -m mkdocs build --quiet
 

@@ -32,7 +32,7 @@ from luna.ct.scan import Scan
 from luna.detect.findings import Findings
 from luna.detect.pipeline import DiagnoseConfig, diagnose
 from luna.nets.models import Models, load_models
-from luna.run.device import choose_device
+from luna.run.machine.device import choose_device
 
 MARK = 0.5
 SAME_PLACE_VOX = 1.0

@@ -63,7 +63,7 @@ def raise_in_doctor(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> No
     def inspect_machine() -> None:
         raise error
 
-    monkeypatch.setattr("luna.run.machine.inspect_machine", inspect_machine)
+    monkeypatch.setattr("luna.run.machine.inspection.inspect_machine", inspect_machine)
 
 
 @pytest.mark.parametrize(("error", "code"), RAISED, ids=lambda value: repr(value)[:40])
@@ -144,7 +144,7 @@ def test_doctor_tells_the_machine(luna: Luna) -> None:
 def test_doctor_says_what_training_takes_without_a_gpu(
     luna: Luna, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("luna.run.machine._devices", lambda: (("cpu",), False))
+    monkeypatch.setattr("luna.run.machine.inspection._devices", lambda: (("cpu",), False))
     assert "training full networks hours to days" in luna("doctor", "--json").out
 
 
@@ -152,7 +152,7 @@ def test_doctor_fails_when_a_package_is_missing(
     luna: Luna, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = ["numpy>=999", "no-such-package>=1", 'pytest>=8; extra == "dev"']
-    monkeypatch.setattr("luna.run.machine.requires", lambda name: lines)
+    monkeypatch.setattr("luna.run.machine.inspection.requires", lambda name: lines)
     outcome = luna("doctor")
     assert outcome.code == 4
     assert "no-such-package: not installed" in outcome.err

@@ -115,7 +115,7 @@ def test_a_file_system_without_locks_is_reported(
     def refuse(handle: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(folders, "_lock", refuse)
+    monkeypatch.setattr(folders, "lock_file", refuse)
     with hold(tmp_path, warned):
         assert "a second run is not kept out" in warned[0]
     assert list(tmp_path.iterdir()) == []

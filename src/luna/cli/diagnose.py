@@ -97,7 +97,7 @@ def diagnose(
     from luna.detect import pipeline
     from luna.nets.models import SHIPPED, load_models
     from luna.report.write import write_report
-    from luna.run.device import choose_device
+    from luna.run.machine.device import choose_device
 
     settings = options.settings(pipeline.DiagnoseConfig, config, overrides, print_only=print_config)
     settings = pipeline.faithful(settings) if faithful else settings

@@ -9,7 +9,7 @@ from luna.cli.console import print_data, print_lines, print_table
 from luna.run.errors import EnvironmentFault
 
 if TYPE_CHECKING:
-    from luna.run.machine import Machine
+    from luna.run.machine.inspection import Machine
 
 
 def doctor(as_json: options.Json = False, debug: options.Debug = False) -> None:
@@ -17,7 +17,7 @@ def doctor(as_json: options.Json = False, debug: options.Debug = False) -> None:
     import json
     from dataclasses import asdict
 
-    from luna.run.machine import inspect_machine
+    from luna.run.machine.inspection import inspect_machine
 
     machine = inspect_machine()
     if as_json:

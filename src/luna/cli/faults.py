@@ -9,7 +9,7 @@ import traceback
 import typer
 
 from luna.run.errors import EnvironmentFault, LunaError, UsageError
-from luna.run.memory import is_out_of_memory
+from luna.run.machine.memory import is_out_of_memory
 
 MACHINE_ERRNOS = {
     errno.ENOSPC: "the disk is full",

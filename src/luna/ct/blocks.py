@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from luna.ct.frames import DTYPES, HEAD_BYTES_MAX, PREFIX, AnyArray, Head, frame, read_head
 from luna.run.checked import DamagedError
+from luna.run.files import read_at
 
 CODEC = "zstd-planes"
 LEVEL = 1
@@ -122,11 +123,11 @@ class BlockFile:
     """
 
     def __init__(self, path: Path, key: str | None = None) -> None:
-        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         # Closed when the last reader lets go, even if a cache dropped it meanwhile.
         weakref.finalize(self, os.close, self._file)
         size = os.fstat(self._file).st_size
-        head, start = read_head(os.pread(self._file, PREFIX.size + HEAD_BYTES_MAX, 0), size)
+        head, start = read_head(read_at(self._file, PREFIX.size + HEAD_BYTES_MAX, 0), size)
         if key is not None and head.get("key") not in (None, key):
             raise DamagedError("it is another entry's")
         try:
@@ -137,7 +138,7 @@ class BlockFile:
         # Compared before anything is allocated: a frame may claim any size.
         if not 0 <= length <= size - start:
             raise DamagedError("truncated")
-        table = os.pread(self._file, length, start)
+        table = read_at(self._file, length, start)
         if zlib.crc32(table) != crc:
             raise DamagedError("a checksum does not fit")
         self._start = start + len(table)
@@ -219,7 +220,7 @@ class BlockFile:
             raise DamagedError(f"a block cannot be decompressed: {error}") from error
 
     def _packed(self, offset: int, length: int, crc: int) -> bytes:
-        data = os.pread(self._file, length, self._start + offset)
+        data = read_at(self._file, length, self._start + offset)
         if zlib.crc32(data) != crc:
             raise DamagedError("a checksum does not fit")
         return data

@@ -6,7 +6,6 @@ Nothing in it is trusted: a key is text, a value bytes, and whatever else a data
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import sqlite3
@@ -22,6 +21,7 @@ from diskcache.core import DBNAME, MODE_BINARY
 
 from luna.run.errors import EnvironmentFault, TrustError, UsageError
 from luna.run.files import DISK_FULL
+from luna.run.lock import lock_file
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ LOCK_TRIES = 5
 """A locked database is waited for this long, this often. diskcache's own `retry` would wait
 for ever, also for a database that can never be written."""
 
-OWN_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val")
+OWN_NAME = re.compile(re.escape(os.sep).join(("[0-9a-f]{2}", "[0-9a-f]{2}", r"[0-9a-f]{28}\.val")))
 """The file names that diskcache makes."""
 
 ORPHAN_S = 24 * 3600.0
@@ -112,9 +112,9 @@ class Cache:
     def _opened(self, on_damage: Callable[[str], None]) -> diskcache.Cache:
         # One process at a time: the second must see the first one's new index, not put it aside.
         # A planted link is not followed, and what is there is not emptied.
-        flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
         with os.fdopen(os.open(self.folder / LOCK, flags, 0o600)) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock_file(lock.fileno(), wait=True)
             try:
                 return _open(self.folder)
             except sqlite3.DatabaseError as error:
@@ -151,7 +151,7 @@ class Cache:
             rows = self._store._sql("SELECT filename FROM Cache WHERE filename IS NOT NULL")
             known = {name for (name,) in rows}
             for path in self.folder.glob("??/??/*.val"):
-                name = path.relative_to(self.folder).as_posix()
+                name = str(path.relative_to(self.folder))
                 with suppress(FileNotFoundError):
                     if name not in known and time.time() - path.stat().st_mtime > ORPHAN_S:
                         path.unlink()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from luna.data.prep.manifest import AGAIN, Manifest, read_manifest
 from luna.data.prep.record import IntArray, ScanRecord
 from luna.run.checked import DamagedError
 from luna.run.errors import TrustError
+from luna.run.machine.limits import open_files
 
 T = TypeVar("T")
 
@@ -104,8 +104,8 @@ class Prepared:
 
 def open_volumes() -> int:
     """Return how many volumes to keep open, by the files that this process may have open."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files == resource.RLIM_INFINITY:
+    files = open_files()
+    if files is None:
         return OPEN_VOLUMES_MAX
     return min(max(files - SPARE_FILES, 1), OPEN_VOLUMES_MAX)
 

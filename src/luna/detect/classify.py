@@ -18,8 +18,8 @@ from luna.detect.segment import Precision, autocast
 from luna.nets.bundle import Bundle
 from luna.nets.card import Card
 from luna.nets.probe import refuse_non_finite
-from luna.run.device import bf16_is_native
 from luna.run.errors import UsageError
+from luna.run.machine.device import bf16_is_native
 
 Irc = tuple[int, int, int]
 Mirrors = tuple[tuple[int, ...], ...]

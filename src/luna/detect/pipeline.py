@@ -25,9 +25,9 @@ from luna.detect.measure import measure
 from luna.detect.opacity import find_opacities
 from luna.detect.segment import SegmentConfig, segment
 from luna.nets.models import Models
-from luna.run.device import choose_device
 from luna.run.errors import UsageError
-from luna.run.memory import keep_freed_memory
+from luna.run.machine.device import choose_device
+from luna.run.machine.memory import keep_freed_memory
 from luna.run.progress import Progress, silent
 
 

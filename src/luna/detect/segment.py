@@ -16,8 +16,8 @@ from luna.ct.scan import AIR_HU, Scan
 from luna.nets.bundle import Bundle
 from luna.nets.probe import refuse_non_finite
 from luna.nets.unet import UNet
-from luna.run.device import bf16_is_native
 from luna.run.errors import TrustError, UsageError
+from luna.run.machine.device import bf16_is_native
 
 BOX_STEP = 16
 """Boxes begin and end at multiples of this many pixels, so that few sizes occur: oneDNN keeps

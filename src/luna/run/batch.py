@@ -18,7 +18,7 @@ from typing import Generic, Protocol, TypeVar
 
 from luna.run.checked import DamagedError
 from luna.run.errors import EnvironmentFault, InputError, LunaError, UsageError
-from luna.run.memory import is_out_of_memory
+from luna.run.machine.memory import is_out_of_memory
 from luna.run.pool import worker_pool
 from luna.run.progress import SILENT, Listener
 from luna.run.stop import Stop, stoppable

@@ -6,7 +6,9 @@ import errno
 import os
 import shutil
 import stat
+import sys
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,11 +40,12 @@ def replace_file(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
+        _fsync(temporary, os.O_RDWR)  # Windows writes out no file that is open for reading
         # mkstemp makes 0600; what a user asked for gets the mode that open() would give it.
         temporary.chmod(0o666 & ~_umask())
-        _fsync(temporary)
         temporary.replace(path)
-        _fsync(path.parent)
+        if sys.platform != "win32":  # which opens no folder
+            _fsync(path.parent, os.O_RDONLY)
     except OSError as error:
         raise write_fault(path, error) from error
     finally:
@@ -64,6 +67,19 @@ def read_plain(path: Path, most_bytes: int) -> bytes:
         if status.st_size > most_bytes:
             raise OSError(f"{status.st_size} bytes, more than {most_bytes}")
         return stream.read(status.st_size)  # a bound, not a wish: it is allocated at once
+
+
+if sys.platform == "win32":
+    _one_reads = threading.Lock()
+
+    def read_at(handle: int, length: int, offset: int) -> bytes:
+        """Return bytes of an open file from an offset on; several threads may read at once."""
+        with _one_reads:
+            os.lseek(handle, offset, os.SEEK_SET)
+            return os.read(handle, length)
+
+else:
+    read_at = os.pread
 
 
 @contextmanager
@@ -129,8 +145,8 @@ def write_fault(path: Path, error: OSError, option: str = "--out") -> Environmen
     )
 
 
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+def _fsync(path: Path, mode: int) -> None:
+    handle = os.open(path, mode)
     try:
         os.fsync(handle)
     finally:

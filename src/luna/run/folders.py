@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import platform
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from luna.run.errors import UsageError
 from luna.run.files import TEMPORARY, nearest_existing, sweep, write_fault
+from luna.run.lock import lock_file
 
 LOCK = ".luna-lock"
 """The file in a folder that the run which writes there keeps locked."""
@@ -107,7 +107,7 @@ def _open_locked(lock: Path, warn: Callable[[str], None], option: str) -> int:
         stale = lock.exists()
         handle = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
-            _lock(handle)
+            lock_file(handle)
         except BlockingIOError as error:
             holder = os.read(handle, 200).decode(errors="replace").strip()
             os.close(handle)
@@ -131,28 +131,6 @@ def _open_locked(lock: Path, warn: Callable[[str], None], option: str) -> int:
     os.truncate(handle, 0)
     os.write(handle, f"process {os.getpid()} on {platform.node()}\n".encode())
     return handle
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(handle: int) -> None:
-        """Lock an open file. Raises BlockingIOError when another process has locked it."""
-        # Far behind the text, which others read: a locked byte cannot be read.
-        os.lseek(handle, 1 << 30, os.SEEK_SET)
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        except PermissionError as error:
-            raise BlockingIOError(errno.EAGAIN, str(error)) from error
-        finally:
-            os.lseek(handle, 0, os.SEEK_SET)
-
-else:
-    import fcntl
-
-    def _lock(handle: int) -> None:
-        """Lock an open file. Raises BlockingIOError when another process has locked it."""
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _remove_empty(out: Path, existing: Path) -> None:

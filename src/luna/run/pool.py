@@ -13,7 +13,7 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 from luna.run.errors import EnvironmentFault
-from luna.run.memory import keep_freed_memory
+from luna.run.machine.memory import keep_freed_memory
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where the system keeps locks between processes
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from luna.run.errors import DivergedError, EnvironmentFault, UsageError
 from luna.run.figures import Figure
-from luna.run.memory import keep_freed_memory
+from luna.run.machine.memory import keep_freed_memory
 from luna.run.stop import stoppable
 from luna.train.batches import read_ahead
 from luna.train.config import TrainConfig

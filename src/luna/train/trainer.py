@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from luna.run.device import bf16_is_native
+from luna.run.machine.device import bf16_is_native
 from luna.run.stop import Stop
 from luna.train.config import TrainConfig
 from luna.train.optimize import Forward

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,16 +18,13 @@ from luna.data.prep.job import Job, jobs
 from luna.data.prep.needed import needed_bytes
 from luna.run.errors import EnvironmentFault, InputError, TrustError
 from luna.run.files import nearest_existing
-from luna.run.machine import cores
+from luna.run.machine.limits import cores, memory_bytes
 
 PACKED_SHARE = 0.7
 """Compressed bytes per byte, on the safe side: 0.55 to 0.6 on patients and phantoms."""
 
 WORKER_BYTES = 2 << 30
 """Memory of one worker on a scan of 600 slices."""
-
-CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
-"""Where Linux states the bytes that a container may use; "max" means all."""
 
 GIB = 1 << 30
 
@@ -82,7 +78,8 @@ def refuse_small_disk(cache: Path, planned: Plan) -> None:
 
 def default_workers() -> int:
     """Return as many processes as there are cores, and memory for."""
-    return max(1, min(cores(), _memory_bytes() // WORKER_BYTES))
+    memory = memory_bytes()
+    return max(1, cores() if memory is None else min(cores(), memory // WORKER_BYTES))
 
 
 def _undone(cohort: Luna16, cache: Path, config: PrepConfig) -> Iterator[Job]:
@@ -100,10 +97,3 @@ def _undone(cohort: Luna16, cache: Path, config: PrepConfig) -> Iterator[Job]:
                 done = False
             if not done:
                 yield job
-
-
-def _memory_bytes() -> int:
-    """Return the machine's memory, or less where a container may not use all of it."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = CONTAINER_LIMIT.read_text().strip() if CONTAINER_LIMIT.is_file() else ""
-    return min(memory, int(limit)) if limit.isdecimal() else memory

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import os
 import platform
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from luna import __version__
+from luna.run.machine.limits import cores, memory_bytes
 
 GIB = 1 << 30
 
@@ -66,7 +65,8 @@ def inspect_machine() -> Machine:
     """Look at packages, devices, memory and disks; nothing is changed."""
     packages = tuple(_packages())
     devices, bf16 = _devices()
-    memory = _memory_gib()
+    memory = memory_bytes()
+    memory_gib = None if memory is None else memory / GIB
     disk, temporary = _free_gib(Path.cwd()), _temporary_gib()
     shm = _total_gib(Path("/dev/shm"))  # noqa: S108 - looked at, not written
     return Machine(
@@ -77,12 +77,12 @@ def inspect_machine() -> Machine:
         devices=devices,
         bf16=bf16,
         cores=cores(),
-        memory_gib=memory,
+        memory_gib=memory_gib,
         disk_free_gib=disk,
         temporary_free_gib=temporary,
         shm_gib=shm,
         missing=tuple(_missing(packages, disk, temporary)),
-        advice=tuple(_advice(devices, memory, shm)),
+        advice=tuple(_advice(devices, memory_gib, shm)),
     )
 
 
@@ -154,7 +154,7 @@ def _devices() -> tuple[tuple[str, ...], bool]:
     try:
         import torch
 
-        from luna.run.device import bf16_is_native, choose_device
+        from luna.run.machine.device import bf16_is_native, choose_device
 
         cuda = tuple(
             f"cuda:{k} {torch.cuda.get_device_name(k)}" for k in range(torch.cuda.device_count())
@@ -162,20 +162,6 @@ def _devices() -> tuple[tuple[str, ...], bool]:
         return (*cuda, f"cpu {platform.machine()}"), bf16_is_native(choose_device("auto"))
     except Exception:  # the package has been named among those that do not import
         return (f"cpu {platform.machine()}",), False
-
-
-def cores() -> int:
-    """Cores that this process may use, which a container may have limited."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _memory_gib() -> float | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
-    except (ValueError, OSError, AttributeError):
-        return None
 
 
 def _free_gib(folder: Path) -> float:
