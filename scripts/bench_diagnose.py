@@ -29,8 +29,9 @@ from luna.ct.geometry import Geometry
 from luna.ct.lungs import find_lungs
 from luna.ct.read import read_scan
 from luna.ct.scan import Scan
+from luna.detect.config import DiagnoseConfig
 from luna.detect.findings import Findings
-from luna.detect.pipeline import DiagnoseConfig, diagnose
+from luna.detect.pipeline import diagnose
 from luna.nets.models import Models, load_models
 from luna.run.machine.device import choose_device
 

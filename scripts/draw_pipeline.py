@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 
 from luna.ct.lungs import find_lungs
 from luna.ct.scan import Scan
-from luna.detect.pipeline import DiagnoseConfig, diagnose
+from luna.detect.config import DiagnoseConfig
+from luna.detect.pipeline import diagnose
 from luna.detect.segment import segment
 from luna.nets.models import load_models
 from luna.phantom.config import PhantomConfig

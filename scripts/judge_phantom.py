@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from luna.detect.config import DiagnoseConfig
 from luna.detect.findings import Findings
-from luna.detect.pipeline import DiagnoseConfig, diagnose
+from luna.detect.pipeline import diagnose
 from luna.nets.models import load_models
 from luna.phantom.config import NODULE_KINDS, PhantomConfig
 from luna.phantom.phantom import Nodule, make_scan

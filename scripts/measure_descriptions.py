@@ -26,11 +26,12 @@ from luna.ct.geometry import Geometry
 from luna.ct.lungs import Lungs, find_lungs
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Provenance, Scan
+from luna.detect.config import SegmentConfig
 from luna.detect.describe import describe
 from luna.detect.findings import Description
 from luna.detect.group import Components, group
 from luna.detect.measure import measure
-from luna.detect.segment import SegmentConfig, segment
+from luna.detect.segment import segment
 from luna.nets.models import SHIPPED, load_models
 from luna.phantom.config import PhantomConfig
 from luna.phantom.phantom import make_scan

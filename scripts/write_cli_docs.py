@@ -23,7 +23,7 @@ import typer
 
 from luna.cli.app import app
 from luna.data.prep.config import PrepConfig
-from luna.detect.pipeline import DiagnoseConfig
+from luna.detect.config import DiagnoseConfig
 from luna.evaluate.cohort import CohortConfig
 from luna.phantom.config import PhantomConfig
 from luna.run.config import dump_config

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from luna.ct.geometry import Geometry
     from luna.ct.read import read_scan
     from luna.ct.scan import Scan
+    from luna.detect.config import DiagnoseConfig
     from luna.detect.findings import Candidates, Finding, Findings, Measurement
-    from luna.detect.pipeline import DiagnoseConfig, diagnose
+    from luna.detect.pipeline import diagnose
     from luna.nets.models import Models, load_models
     from luna.report.write import write_report
     from luna.run.errors import LunaError
@@ -45,7 +46,7 @@ __all__ = [
 
 _MODULES = {
     "Candidates": "luna.detect.findings",
-    "DiagnoseConfig": "luna.detect.pipeline",
+    "DiagnoseConfig": "luna.detect.config",
     "Finding": "luna.detect.findings",
     "Findings": "luna.detect.findings",
     "Geometry": "luna.ct.geometry",

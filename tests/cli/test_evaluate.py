@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from luna.data.luna16.folder import read_luna16
-from luna.detect.segment import SegmentConfig
+from luna.detect.config import SegmentConfig
 from luna.evaluate.cohort import CohortConfig, diagnose_cohort
 from luna.evaluate.scans import write_outcome
 

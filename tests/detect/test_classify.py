@@ -14,7 +14,8 @@ from luna.data.luna16.folder import read_luna16
 from luna.data.prep.cohort import prep
 from luna.data.prep.config import CUBE_IRC, PrepConfig
 from luna.data.prepared import Prepared, open_prepared
-from luna.detect.classify import ClassifyConfig, classify
+from luna.detect.classify import classify
+from luna.detect.config import ClassifyConfig
 from luna.nets.bundle import Bundle
 from luna.phantom.cohort import write_cohort
 from luna.phantom.config import PhantomConfig

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from luna.ct.lungs import find_lungs
-from luna.detect.classify import ClassifyConfig, classify
-from luna.detect.pipeline import DiagnoseConfig, diagnose, faithful
+from luna.detect.classify import classify
+from luna.detect.config import ClassifyConfig, DiagnoseConfig, faithful
+from luna.detect.pipeline import diagnose
 from luna.nets.models import Models
 from luna.nets.unet import UNet
 from luna.run.errors import InputError, TrustError, UsageError

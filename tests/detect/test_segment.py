@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from luna.ct.lungs import find_lungs
-from luna.detect.segment import SegmentConfig, probabilities, segment
+from luna.detect.config import SegmentConfig
+from luna.detect.segment import probabilities, segment
 from luna.nets.models import Models
 from luna.run.errors import TrustError, UsageError
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from luna.detect.pipeline import DiagnoseConfig, diagnose
+from luna.detect.config import DiagnoseConfig
+from luna.detect.pipeline import diagnose
 from luna.evaluate.cohort import CohortConfig, read_result, write_result
 from luna.evaluate.result import as_json, from_json, result_of, run_key
 from luna.run.checked import DamagedError

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from luna.detect.pipeline import DiagnoseConfig
+from luna.detect.config import DiagnoseConfig
 from luna.run.config import load_config
 from luna.run.errors import UsageError
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luna.data.prep.config import PrepConfig
-from luna.detect.pipeline import DiagnoseConfig
+from luna.detect.config import DiagnoseConfig
 from luna.evaluate.cohort import CohortConfig
 from luna.phantom.config import PhantomConfig
 from luna.run.config import dump_config, flat, load_config

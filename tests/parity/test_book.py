@@ -18,8 +18,9 @@ from luna.ct.lungs import find_lungs
 from luna.ct.read import read_scan
 from luna.ct.scan import Scan
 from luna.detect.classify import classify
+from luna.detect.config import DiagnoseConfig, faithful
 from luna.detect.group import Components, erode, group
-from luna.detect.pipeline import DiagnoseConfig, diagnose, faithful
+from luna.detect.pipeline import diagnose
 from luna.detect.segment import Segmentation, probabilities
 from luna.nets.models import Models, load_models
 

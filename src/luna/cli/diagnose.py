@@ -9,12 +9,15 @@ import typer
 
 from luna.cli import options, patient
 from luna.cli.console import note, print_data, print_lines, print_table, progress, stage, warn
-from luna.cli.output import claim_folder, folder_beside
+from luna.cli.output import claim_folder, folder_beside, refuse_odd_name
 from luna.clinical.size import axes_words
 
 if TYPE_CHECKING:
+    import torch
+
     from luna.ct.scan import Scan
     from luna.detect.findings import Finding, Findings, Opacity
+    from luna.nets.models import Models
 
 HEADER = (
     "no",
@@ -92,31 +95,46 @@ def diagnose(
 
       luna diagnose a.mhd --weights models/ --out report/ --set threshold=0.3
     """
-    from luna.ct.read import read_scan
-    from luna.ct.write import refuse_odd_name
-    from luna.detect import pipeline
-    from luna.nets.models import SHIPPED, load_models
-    from luna.report.write import write_report
-    from luna.run.machine.device import choose_device
+    from luna.detect.config import DiagnoseConfig
+    from luna.detect.config import faithful as as_the_book
 
-    settings = options.settings(pipeline.DiagnoseConfig, config, overrides, print_only=print_config)
-    settings = pipeline.faithful(settings) if faithful else settings
+    settings = options.settings(DiagnoseConfig, config, overrides, print_only=print_config)
+    settings = as_the_book(settings) if faithful else settings
+    options.refuse_missing([scan], weights)
     guidance = patient.guidance(context.params)
-    processor = choose_device(device)
-    models = load_models(weights or [Path(SHIPPED)])
     out = folder_beside(scan) if out is None else out
     refuse_odd_name(out)
     claim_folder(out, [scan, *(weights or ())], force=force, dry_run=dry_run)
+    volume = read(scan, series, quiet=quiet)
+    processor, models = load_networks(device, weights)
     note(f"computing on {processor}, report to {out}", *models.left_out, quiet=quiet)
-    with progress(quiet=quiet) as advance, stage(advance, "read"):
-        volume = read_scan(scan, series_uid=series)
     if dry_run:
         show_plan(volume, models.names(), out)
         return
+
+    from luna.detect.pipeline import diagnose as find_nodules
+    from luna.report.write import write_report
+
     with progress(quiet=quiet) as bar:
-        found = pipeline.diagnose(volume, models, settings, processor, bar)
+        found = find_nodules(volume, models, settings, processor, bar)
         write_report(volume, found, out, include_phi=include_phi, guidance=guidance, progress=bar)
     show(found, out, as_json=as_json)
+
+
+def read(path: Path, series: str | None, *, quiet: bool) -> Scan:
+    """Read the scan before torch is loaded, which takes longer than to refuse most scans."""
+    from luna.ct.read import read_scan
+
+    with progress(quiet=quiet) as advance, stage(advance, "read"):
+        return read_scan(path, series_uid=series)
+
+
+def load_networks(device: str, weights: list[Path] | None) -> tuple[torch.device, Models]:
+    """Return the processor to compute on and the networks, luna's own where none are named."""
+    from luna.nets.models import SHIPPED, load_models
+    from luna.run.machine.device import choose_device
+
+    return choose_device(device), load_models(weights or [Path(SHIPPED)])
 
 
 def show_plan(scan: Scan, models: dict[str, str], out: Path) -> None:

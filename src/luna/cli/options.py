@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -9,9 +10,13 @@ import typer
 from typer.core import TyperCommand
 
 from luna.cli.console import print_data
+from luna.run.errors import UsageError
 
 CONFIG, COMPUTING, OUTPUT, TERMINAL = "Config", "Computing", "Output", "Terminal"
 """Panels of `--help` for the shared options."""
+
+NAMED_WEIGHTS = ("book", "shipped")
+"""Words for weights that are no path; `nets.models` knows what they stand for."""
 
 T = TypeVar("T")
 
@@ -114,6 +119,16 @@ class ConfigCommand(TyperCommand):
             return super().parse_args(ctx, args)
         finally:
             ctx.resilient_parsing = False
+
+
+def refuse_missing(scans: Iterable[Path], weights: Iterable[Path] | None) -> None:
+    """Raise UsageError for a path that names nothing, before anything slow is loaded."""
+    for path in scans:
+        if not path.exists():
+            raise UsageError("no such file or folder", file=path)
+    for path in weights or ():
+        if not path.exists() and str(path) not in NAMED_WEIGHTS:
+            raise UsageError("no such weights", file=path)
 
 
 def settings(

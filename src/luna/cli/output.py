@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from luna.cli.console import warn
+from luna.run.errors import UsageError
+from luna.run.files import is_text
 from luna.run.folders import check_folder, held_folder, keep_inputs
 
 _held: list[ExitStack] = []
@@ -64,6 +66,19 @@ def claim_evaluation(
     keep_inputs(out, inputs, names)
     goes_on = results is not None and was_begun(out, results)
     claim_folder(out, force=force or goes_on, dry_run=dry_run)
+
+
+def refuse_odd_name(folder: Path) -> None:
+    """Raise UsageError for a folder whose name is not valid UTF-8.
+
+    ITK would end the process when a file there is written.
+    """
+    if not is_text(str(folder.absolute())):
+        raise UsageError(
+            "the name of this folder is no text in UTF-8",
+            file=folder,
+            hint="choose another --out folder: label volumes cannot be written here",
+        )
 
 
 @contextmanager

@@ -52,12 +52,13 @@ def guidance(options: Mapping[str, Any]) -> Guidance | None:
     Raises UsageError when there are facts about the patient and no guideline to use them.
     """
     from luna.clinical.patient import Patient
-    from luna.report.guidelines import Guidance
     from luna.run.errors import UsageError
 
     names = {item.name for item in fields(Patient)} & set(options)
     facts = {name: options[name] for name in names if options[name] is not None}
     if options["guideline"] != "none":
+        from luna.report.guidelines import Guidance  # with numpy and more: slow to load
+
         return Guidance(options["guideline"], Patient(**facts))
     if facts:
         first = min(facts).replace("_", "-")

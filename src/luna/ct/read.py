@@ -15,20 +15,26 @@ from luna.ct.dicom.file import is_dicom
 from luna.ct.dicom.folder import find_dicom
 from luna.ct.dicom.series import Series, list_dicom_series, read_dicom, series_of
 from luna.ct.formats.metaimage import read_metaimage
-from luna.ct.formats.nifti import read_nifti
 from luna.ct.formats.nrrd import read_nrrd
 from luna.ct.orient import orientation_code, to_patient_axes
 from luna.ct.scan import Provenance, Scan
 from luna.ct.volume import Volume, as_series_uid
 from luna.run.errors import EnvironmentFault, InputError, UsageError
 
+
+def _read_nifti(path: Path) -> Volume:
+    from luna.ct.formats.nifti import read_nifti  # nibabel is slow to load
+
+    return read_nifti(path)
+
+
 READERS: dict[str, Callable[[Path], Volume]] = {
     ".mhd": read_metaimage,
     ".mha": read_metaimage,
-    ".nii": read_nifti,
-    ".nii.gz": read_nifti,
-    ".hdr": read_nifti,
-    ".hdr.gz": read_nifti,
+    ".nii": _read_nifti,
+    ".nii.gz": _read_nifti,
+    ".hdr": _read_nifti,
+    ".hdr.gz": _read_nifti,
     ".nrrd": read_nrrd,
     ".nhdr": read_nrrd,
 }

@@ -10,31 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from luna.ct.formats.nifti import DATA_OFFSET
 from luna.ct.orient import to_stored_axes
 from luna.ct.scan import Scan
-from luna.run.errors import EnvironmentFault, UsageError
-from luna.run.files import is_text, replace_file
+from luna.run.errors import EnvironmentFault
+from luna.run.files import replace_file
 
 PIECE_BYTES = 2**20
 VOXEL_BYTES = 2
 """Labels are stored as uint16."""
-
-
-def refuse_odd_name(folder: Path) -> None:
-    """Raise UsageError for a folder whose name is not valid UTF-8.
-
-    ITK would end the process when a file there is written.
-    """
-    if not is_text(str(folder.absolute())):
-        raise UsageError(
-            "the name of this folder is no text in UTF-8",
-            file=folder,
-            hint="choose another --out folder: label volumes cannot be written here",
-        )
 
 
 def write_labels(path: Path, labels: NDArray[np.integer] | NDArray[np.bool_], scan: Scan) -> None:
@@ -51,6 +37,8 @@ def write_labels(path: Path, labels: NDArray[np.integer] | NDArray[np.bool_], sc
         raise ValueError("labels must fit 16 bits")
     turned, geometry = to_stored_axes(labels, scan.geometry, scan.provenance.stored_orientation)
     # Any: ITK's setters carry no types.
+    import SimpleITK as sitk  # slow to load, and needed last
+
     image: Any = sitk.GetImageFromArray(np.ascontiguousarray(turned, dtype=np.uint16))
     image.SetOrigin(geometry.origin_xyz)
     image.SetSpacing(geometry.spacing_xyz)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,11 +13,11 @@ from torch import nn
 
 from luna.ct.resample import cube_crop
 from luna.ct.scan import HuArray, Scan
-from luna.detect.segment import Precision, autocast
+from luna.detect.config import ClassifyConfig, Precision
+from luna.detect.segment import autocast
 from luna.nets.bundle import Bundle
 from luna.nets.card import Card
 from luna.nets.probe import refuse_non_finite
-from luna.run.errors import UsageError
 from luna.run.machine.device import bf16_is_native
 
 Irc = tuple[int, int, int]
@@ -31,24 +30,6 @@ precisions differ by up to 0.03, so these stay far below any threshold in use.""
 
 MIRRORS: Mirrors = ((), (2,), (3,), (4,))
 """Axes of (N, 1, D, H, W) along which a crop is mirrored for each of its views."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClassifyConfig:
-    """How the candidates are classified."""
-
-    precision: Precision = "auto"
-    """Arithmetic: auto drops the clear negatives in bfloat16 where the hardware has it, and
-    judges the others in float32."""
-    batch_crops: int = 16
-    """Crops per forward pass."""
-    border: Literal["pad", "shift"] = "pad"
-    """Crops at the border of the scan are padded with air, or shifted inwards as in the book.
-    Scans smaller than a crop, which the book's code cannot take, are padded either way."""
-
-    def __post_init__(self) -> None:
-        if self.batch_crops < 1:
-            raise UsageError(f"classify.batch_crops is {self.batch_crops}, below 1")
 
 
 def classify(

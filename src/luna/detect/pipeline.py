@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import partial
 
 import numpy as np
@@ -16,50 +16,19 @@ from luna.ct.anatomy import check_anatomy
 from luna.ct.lungs import Lungs, find_lungs
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Scan
-from luna.detect.classify import ClassifyConfig, classify
+from luna.detect.classify import classify
+from luna.detect.config import DiagnoseConfig
 from luna.detect.describe import describe
 from luna.detect.findings import Candidates, Finding, Findings
 from luna.detect.group import Components, group
 from luna.detect.limits import resolution_limits
 from luna.detect.measure import measure
 from luna.detect.opacity import find_opacities
-from luna.detect.segment import SegmentConfig, segment
+from luna.detect.segment import segment
 from luna.nets.models import Models
-from luna.run.errors import UsageError
 from luna.run.machine.device import choose_device
 from luna.run.machine.memory import keep_freed_memory
 from luna.run.progress import Progress, silent
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DiagnoseConfig:
-    """How a scan is diagnosed."""
-
-    segment: SegmentConfig = field(default_factory=SegmentConfig)
-    """The segmentation stage."""
-    classify: ClassifyConfig = field(default_factory=ClassifyConfig)
-    """The classification stage."""
-    lungs_only: bool = True
-    """Drop candidates whose centre lies in no lung."""
-    threshold: float | None = None
-    """Findings have at least this probability; none takes the nodule model's own threshold."""
-
-    def __post_init__(self) -> None:
-        if self.threshold is not None and not 0 < self.threshold < 1:
-            raise UsageError(f"threshold is {self.threshold}, not between 0 and 1")
-
-
-def faithful(config: DiagnoseConfig) -> DiagnoseConfig:
-    """Change a configuration so that `diagnose` computes what the book's chapter-14 code does.
-
-    It takes whole slices in float32, crops that slide at the border, and candidates anywhere.
-    """
-    return replace(
-        config,
-        segment=replace(config.segment, region="whole", precision="float32", batch_slices=4),
-        classify=replace(config.classify, precision="float32", border="shift", batch_crops=4),
-        lungs_only=False,
-    )
 
 
 def diagnose(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -13,39 +12,19 @@ from numpy.typing import NDArray
 from luna.ct.lungs import Lungs
 from luna.ct.mask import Mask
 from luna.ct.scan import AIR_HU, Scan
+from luna.detect.config import Precision, SegmentConfig
 from luna.nets.bundle import Bundle
 from luna.nets.probe import refuse_non_finite
 from luna.nets.unet import UNet
-from luna.run.errors import TrustError, UsageError
+from luna.run.errors import TrustError
 from luna.run.machine.device import bf16_is_native
 
 BOX_STEP = 16
 """Boxes begin and end at multiples of this many pixels, so that few sizes occur: oneDNN keeps
 compiled kernels and scratch memory for every size it meets (docs/performance.md)."""
 
-Precision = Literal["auto", "float32", "bfloat16"]
 Box = tuple[slice, slice]
 Place = tuple[slice, slice, slice]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SegmentConfig:
-    """How the U-Net is run over a scan."""
-
-    region: Literal["lungs", "whole"] = "lungs"
-    """Compute the lungs' box only, or whole slices as the book does."""
-    precision: Precision = "auto"
-    """Arithmetic: auto takes bfloat16 where the hardware has it, else float32."""
-    batch_slices: int = 4
-    """Slices per forward pass; more of them do not fit the caches of a CPU."""
-    threshold: float | None = None
-    """Voxels above this probability are nodule; none takes the segmenter's own threshold."""
-
-    def __post_init__(self) -> None:
-        if self.batch_slices < 1:
-            raise UsageError(f"segment.batch_slices is {self.batch_slices}, below 1")
-        if self.threshold is not None and not 0 < self.threshold < 1:
-            raise UsageError(f"segment.threshold is {self.threshold}, not between 0 and 1")
 
 
 @dataclass(frozen=True, slots=True)

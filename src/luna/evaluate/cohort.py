@@ -12,9 +12,8 @@ import torch
 
 from luna.ct.read import read_scan
 from luna.ct.scan import Scan
-from luna.detect.classify import ClassifyConfig
-from luna.detect.pipeline import DiagnoseConfig, diagnose, faithful
-from luna.detect.segment import SegmentConfig
+from luna.detect.config import ClassifyConfig, DiagnoseConfig, SegmentConfig, faithful
+from luna.detect.pipeline import diagnose
 from luna.evaluate.result import Key, ScanResult, as_json, from_json, result_of, run_key
 from luna.nets.models import Models
 from luna.run.batch import Batch, Done, engine_for, item_at_fault, resumed, run_batch

@@ -17,8 +17,9 @@ from luna.ct.lungs import find_lungs
 from luna.ct.scan import Scan
 from luna.data.luna16.folder import Luna16
 from luna.data.nodule_mask import nodule_voxels
-from luna.detect.classify import ClassifyConfig, classify
-from luna.detect.segment import SegmentConfig, segment
+from luna.detect.classify import classify
+from luna.detect.config import ClassifyConfig, SegmentConfig
+from luna.detect.segment import segment
 from luna.evaluate.cohort import RESULTS, CohortConfig, run_scans
 from luna.evaluate.result import Key, run_key
 from luna.nets.bundle import Bundle

@@ -75,7 +75,7 @@ def rebuild_network(
     with torch.device("meta"):
         module = build_network(architecture, arguments)
     refuse_differences(module, tensors)
-    module.to_empty(device="cpu").load_state_dict(dict(tensors))
+    module.load_state_dict(dict(tensors), assign=True)
     return module.eval()
 
 

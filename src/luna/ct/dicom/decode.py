@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate, get_frame
@@ -119,6 +118,8 @@ def _by_itk(item: Slice, dataset: FileDataset) -> Words:
     with private_folder() as folder:
         path = Path(folder, "slice.dcm")
         bare.save_as(path, enforce_file_format=True)
+        import SimpleITK as sitk  # slow to load, and few files need it
+
         reader: Any = sitk.ImageFileReader()  # type: ignore[no-untyped-call]
         reader.SetImageIO("GDCMImageIO")
         reader.SetFileName(str(path))

@@ -1,0 +1,79 @@
+"""How a scan is diagnosed: the config of each stage. Loads without torch, which is slow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from luna.run.errors import UsageError
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SegmentConfig:
+    """How the U-Net is run over a scan."""
+
+    region: Literal["lungs", "whole"] = "lungs"
+    """Compute the lungs' box only, or whole slices as the book does."""
+    precision: Precision = "auto"
+    """Arithmetic: auto takes bfloat16 where the hardware has it, else float32."""
+    batch_slices: int = 4
+    """Slices per forward pass; more of them do not fit the caches of a CPU."""
+    threshold: float | None = None
+    """Voxels above this probability are nodule; none takes the segmenter's own threshold."""
+
+    def __post_init__(self) -> None:
+        if self.batch_slices < 1:
+            raise UsageError(f"segment.batch_slices is {self.batch_slices}, below 1")
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise UsageError(f"segment.threshold is {self.threshold}, not between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassifyConfig:
+    """How the candidates are classified."""
+
+    precision: Precision = "auto"
+    """Arithmetic: auto drops the clear negatives in bfloat16 where the hardware has it, and
+    judges the others in float32."""
+    batch_crops: int = 16
+    """Crops per forward pass."""
+    border: Literal["pad", "shift"] = "pad"
+    """Crops at the border of the scan are padded with air, or shifted inwards as in the book.
+    Scans smaller than a crop, which the book's code cannot take, are padded either way."""
+
+    def __post_init__(self) -> None:
+        if self.batch_crops < 1:
+            raise UsageError(f"classify.batch_crops is {self.batch_crops}, below 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiagnoseConfig:
+    """How a scan is diagnosed."""
+
+    segment: SegmentConfig = field(default_factory=SegmentConfig)
+    """The segmentation stage."""
+    classify: ClassifyConfig = field(default_factory=ClassifyConfig)
+    """The classification stage."""
+    lungs_only: bool = True
+    """Drop candidates whose centre lies in no lung."""
+    threshold: float | None = None
+    """Findings have at least this probability; none takes the nodule model's own threshold."""
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise UsageError(f"threshold is {self.threshold}, not between 0 and 1")
+
+
+def faithful(config: DiagnoseConfig) -> DiagnoseConfig:
+    """Change a configuration so that `diagnose` computes what the book's chapter-14 code does.
+
+    It takes whole slices in float32, crops that slide at the border, and candidates anywhere.
+    """
+    return replace(
+        config,
+        segment=replace(config.segment, region="whole", precision="float32", batch_slices=4),
+        classify=replace(config.classify, precision="float32", border="shift", batch_crops=4),
+        lungs_only=False,
+    )
