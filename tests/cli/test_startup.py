@@ -1,0 +1,65 @@
+"""What a command loads before it says what is wrong: counted in modules, not in seconds."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SLOW = ("torch", "SimpleITK", "nibabel", "scipy", "matplotlib", "tensorboard", "sympy", "jinja2")
+
+SCRIPT = """
+import json, sys
+from luna.cli import app
+slow, commands = json.loads(sys.argv[1])
+ends = [(app.run(words), [name for name in slow if name in sys.modules]) for words in commands]
+print("\\n" + json.dumps(ends))
+"""
+
+
+def loaded_by(*commands: list[object], slow: tuple[str, ...] = SLOW) -> list[tuple[int, set[str]]]:
+    """The exit code of each command, run in one new process, and what was loaded by its end."""
+    words = [["diagnose", *map(str, command)] for command in commands]
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps([slow, words])],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ends = json.loads(done.stdout.splitlines()[-1])
+    return [(code, set(names)) for code, names in ends]
+
+
+def test_mistakes_on_the_command_line_are_refused_before_anything_slow_is_loaded(
+    tmp_path: Path,
+) -> None:
+    scan = tmp_path / "scan.mhd"
+    scan.write_text("ObjectType = Image\n")
+    mistakes: list[list[object]] = [
+        [tmp_path / "nowhere"],
+        [scan, "--weights", tmp_path / "nowhere"],
+        [scan, "--set", "threshold=2"],
+        [scan, "--set", "segment.regoin=whole"],
+        [scan, "--age", "60"],
+        [scan, "--nonsense"],
+        [scan, "--out", tmp_path],
+    ]
+    ends = loaded_by(*mistakes, slow=(*SLOW, "numpy", "pydicom"))
+    assert ends == [(2, set())] * len(mistakes)
+    # One that has to be opened, and is no scan.
+    assert loaded_by([scan, "--out", tmp_path / "out"]) == [(3, set())]
+
+
+@pytest.mark.shared_data
+def test_a_wrong_series_is_refused_before_torch_is_loaded(shared: Path, tmp_path: Path) -> None:
+    scan = shared / "real" / "lidc-idri-0001"
+    assert loaded_by([scan, "--series", "9.9", "--out", tmp_path / "out"]) == [(2, set())]
+
+
+def test_networks_load_without_torchs_compiler(original: Path, tmp_path: Path) -> None:
+    """Each of these takes longer to load than the shipped networks to read."""
+    scan = next((original / "data").glob("*/*.mhd"))
+    rest = ["--weights", original / "weights", "--out", tmp_path / "out", "--dry-run"]
+    slow = ("torch", "sympy", "torch._dynamo", "torch._inductor", "jinja2", "SimpleITK")
+    assert loaded_by([scan, *rest], slow=slow) == [(0, {"torch"})]
