@@ -191,13 +191,21 @@ def test_a_missing_or_binary_table_is_refused(tmp_path):
         read_luna16(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["annotations.csv", "candidates_V2.csv"])
-def test_a_missing_table_says_where_it_comes_from(tmp_path, name):
-    folder(tmp_path)
-    (tmp_path / name).unlink()
-    with pytest.raises(InputError, match=f"{name}: this table is missing") as caught:
+def test_missing_annotations_say_where_they_come_from(tmp_path):
+    (folder(tmp_path) / "annotations.csv").unlink()
+    with pytest.raises(InputError, match=r"annotations\.csv: this table is missing") as caught:
         read_luna16(tmp_path)
     assert "zenodo.org/records/3723295" in caught.value.hint
+
+
+def test_without_candidates_every_nodule_is_one_and_the_notice_says_so(tmp_path):
+    (folder(tmp_path) / "candidates_V2.csv").unlink()
+    data = read_luna16(tmp_path)
+    assert not data.has_candidates
+    assert data.candidates.nodule.tolist() == [0, 1]
+    (notice,) = said(data)
+    assert notice.startswith("candidates_V2.csv: there is no such table")
+    assert "zenodo.org/records/3723295" in notice
 
 
 def test_a_class_that_a_spreadsheet_wrote_is_read(tmp_path):

@@ -456,7 +456,6 @@ def on_both_sides(cohort: Path) -> None:
         (elsewhere, 3, ("annotations.csv", "4 of 16 annotations lie outside", "LPS")),
         (on_both_sides, 2, ("1.2.3.0", "two subsets")),
         (off_the_lungs, 3, ("annotations lie on no nodule", "LPS mm")),
-        (without("candidates_V2.csv"), 3, ("candidates_V2.csv: this table is missing", "zenodo")),
         (without("annotations.csv"), 3, ("annotations.csv: this table is missing", "zenodo")),
         (a_pipe("annotations.csv"), 3, ("annotations.csv: is not a plain file",)),
         (a_pipe("candidates_V2.csv"), 3, ("candidates_V2.csv: is not a plain file",)),
@@ -528,6 +527,17 @@ def test_nodules_that_no_candidate_lies_in_are_counted_and_added_on_demand(
     assert "16 annotated nodules added to 36 candidates" in outcome.err
     assert "lie in no candidate" not in outcome.err
     assert "52 candidates" in outcome.out
+
+
+def test_a_cohort_without_candidates_gets_its_own_and_says_where_luna16s_come_from(
+    prepare: Prepare, cohort: Path
+) -> None:
+    (cohort / "candidates_V2.csv").unlink()
+    outcome = prepare(data=cohort)
+    assert outcome.code == 0, outcome
+    assert "candidates_V2.csv: there is no such table" in outcome.err
+    assert "zenodo.org/records/3723295" in outcome.err
+    assert "4 scans" in outcome.out
 
 
 def test_a_folder_of_something_else(prepare: Prepare, cache: Path) -> None:

@@ -62,6 +62,16 @@ def read_scan(path: str | Path, *, series_uid: str | None = None) -> Scan:
         return _scan(volume, path.name if place != path else name)
 
 
+def scan_suffix(path: Path) -> str:
+    """Return the suffix by which a file's name says that it is a scan; nothing if it does not.
+
+    >>> scan_suffix(Path("ct.nii.gz")), scan_suffix(Path("ct.raw"))
+    ('.nii.gz', '')
+    """
+    suffix = _suffix(path)
+    return suffix if suffix in READERS else ""
+
+
 def list_series(path: Path) -> tuple[Series, ...]:
     """List the CT series of a DICOM folder, a DICOM file's folder or a `.zip`, largest first.
 

@@ -10,8 +10,8 @@ from typing import Protocol
 
 import torch
 
-from luna.ct.read import read_scan
 from luna.ct.scan import Scan
+from luna.data.luna16.member import read_member
 from luna.detect.config import ClassifyConfig, DiagnoseConfig, SegmentConfig, faithful
 from luna.detect.pipeline import diagnose
 from luna.evaluate.result import Key, ScanResult, as_json, from_json, result_of, run_key
@@ -156,7 +156,7 @@ class _ScanWork:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         with item_at_fault():
-            scan = read_scan(path)
+            scan = read_member(path, uid)
         key = {**self.task.key(uid), "scan": scan.fingerprint(), "series_uid": uid}
         place = self.folder / f"{uid}.json"
 

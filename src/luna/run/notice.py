@@ -15,14 +15,19 @@ LINES_SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Notice:
-    """Rows of a table that were skipped: why, how many, and the first lines (from 1)."""
+    """Rows of a table that were skipped: why, how many, and the first lines (from 1).
+
+    A notice about the table as a whole has no rows.
+    """
 
     what: str
     file: str
-    count: int
-    lines: tuple[int, ...]
+    count: int = 0
+    lines: tuple[int, ...] = ()
 
     def __str__(self) -> str:
+        if not self.count:
+            return f"{self.file}: {self.what}"
         return f"{self.file}: {self.count} {self.what} ({name_lines(self.lines, self.count)})"
 
 

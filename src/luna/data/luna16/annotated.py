@@ -4,26 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from luna.data.luna16.folder import NOT_SHOWN, Luna16
-from luna.data.luna16.rows import ANNOTATED, CandidateTable, without_candidate
+from luna.data.luna16.rows import at_nodules, without_candidate
 
 
 def add_annotations(data: Luna16) -> Luna16:
-    """Return the cohort with a candidate at the centre of each nodule that had none.
-
-    Source: book, chapter 14, which trains on annotations as candidates.
-    """
+    """Return the cohort with a candidate at the centre of each nodule that had none."""
     rows = without_candidate(data.nodules, data.candidates)
-    nodules = data.nodules.take(rows)
-    added = CandidateTable(
-        nodules.series.astype(np.int64),
-        nodules.center_xyz,
-        rows,
-        nodules.line,
-        np.full(len(rows), ANNOTATED, dtype=np.int8),
-    )
+    added = at_nodules(data.nodules, rows)
     return replace(
         data,
         candidates=data.candidates.joined(added).sorted_by_series(),

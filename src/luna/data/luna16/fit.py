@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from luna.ct.geometry import FloatArray
-from luna.ct.read import read_scan
 from luna.ct.scan import Scan
 from luna.data.luna16.folder import ANNOTATIONS, Luna16
+from luna.data.luna16.member import read_member
 from luna.run.errors import EnvironmentFault, InputError, UsageError
 
 SCANS_READ = 6
@@ -59,7 +59,7 @@ def refuse_misplaced(data: Luna16, uids: Iterable[str]) -> None:
     for uid in annotated[:: max(1, len(annotated) // SCANS_READ)][:SCANS_READ]:
         rows = data.nodules_of(uid)
         with suppress(InputError, UsageError, EnvironmentFault, OSError):
-            scan = read_scan(data.files[uid])
+            scan = read_member(data.files[uid], uid)
             center_xyz, diameter_mm = data.nodules.center_xyz[rows], data.nodules.diameter_mm[rows]
             count.fit += int(fits(scan, center_xyz, diameter_mm).sum())
             count.fit_mirrored += int(fits(scan, center_xyz * MIRRORED, diameter_mm).sum())

@@ -1,8 +1,12 @@
-"""A LUNA16 folder as it is downloaded: scans in subsets, annotations, candidates.
+"""A cohort in the layout of LUNA16, as downloaded or as `luna import` writes it.
 
-    subset0 … subset9/*.mhd         the scans; any part of them may be there
+    subset0 … subset9/UID.mhd       the scans; any part of them may be there. Other formats too,
+                                    a DICOM series as a folder; links to scans are followed
     annotations.csv                 nodules: centre in LPS mm, diameter
-    candidates_V2.csv               places to judge (candidates.csv where there is no V2)
+    candidates_V2.csv               places to judge (candidates.csv where there is no V2);
+                                    optional: prep finds places of its own
+    masks/UID.nii.gz                optional: the voxels of the scan's nodules, labels 1 … N in
+                                    the order of its annotations
     annotations_with_malignancy.csv optional: the readers' verdicts, joined by place
     seriesuids.csv                  optional: the full list of series
     patients.csv                    optional: columns seriesuid, patient
@@ -21,8 +25,11 @@ from pathlib import Path
 
 import numpy as np
 
+from luna.ct.dicom.file import is_dicom
+from luna.ct.read import scan_suffix
 from luna.data.luna16.rows import (
     CandidateTable,
+    at_nodules,
     read_candidates,
     read_malignancy,
     read_nodules,
@@ -46,10 +53,17 @@ NOT_SHOWN = (
     "prep adds them with --set candidates.from_annotations=true"
 )
 
-SUBSET, SCAN = "subset[0-9]", "[!.]*.mhd"
+SUBSET, SCAN = "subset[0-9]", "[!.]*"
+MASKS, MASK_SUFFIX = "masks", ".nii.gz"
 
 DOWNLOAD = "https://zenodo.org/records/3723295"
 """The first part of LUNA16, which holds the tables too."""
+
+
+OWN_CANDIDATES = (
+    "there is no such table, so that prep takes candidates of its own from each scan's lungs; "
+    f"LUNA16's is a part of its download ({DOWNLOAD}, as a zip)"
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,8 +71,9 @@ class Luna16:
     """The scans on disk, with their nodules, candidates, folds and patients.
 
     `series` is the full list of series UIDs, sorted, whether on disk or not; `files` and
-    `fold_of` have those on disk. Nodules and candidates are of scans on disk only. `marks_file`
-    is where candidates that are a system's marks came from.
+    `fold_of` have those on disk, `masks` those with a label volume of their nodules. Nodules and
+    candidates are of scans on disk only. `has_candidates`: there is a table of candidates.
+    `marks_file` is where candidates that are a system's marks came from.
     """
 
     root: Path
@@ -69,6 +84,8 @@ class Luna16:
     nodules: Nodules
     candidates: CandidateTable
     notices: tuple[Notice, ...]
+    masks: Mapping[str, Path]
+    has_candidates: bool = True
     marks_file: Path | None = None
 
     def nodules_of(self, uid: str) -> slice:
@@ -90,7 +107,7 @@ def read_luna16(root: Path) -> Luna16:
     files, fold_of = _find_scans(root)
     annotations = _read_download(root / ANNOTATIONS, ("seriesuid", *XYZ, "diameter_mm"))
     candidates, notices = _candidate_table(root)
-    series = _full_list(root, files, annotations, candidates)
+    series = _full_list(root, files, [annotations, *([candidates] if candidates else [])])
     number = {uid: k for k, uid in enumerate(series)}
     present = np.array([uid in files for uid in series])
     nodules, seen = read_nodules(annotations, number, present)
@@ -98,10 +115,12 @@ def read_luna16(root: Path) -> Luna16:
     malignant, seen = read_malignancy(root / MALIGNANCY, number, present, nodules)
     nodules = replace(nodules, malignant=malignant)
     notices += seen
-    marks, seen = read_candidates(candidates, number, present, nodules)
-    notices += seen
-    missing = nodules.line[without_candidate(nodules, marks)]
-    notices += notice(NOT_SHOWN, annotations.path, missing)
+    if candidates is None:
+        marks = at_nodules(nodules, np.arange(len(nodules)))
+    else:
+        marks, seen = read_candidates(candidates, number, present, nodules)
+        missing = nodules.line[without_candidate(nodules, marks)]
+        notices += seen + notice(NOT_SHOWN, annotations.path, missing)
     patient_of, seen = _patients(root / PATIENTS)
     return Luna16(
         root=root,
@@ -112,7 +131,14 @@ def read_luna16(root: Path) -> Luna16:
         nodules=nodules,
         candidates=marks,
         notices=notices + seen,
+        masks={uid: path for uid in files if (path := mask_of(root, uid)).exists()},
+        has_candidates=candidates is not None,
     )
+
+
+def mask_of(root: Path, uid: str) -> Path:
+    """Return where the label volume of a scan's nodules lies, if there is one."""
+    return root / MASKS / f"{uid}{MASK_SUFFIX}"
 
 
 def _find_root(root: Path) -> Path:
@@ -136,7 +162,9 @@ def _find_scans(root: Path) -> tuple[dict[str, Path], dict[str, int]]:
     # A zip unpacked into a folder of its own name makes subset0/subset0. A copy by macOS leaves
     # a hidden "._UID.mhd", which is no scan, beside each file.
     for path in sorted([*root.glob(f"{SUBSET}/{SCAN}"), *root.glob(f"{SUBSET}/{SUBSET}/{SCAN}")]):
-        uid = path.stem
+        uid = _uid_of(path)
+        if not uid:
+            continue
         if uid in files:
             raise UsageError(
                 "this series lies in two subsets",
@@ -144,28 +172,40 @@ def _find_scans(root: Path) -> tuple[dict[str, Path], dict[str, int]]:
                 why=f"also {files[uid]}",
                 hint="remove one: a series in two folds would train and test at once",
             )
-        files[uid] = path
+        files[uid] = path.resolve() if path.is_symlink() else path
         fold_of[uid] = int(path.parent.name[-1])
     if not files:
         raise InputError(
             "no scans here",
             file=root,
-            why="no subset0 … subset9 with .mhd files",
-            hint="unpack the LUNA16 subsets, or make a cohort with `luna phantom`",
+            why="no subset0 … subset9 with scans in them",
+            hint="unpack the LUNA16 subsets, make a cohort with `luna phantom`, or lay out your "
+            "own scans with `luna import`",
         )
     return files, fold_of
 
 
-def _candidate_table(root: Path) -> tuple[Table, tuple[Notice, ...]]:
+def _uid_of(path: Path) -> str:
+    """Return the series UID that a name in a subset stands for; nothing if it is no scan."""
+    suffix = scan_suffix(path)
+    if suffix:
+        return path.name[: -len(suffix)]
+    if not path.is_dir():
+        return ""
+    first = next((p for p in sorted(path.iterdir()) if not p.name.startswith(".")), None)
+    return path.name if first is not None and first.is_file() and is_dicom(first) else ""
+
+
+def _candidate_table(root: Path) -> tuple[Table | None, tuple[Notice, ...]]:
     columns = ("seriesuid", *XYZ, "class")
     path = root / CANDIDATES
-    if path.exists() or not (root / OLD_CANDIDATES).exists():
-        return _read_download(path, columns), ()
+    if path.exists():
+        return read_table(path, columns), ()
+    if not (root / OLD_CANDIDATES).exists():
+        return None, (Notice(what=OWN_CANDIDATES, file=CANDIDATES),)
     old = Notice(
         what="old candidates in use; the challenge replaced them by candidates_V2.csv",
         file=OLD_CANDIDATES,
-        count=1,
-        lines=(1,),
     )
     return read_table(root / OLD_CANDIDATES, columns), (old,)
 
@@ -176,17 +216,15 @@ def _read_download(path: Path, columns: tuple[str, ...]) -> Table:
             "this table is missing",
             file=path,
             why="luna needs it beside the subset folders",
-            hint=f"it is part of the LUNA16 download ({DOWNLOAD}; the candidates as a zip); "
-            "`luna phantom` writes one too",
+            hint=f"it is part of the LUNA16 download ({DOWNLOAD}); `luna import` writes one from "
+            "your own annotations",
         )
     return read_table(path, columns)
 
 
-def _full_list(
-    root: Path, files: Mapping[str, Path], annotations: Table, candidates: Table
-) -> tuple[str, ...]:
+def _full_list(root: Path, files: Mapping[str, Path], tables: list[Table]) -> tuple[str, ...]:
     """Return the series of seriesuids.csv, or without it all that a table or a file names."""
-    named = set(annotations.texts("seriesuid")) | set(candidates.texts("seriesuid"))
+    named = {uid for table in tables for uid in table.texts("seriesuid")}
     path = root / SERIES
     if not path.exists():
         return tuple(sorted(named | set(files)))
@@ -196,7 +234,7 @@ def _full_list(
         raise InputError(
             f"{len(unlisted)} series are not in the full list",
             file=path,
-            why=_where_named(unlisted[0], (annotations, candidates)),
+            why=_where_named(unlisted[0], tables),
             hint="the list and the tables are of different versions; download both again",
         )
     strange = sorted(set(files) - listed)
@@ -210,7 +248,7 @@ def _full_list(
     return tuple(sorted(listed))
 
 
-def _where_named(uid: str, tables: tuple[Table, ...]) -> str:
+def _where_named(uid: str, tables: list[Table]) -> str:
     lines = {table.path.name: table.lines[table.texts("seriesuid") == uid] for table in tables}
     name = next(name for name, found in lines.items() if len(found))
     return f"{uid} is in {name}, line {lines[name][0]}"

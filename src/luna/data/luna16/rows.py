@@ -156,6 +156,18 @@ def read_candidates(
     return every.take(keep).sorted_by_series(), notices
 
 
+def at_nodules(nodules: Nodules, rows: NDArray[np.int64]) -> CandidateTable:
+    """Return candidates at the centres of some nodules, by row. Source: book, chapter 14."""
+    chosen = nodules.take(rows)
+    return CandidateTable(
+        chosen.series.astype(np.int64),
+        chosen.center_xyz,
+        rows,
+        chosen.line,
+        np.full(len(rows), ANNOTATED, dtype=np.int8),
+    )
+
+
 def without_candidate(nodules: Nodules, candidates: CandidateTable) -> NDArray[np.int64]:
     """Return the rows of the nodules that no candidate marks."""
     return np.setdiff1d(np.arange(len(nodules)), candidates.nodule)

@@ -14,14 +14,23 @@ from luna.ct.formats.keys import LOCAL
 from luna.ct.formats.metaimage import read_header
 from luna.ct.formats.stream import sibling
 from luna.ct.geometry import FloatArray
+from luna.ct.read import scan_suffix
 from luna.data.luna16.folder import Luna16
 from luna.data.prep.config import PrepConfig, entry_key
+from luna.data.prep.own import OWN_FORMAT
 from luna.run.errors import InputError
+
+VOXEL_SUFFIXES = (".img", ".img.gz", ".raw", ".raw.gz")
+"""Of the voxels that lie beside a header of NIfTI or NRRD, under its name."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Job:
-    """A scan and what is marked on it; centres in LPS mm, `nodule` counts from 0 in the scan."""
+    """A scan and what is marked on it; centres in LPS mm, `nodule` counts from 0 in the scan.
+
+    `mask` is the label volume of its nodules, if there is one; `own_candidates` asks for
+    candidates from the scan's lungs.
+    """
 
     uid: str
     path: Path
@@ -30,6 +39,8 @@ class Job:
     nodule_xyz: FloatArray
     diameter_mm: FloatArray
     malignant: NDArray[np.int8]
+    mask: Path | None
+    own_candidates: bool
 
     def record_key(self, config: PrepConfig) -> str:
         """Return the key of the scan's record: its files as they are on disk, and all marks.
@@ -43,7 +54,9 @@ class Job:
             self.diameter_mm,
             self.malignant,
         ]
-        return entry_key("record", self.uid, _stamp(self.path), config.storing(), marks)
+        more: list[Any] = [] if self.mask is None else [_stamp(self.mask)]
+        more += [OWN_FORMAT] * self.own_candidates
+        return entry_key("record", self.uid, _stamp(self.path), config.storing(), marks, *more)
 
 
 def jobs(cohort: Luna16) -> Iterator[Job]:
@@ -60,16 +73,27 @@ def jobs(cohort: Luna16) -> Iterator[Job]:
             nodule_xyz=n.center_xyz[nodules],
             diameter_mm=n.diameter_mm[nodules],
             malignant=n.malignant[nodules],
+            mask=cohort.masks.get(uid),
+            own_candidates=not cohort.has_candidates,
         )
 
 
 def _stamp(path: Path) -> list[Any]:
-    """Return name, size and time of the header and of the file with the voxels."""
-    if not path.is_file():
+    """Return name, size and time of each file that a scan is read from."""
+    if not (path.is_file() or path.is_dir()):
         raise InputError("not a plain file", file=path)
     try:
-        name = read_header(path).data_file
-        files = [path] if name == LOCAL else [path, sibling(path, name)]
-        return [[p.name, (s := p.stat()).st_size, s.st_mtime_ns] for p in files]
+        return [[p.name, (s := p.stat()).st_size, s.st_mtime_ns] for p in _files(path)]
     except OSError as error:
         raise InputError("cannot be read", file=path, why=str(error)) from error
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(p for p in path.rglob("*") if p.is_file())
+    if scan_suffix(path) == ".mhd":
+        name = read_header(path).data_file
+        return [path] if name == LOCAL else [path, sibling(path, name)]
+    stem = path.name[: -len(scan_suffix(path))]
+    beside = (path.with_name(stem + suffix) for suffix in VOXEL_SUFFIXES)
+    return [path, *(p for p in beside if p.is_file())]

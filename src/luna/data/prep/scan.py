@@ -15,19 +15,23 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from luna.ct.blocks import BLOCK_IRC, BlockFile, grid_of, pack_blocks
 from luna.ct.cache import Cache
-from luna.ct.read import read_scan
+from luna.ct.labels import Labels, read_labels
 from luna.ct.scan import AIR_HU, Scan
+from luna.data.luna16.member import read_member
 from luna.data.luna16.places import inside
 from luna.data.nodule_mask import nodule_voxels
 from luna.data.prep.config import PrepConfig, entry_key
 from luna.data.prep.job import Job
 from luna.data.prep.needed import mark_box, needed_blocks
+from luna.data.prep.own import lung_candidates
 from luna.data.prep.record import ScanRecord
 from luna.run.batch import Done, item_at_fault, resumed
 from luna.run.checked import DamagedError
+from luna.run.errors import InputError
 
 Voxels = tuple[tuple[slice, slice, slice], NDArray[np.bool_]]
 """A box of a volume and what of it a nodule holds."""
@@ -83,8 +87,8 @@ def _stored(cache: Cache, uid: str, key: str) -> StoredScan | None:
 
 def _store(job: Job, cache: Cache, config: PrepConfig, key: str) -> StoredScan:
     with item_at_fault():
-        scan = read_scan(job.path)
-    record, voxels = _record(scan, job, config)
+        scan = read_member(job.path, job.uid)
+        record, voxels = _record(scan, job, config)
     stored = _store_blocks(cache, record.hu_key, lambda: _pack_hu(scan, record, config))
     stored += _store_blocks(cache, record.mask_key, lambda: _pack_mask(scan, voxels, record))
     # Last, so that a record never stands without its blocks.
@@ -129,13 +133,19 @@ def _record(scan: Scan, job: Job, config: PrepConfig) -> tuple[ScanRecord, list[
     every_irc = geometry.irc_from_xyz(job.nodule_xyz)
     nodule_in = inside(every_irc, scan.shape_irc)
     nodule_irc, diameter_mm = every_irc[nodule_in], job.diameter_mm[nodule_in]
-    voxels, slices = _nodule_voxels(scan, job, np.flatnonzero(nodule_in), config)
+    labels = None if job.mask is None else _labels(job.mask, scan, len(job.nodule_xyz))
+    voxels, slices = _nodule_voxels(scan, job, np.flatnonzero(nodule_in), config, labels)
     candidate_irc = geometry.irc_from_xyz(job.candidate_xyz)
     lost = job.candidate_nodule >= 0
     lost[lost] = ~nodule_in[job.candidate_nodule[lost]]
     keep = inside(candidate_irc, scan.shape_irc) & ~lost
     renumbered = np.append(np.cumsum(nodule_in) - 1, -1)  # -1 stays -1
     candidate_irc = candidate_irc[keep]
+    candidate_nodule = renumbered[job.candidate_nodule[keep]].astype(np.int64)
+    if job.own_candidates:
+        own = lung_candidates(scan, nodule_irc, diameter_mm)
+        candidate_irc = np.concatenate([candidate_irc, own])
+        candidate_nodule = np.append(candidate_nodule, np.full(len(own), -1, dtype=np.int64))
     fingerprint = scan.fingerprint()
     places = [candidate_irc, nodule_irc, slices]
     record = ScanRecord(
@@ -145,9 +155,14 @@ def _record(scan: Scan, job: Job, config: PrepConfig) -> tuple[ScanRecord, list[
         geometry=geometry,
         config=config.storing(),
         hu_key=entry_key("hu", fingerprint, config.slices, config.spacing_mm, places),
-        mask_key=entry_key("mask", fingerprint, config.nodule_mask, [nodule_irc, diameter_mm]),
+        mask_key=entry_key(
+            "mask",
+            fingerprint,
+            config.nodule_mask,
+            [nodule_irc, diameter_mm, *([] if labels is None else [labels])],
+        ),
         candidate_irc=candidate_irc,
-        candidate_nodule=renumbered[job.candidate_nodule[keep]].astype(np.int64),
+        candidate_nodule=candidate_nodule,
         candidate_outside=np.flatnonzero(~keep),
         nodule_irc=nodule_irc,
         nodule_diameter_mm=diameter_mm,
@@ -158,18 +173,40 @@ def _record(scan: Scan, job: Job, config: PrepConfig) -> tuple[ScanRecord, list[
     return record, voxels
 
 
+def _labels(path: Path, scan: Scan, nodules: int) -> Labels:
+    """Return the label volume of a scan's nodules. Raises InputError when one has no voxel."""
+    labels = read_labels(path, scan)
+    found = set(np.unique(labels).tolist()) - {0}
+    if found != set(range(1, nodules + 1)):
+        raise InputError(
+            "the mask does not fit the annotations",
+            file=path,
+            why=f"{len(found)} labels for {nodules} nodules",
+            hint="import the annotations again; label N is the scan's N-th row of annotations.csv",
+        )
+    return labels
+
+
 def _nodule_voxels(
-    scan: Scan, job: Job, rows: NDArray[np.int64], config: PrepConfig
+    scan: Scan, job: Job, rows: NDArray[np.int64], config: PrepConfig, labels: Labels | None
 ) -> tuple[list[Voxels], NDArray[np.int64]]:
-    """Return the voxels of some of the job's nodules, and in which slices they lie (P, 2)."""
+    """Return the voxels of some of the job's nodules, and in which slices they lie (P, 2).
+
+    They are those of the label volume, where there is one.
+    """
+    boxes = [] if labels is None else ndimage.find_objects(labels)
     voxels: list[Voxels] = []
     slices: list[tuple[int, int]] = []
     for number, row in enumerate(rows):
-        found = nodule_voxels(
-            scan, job.nodule_xyz[row], float(job.diameter_mm[row]), config.nodule_mask
-        )
-        voxels.append((found.slices, found.voxels))
-        index = found.start_irc[0] + np.flatnonzero(found.voxels.any(axis=(1, 2)))
+        if labels is None:
+            center_xyz, diameter_mm = job.nodule_xyz[row], float(job.diameter_mm[row])
+            grown = nodule_voxels(scan, center_xyz, diameter_mm, config.nodule_mask)
+            place, held = grown.slices, grown.voxels
+        else:
+            place = boxes[row]
+            held = labels[place] == row + 1
+        voxels.append((place, held))
+        index = place[0].start + np.flatnonzero(held.any(axis=(1, 2)))
         slices += [(number, int(k)) for k in index]
     return voxels, np.array(slices, dtype=np.int64).reshape(-1, 2)
 

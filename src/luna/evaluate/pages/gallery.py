@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from luna.ct.read import read_scan
 from luna.ct.scan import Scan
+from luna.data.luna16.member import read_member
 from luna.evaluate.pages.worst import LONGEST_LIST, false_marks, lost_nodules, place_words
 from luna.report.figures import LUNG_WINDOW, data_uri, windowed
 from luna.score.evaluation import Evaluation
@@ -71,7 +71,7 @@ def galleries(evaluation: Evaluation, files: Mapping[str, Path]) -> tuple[Galler
     wanted = [spot for spots in titles.values() for spot in spots if spot.series_uid in files]
     taken: dict[int, Picture] = {}
     for uid in dict.fromkeys(spot.series_uid for spot in wanted):
-        scan = read_scan(files[uid])
+        scan = read_member(files[uid], uid)
         taken |= {id(spot): _take(scan, spot) for spot in wanted if spot.series_uid == uid}
     return tuple(
         Gallery(title=title, pictures=tuple(taken[id(spot)] for spot in spots if id(spot) in taken))
