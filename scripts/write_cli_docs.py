@@ -25,6 +25,7 @@ from luna.cli.app import app
 from luna.data.prep.config import PrepConfig
 from luna.detect.config import DiagnoseConfig
 from luna.evaluate.cohort import CohortConfig
+from luna.evaluate.network import ValidateConfig
 from luna.phantom.config import PhantomConfig
 from luna.run.config import dump_config
 from luna.score.evaluation import EvaluationConfig
@@ -40,7 +41,7 @@ CONFIGS: dict[str, type] = {
     "luna train-cls": ClassifierRecipe,
     "luna evaluate": CohortConfig,
     "luna score": EvaluationConfig,
-    "luna validate": CohortConfig,
+    "luna validate": ValidateConfig,
     "luna phantom": PhantomConfig,
 }
 """The config class of every command that has `--config`."""

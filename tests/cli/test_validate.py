@@ -57,7 +57,8 @@ def test_the_nodule_classifier_on_candidates(validate, cohort, tmp_path):
     pairs = np.sign(yes[:, None] - no[None])
     assert found["classifier"]["roc"]["auc"] == pytest.approx((pairs + 1).mean() / 2)
     assert found["diameter"] is None
-    assert sum(band["shares"]["recall"]["whole"] for band in found["size_bands"]) == 4
+    assert sum(band["nodules"] for band in found["size_bands"].values()) == 4
+    assert sum(band["found"] for band in found["size_bands"].values()) == (yes >= 0.01).sum()
     assert "4 positive and 6 negative places" in outcome.out
     for name in ("evaluation.html", "roc.png", "precision_recall.png", "calibration.png", "events"):
         assert (out / name).exists()
@@ -68,7 +69,7 @@ def test_the_nodule_classifier_on_candidates(validate, cohort, tmp_path):
 
 
 def test_the_segmenter_on_voxels(validate, cohort, tmp_path):
-    """The U-Net of the tests calls what is above -400 HU, so every count is known."""
+    """The U-Net of the tests marks what is above -400 HU, so every count is known."""
     outcome = validate("segmentation", "--set", "segment.region=whole")
     assert outcome.code == 0, outcome.err
     found, data = metrics_of(tmp_path / "out"), read_luna16(cohort)
@@ -82,14 +83,13 @@ def test_the_segmenter_on_voxels(validate, cohort, tmp_path):
         wanted += mask.sum()
     assert wanted > 100
     shares = found["shares"]
-    assert shares["voxel_recall"]["value"] == pytest.approx(hits / wanted)
-    assert shares["voxel_precision"]["value"] == pytest.approx(hits / (hits + false))
-    assert shares["voxel_dice"]["value"] == pytest.approx(2 * hits / (hits + false + wanted))
-    assert shares["touched"]["part"] == shares["covered"]["part"] == 4
-    assert [band["name"] for band in found["size_bands"]] == ["≥15 mm"]
-    assert 0 < shares["slice_dice"]["value"] < 1
+    assert shares["voxels: recall"] == pytest.approx(hits / wanted)
+    assert shares["voxels: precision"] == pytest.approx(hits / (hits + false))
+    assert shares["voxels: Dice"] == pytest.approx(2 * hits / (hits + false + wanted))
+    assert {
+        name: (band["nodules"], band["found"]) for name, band in found["size_bands"].items()
+    } == {"≥15 mm": (4, 4)}
     assert found["cohort"]["scans_with_nodules"] == 2
-    assert (tmp_path / "out" / "size_bands.png").exists()
     assert "nodules: touched by a voxel\t1.000" in outcome.out
 
 
@@ -105,6 +105,9 @@ def test_the_malignancy_classifier_beside_diameter(validate, models, tmp_path):
     (p,) = [p for p in answers_of(tmp_path / "out" / "scans-malignancy").values() if p]
     assert found["classifier"]["roc"]["auc"] == float(p[1] > p[0])
     assert found["diameter"]["roc"]["auc"] == 1
+    gain = found["classifier"]["roc"]["auc"] - 1
+    assert found["gain"]["difference"] == pytest.approx(gain)
+    assert f"what the network adds\t{gain:+.3f}" in outcome.out
     assert "diameter alone: ROC AUC\t1.000" in outcome.out
     assert "diameter alone 1.000" in (tmp_path / "out" / "evaluation.html").read_text()
 
@@ -129,11 +132,28 @@ def test_what_cannot_be_scored_is_refused_before_computing(validate, cohort, tmp
     assert (outcome.code, "0 of 0 places are positive" in outcome.err) == (3, True)
     (cohort / "annotations.csv").write_text("seriesuid,coordX,coordY,coordZ,diameter_mm\n")
     outcome = validate("segmentation", "--force")
-    assert (outcome.code, "none of the 3 scans has an annotated" in outcome.err) == (3, True)
+    assert (outcome.code, "none of the scans has an annotated" in outcome.err) == (3, True)
     assert not list((tmp_path / "out").glob("scans-*"))
 
 
 def test_a_dry_run_computes_and_writes_nothing(validate, tmp_path):
     outcome = validate("segmentation", "--dry-run")
-    assert "would ask test-segmentation (segmentation) about 3 scans" in outcome.out
+    assert "would run test-segmentation (segmentation) on 3 scans" in outcome.out
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("key", ["lungs_only=false", "fp_per_scan=2"])
+def test_keys_that_would_change_nothing_are_refused(validate, key):
+    outcome = validate("nodule", "--set", key)
+    assert (outcome.code, f"unknown key {key.partition('=')[0]}" in outcome.err) == (2, True)
+
+
+def test_the_threshold_given_decides_the_recall(validate, tmp_path):
+    assert validate("nodule", "--set", "threshold=1.0", "--set", "samples=0").code == 0
+    found = metrics_of(tmp_path / "out")
+    assert found["config"]["threshold"] == 1.0
+    assert found["classifier"]["roc"]["bootstrap"] is None
+    p = np.concatenate(
+        [np.array(p) for p in answers_of(tmp_path / "out" / "scans-nodule").values()]
+    )
+    assert sum(band["found"] for band in found["size_bands"].values()) == (p >= 1).sum() < 4

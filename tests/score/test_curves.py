@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luna.score.curves import auc_of, curves, delong_interval, wilson_interval
+from luna.score.curves import auc_gain, auc_of, curves, delong_interval, wilson_interval
 
 labelled = st.lists(
     st.tuples(st.integers(0, 12).map(lambda k: k / 12), st.booleans()), min_size=4, max_size=60
@@ -118,3 +118,18 @@ def test_wilson_interval_of_a_known_case():
     interval = wilson_interval(81, 263)
     assert (round(interval.low, 4), round(interval.high, 4)) == (0.2553, 0.3662)
     assert wilson_interval(0, 0) == (0, 1)
+
+
+def test_the_gain_is_paired():
+    """Two scores that differ by little are told apart, though each interval is wide."""
+    rng = np.random.default_rng(0)
+    positive = rng.random(200) < 0.4
+    score = positive + rng.normal(0, 1, 200)
+    slightly_worse = score + np.where(positive, -0.1, 0.0)
+    series = np.arange(200) // 2
+    gain = auc_gain(score, slightly_worse, positive, series, samples=400, seed=1)
+    single = auc_of(score, positive, series, samples=400, seed=1)
+    assert gain.interval.high - gain.interval.low < 0.5 * np.diff(single.bootstrap)[0]
+    assert gain.interval.low > 0
+    assert gain.p_value < 0.01
+    assert auc_gain(score, score, positive, series, samples=100, seed=1).p_value == 1

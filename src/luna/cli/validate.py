@@ -1,9 +1,9 @@
-"""`luna validate`: how good is one network alone."""
+"""`luna validate`: how good is one network by itself."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,9 +19,6 @@ from luna.cli.evaluate import (
 )
 from luna.cli.output import claim_evaluation
 
-if TYPE_CHECKING:
-    from luna.evaluate.network import Network
-
 
 def validate(
     bundle: Annotated[
@@ -35,7 +32,6 @@ def validate(
     ] = None,
     fold: Fold = None,
     series_list: SeriesList = None,
-    faithful: options.Faithful = False,
     device: options.Device = "auto",
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
@@ -46,11 +42,11 @@ def validate(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Judge one network alone, on the places or voxels that are known of a cohort.
+    """Judge one network by itself, on known places or nodules of a cohort.
 
-    A nodule classifier is asked about every candidate of DATA, a malignancy
-    classifier about every nodule with a verdict, a segmenter about every
-    voxel that the pipeline looks at. Prints tables and writes
+    A nodule classifier is run on every candidate of DATA, a malignancy
+    classifier on every nodule with a verdict, a segmenter on the slices that
+    the pipeline would give it. Prints tables and writes
     evaluation.html, metrics.json and plots. An interrupted run goes on when
     the same command is run again. A scan that cannot be read is left out, and
     the exit code is 5.
@@ -61,20 +57,18 @@ def validate(
 
       luna validate shipped LUNA16/ --role malignancy --out judged/
     """
-    from luna.evaluate.cohort import CohortConfig
     from luna.evaluate.folder import CONCLUSIONS
-    from luna.evaluate.network import Network
+    from luna.evaluate.network import Network, ValidateConfig
     from luna.evaluate.scans import chosen_scans
     from luna.evaluate.validation import judge_network
     from luna.nets.models import load_network
     from luna.run.machine.device import choose_device
 
-    settings = options.settings(CohortConfig, config, overrides, print_only=print_config)
+    settings = options.settings(ValidateConfig, config, overrides, print_only=print_config)
     processor, loaded = choose_device(device), load_network(bundle, role)
     cohort, scans = chosen_scans(data, fold, series_list)
     network = Network(
-        data=cohort, scans=scans, bundle=loaded, config=settings, faithful=faithful,
-        device=processor, out=out,
+        data=cohort, scans=scans, bundle=loaded, config=settings, device=processor, out=out,
     )  # fmt: skip
     inputs = [data, *filter(None, [series_list])]
     claim_evaluation(
@@ -82,17 +76,12 @@ def validate(
     )
     note_start(cohort, processor, quiet=quiet)
     if dry_run:
-        show_plan(network)
+        card = loaded.card
+        print_lines(
+            f"would run {card.name} ({card.role}) on {len(scans)} scans",
+            f"and write an evaluation to {out}",
+        )
         return
     page, failures = judge_network(network, listener_by_line(quiet=quiet))
     show_page(page, out, as_json=as_json, quiet=quiet)
     refuse_failures(failures, len(scans), "they are left out of every number")
-
-
-def show_plan(network: Network) -> None:
-    """Print what a dry run found out."""
-    card = network.bundle.card
-    print_lines(
-        f"would ask {card.name} ({card.role}) about {len(network.scans)} scans",
-        f"and write an evaluation to {network.out}",
-    )

@@ -1,16 +1,14 @@
-"""One network asked about every scan of a cohort, on places or voxels that are known."""
+"""One network asked about every scan of a cohort, at places or in nodules that are known."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from luna.ct.geometry import FloatArray
 from luna.ct.lungs import find_lungs
@@ -20,164 +18,127 @@ from luna.data.nodule_mask import nodule_voxels
 from luna.detect.classify import classify
 from luna.detect.config import ClassifyConfig, SegmentConfig
 from luna.detect.segment import segment
-from luna.evaluate.cohort import RESULTS, CohortConfig, run_scans
+from luna.evaluate.cohort import RESULTS
 from luna.evaluate.result import Key, run_key
 from luna.nets.bundle import Bundle
-from luna.run.batch import Batch
 from luna.run.checked import Json
-from luna.run.errors import InputError
 from luna.run.nodules import UNKNOWN
-from luna.run.progress import Listener
-from luna.score.decisions import Answers, refuse_one_kind
-from luna.score.overlap import VoxelCounts
+from luna.score.evaluation import EvaluationConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValidateConfig:
+    """How one network is run and scored."""
+
+    segment: SegmentConfig = field(default_factory=SegmentConfig)
+    """How a segmenter is run; its threshold stands here."""
+    classify: ClassifyConfig = field(default_factory=ClassifyConfig)
+    """How a classifier is run."""
+    threshold: float | None = None
+    """Classifiers: a place is positive from this probability on; none takes the card's."""
+    samples: int = 1000
+    """Number of bootstrap samples over scans; 0 leaves the intervals out."""
+    seed: int = 0
+    """Seed of the bootstrap; equal seeds give equal intervals."""
+
+    def __post_init__(self) -> None:
+        self.scoring(0.5 if self.threshold is None else self.threshold)
+
+    def scoring(self, threshold: float) -> EvaluationConfig:
+        """Return the config of scoring. Raises UsageError for a value that it refuses."""
+        return EvaluationConfig(threshold=threshold, samples=self.samples, seed=self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Network:
-    """One network and the scans it is judged on."""
+    """One network and the scans on which it is judged."""
 
     data: Luna16
     scans: Mapping[str, Path]
     bundle: Bundle
-    config: CohortConfig
-    faithful: bool
+    config: ValidateConfig
     device: torch.device
     out: Path
 
     @property
+    def segments(self) -> bool:
+        """Whether the network marks voxels; others classify places."""
+        return self.bundle.card.role == "segmentation"
+
+    @property
     def results(self) -> Path:
-        """Where the results of single scans are kept."""
+        """The folder in which the results of single scans are kept."""
         return self.out / f"{RESULTS}-{self.bundle.card.role}"
 
     @property
-    def stage(self) -> SegmentConfig | ClassifyConfig:
-        """How the network is used."""
-        config = self.config.diagnosing(as_the_book=self.faithful)
-        return config.segment if self.bundle.card.role == "segmentation" else config.classify
+    def scoring(self) -> EvaluationConfig:
+        """The config of scoring, with the threshold in force."""
+        own = self.config.segment.threshold if self.segments else self.config.threshold
+        return self.config.scoring(self.bundle.card.threshold if own is None else own)
+
+
+def questions(data: Luna16, role: str, uids: Mapping[str, Path]) -> dict[str, FloatArray]:
+    """Return what a network is asked about, by series UID: (K, 5) float64 each.
+
+    The columns are x, y, z in LPS mm, the diameter in mm (NaN where unknown), and 1 for what is
+    positive. A nodule classifier gets the table of candidates, a malignancy classifier the
+    nodules with a verdict, a segmenter all annotated nodules.
+    """
+    nodules, candidates = data.nodules, data.candidates
+    if role == "nodule":
+        diameter_mm = np.full(len(candidates.is_nodule), np.nan)
+        annotated = candidates.nodule[candidates.is_nodule]
+        diameter_mm[candidates.is_nodule] = nodules.diameter_mm[annotated]
+        rows = np.column_stack([candidates.center_xyz, diameter_mm, candidates.is_nodule])
+        return {uid: rows[data.candidates_of(uid)] for uid in uids}
+    rows = np.column_stack([nodules.center_xyz, nodules.diameter_mm, nodules.malignant])
+    found = {uid: rows[data.nodules_of(uid)] for uid in uids}
+    if role == "segmentation":
+        return found
+    return {uid: each[each[:, 4] != UNKNOWN] for uid, each in found.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class _Questions:
-    """The places or nodules of each scan by series UID, and how a scan is compared with them."""
+class Asking:
+    """The work on each scan: run the network, and compare with what is known."""
 
     network: Network
     rows: Mapping[str, FloatArray]
-    answer: Callable[[Network, Scan, FloatArray], Json]
 
     def key(self, uid: str) -> Key:
-        """Return the network, how it is used, and the rows."""
+        """Return everything that decides the answers: the network, how it is run, the rows."""
         network, rows = self.network, np.ascontiguousarray(self.rows[uid], "<f8")
-        common = run_key([network.bundle], network.stage, network.device)
+        stage = network.config.segment if network.segments else network.config.classify
+        common = run_key([network.bundle], stage, network.device)
         return {**common, "rows": hashlib.sha256(rows.tobytes()).hexdigest()}
 
     def compute(self, uid: str, scan: Scan) -> Json:
-        """Return the answers about one scan."""
-        return self.answer(self.network, scan, self.rows[uid])
+        """Return the probability at each place, or the counts of voxels."""
+        network, rows = self.network, self.rows[uid]
+        if network.segments:
+            return _count_voxels(network, scan, rows)
+        center_irc = scan.geometry.irc_from_xyz(rows[:, :3]).reshape(-1, 3)
+        stage, device = network.config.classify, network.device
+        return {"p": classify(scan, center_irc, network.bundle, stage, device, _silent).tolist()}
 
 
-def ask_classifier(network: Network, listener: Listener) -> tuple[Answers, dict[str, str]]:
-    """Return the classifier's answers, and the scans without an answer with the reason.
+def _count_voxels(network: Network, scan: Scan, rows: FloatArray) -> Json:
+    """Count true positive, false positive and false negative voxels, and hits in each nodule.
 
-    A nodule classifier is asked about the table of candidates, a malignancy classifier about
-    the annotated nodules with a verdict.
+    The segmenter runs where the pipeline runs it. `data.nodule_mask` makes the nodules' voxels.
     """
-    data, nodules = network.data, network.data.nodules
-    if network.bundle.card.role == "nodule":
-        candidates = data.candidates
-        center_xyz, positive = candidates.center_xyz, candidates.is_nodule
-        diameter_mm = np.full(len(positive), np.nan)
-        diameter_mm[positive] = nodules.diameter_mm[candidates.nodule[positive]]
-        rows = {uid: np.arange(len(positive))[data.candidates_of(uid)] for uid in network.scans}
-    else:
-        known = np.arange(len(nodules.line))
-        center_xyz, positive = nodules.center_xyz, nodules.malignant == 1
-        diameter_mm = nodules.diameter_mm
-        rows = {uid: known[data.nodules_of(uid)] for uid in network.scans}
-        rows = {uid: row[nodules.malignant[row] != UNKNOWN] for uid, row in rows.items()}
-    refuse_one_kind(positive[np.concatenate([*rows.values()])])  # before anything is computed
-    centers = {uid: center_xyz[row] for uid, row in rows.items()}
-    done = _run(_Questions(network, centers, _probabilities), listener)
-    places = np.concatenate([rows[uid] for uid in done.results])
-    answers = Answers(
-        p=np.concatenate([np.array(found["p"], np.float64) for found in done.results.values()]),
-        positive=positive[places],
-        series=_series([len(rows[uid]) for uid in done.results]),
-        diameter_mm=diameter_mm[places],
-        scans=len(done.results),
-    )
-    return answers, done.failures
-
-
-def count_voxels(network: Network, listener: Listener) -> tuple[VoxelCounts, dict[str, str]]:
-    """Count the segmenter's voxels in annotated nodules; return the failures by scan, too."""
-    table = network.data.nodules
-    whole = np.column_stack([table.center_xyz, table.diameter_mm])
-    nodules = {uid: whole[network.data.nodules_of(uid)] for uid in network.scans}
-    if not sum(map(len, nodules.values())):
-        raise InputError(
-            f"none of the {len(nodules)} scans has an annotated nodule",
-            hint="take more scans, or check the tables beside them",
-        )
-    done = _run(_Questions(network, nodules, _compared), listener)
-    found = [*done.results.values()]
-    voxels = np.array([row for each in found for row in each["nodules"]], np.float64)
-    names = ("true_positive", "false_positive", "false_negative", "slice_dice", "slices")
-    counts = VoxelCounts(
-        **{name: np.array([each[name] for each in found], np.float64) for name in names},
-        series=_series([len(each["nodules"]) for each in found]),
-        voxels=voxels.reshape(-1, 2)[:, 0],
-        hit=voxels.reshape(-1, 2)[:, 1],
-        diameter_mm=np.concatenate([nodules[uid][:, 3] for uid in done.results]),
-    )
-    return counts, done.failures
-
-
-def _run(questions: _Questions, listener: Listener) -> Batch[Json]:
-    network = questions.network
-    done = run_scans(network.scans, questions, network.results, listener)
-    if not done.results:
-        raise InputError("no scan could be read", hint="the reasons stand above")
-    return done
-
-
-def _probabilities(network: Network, scan: Scan, center_xyz: FloatArray) -> Json:
-    """Return the classifier's probability at each of (M, 3) places, LPS mm."""
-    center_irc = scan.geometry.irc_from_xyz(center_xyz).reshape(-1, 3)
-    stage: Any = network.stage
-    p = classify(scan, center_irc, network.bundle, stage, network.device, _silent)
-    return {"p": p.tolist()}
-
-
-def _compared(network: Network, scan: Scan, nodules: FloatArray) -> Json:
-    """Count voxels right and wrong, the Dice of slices with a nodule, and hits per nodule.
-
-    `nodules`: (N, 4) centre in LPS mm and diameter in mm; their voxels are those of
-    `data.nodule_mask`. The segmenter looks where the pipeline looks.
-    """
-    stage: Any = network.stage
+    stage = network.config.segment
     found = segment(scan, find_lungs(scan), network.bundle, stage, network.device, _silent)
     marked, truth = np.zeros(scan.shape_irc, np.bool_), np.zeros(scan.shape_irc, np.bool_)
     corner = zip(found.start_irc, found.marked.shape, strict=True)
     marked[tuple(slice(a, a + n) for a, n in corner)] = found.marked
     hits = []
-    for row in nodules:
+    for row in rows:
         own = nodule_voxels(scan, row[:3], float(row[3]))
         truth[own.slices] |= own.voxels
-        hits.append([int(own.voxels.sum()), int((marked[own.slices] & own.voxels).sum())])
-    both, wanted, got = (m.sum(axis=(1, 2)) for m in (marked & truth, truth, marked))
-    dice = (2 * both / np.maximum(wanted + got, 1))[wanted > 0]
-    return {
-        "true_positive": int(both.sum()),
-        "false_positive": int((got - both).sum()),
-        "false_negative": int((wanted - both).sum()),
-        "slice_dice": sum(dice.tolist()),
-        "slices": len(dice),
-        "nodules": hits,
-    }
-
-
-def _series(sizes: Sequence[int]) -> NDArray[np.intp]:
-    return np.repeat(np.arange(len(sizes)), sizes).astype(np.intp)
+        hits.append(int((marked[own.slices] & own.voxels).sum()))
+    tp = int((marked & truth).sum())
+    return {"voxels": [tp, int(marked.sum()) - tp, int(truth.sum()) - tp], "hits": hits}
 
 
 def _silent(done: int, total: int) -> None:

@@ -15,7 +15,6 @@ from luna.score.calibration import Calibration, ReliabilityBin
 from luna.score.curves import Curves
 from luna.score.evaluation import Evaluation
 from luna.score.froc import FP_RATES, GRID_FP_PER_SCAN, Froc
-from luna.score.ratios import Band
 
 
 def plots(evaluation: Evaluation) -> dict[str, bytes]:
@@ -185,29 +184,3 @@ def _group_points(axes: Axes, groups: tuple[Group, ...]) -> None:
         at = [each.froc.at_rates[FP_RATES.index(rate)] for each in groups]
         text = f"at {RATE_NAMES[FP_RATES.index(rate)]} false positives per scan"
         axes.plot(places, at, marker, color=GREY, ms=5, label=text, clip_on=False)
-
-
-MARKERS = (("o", BLUE), ("s", VERMILION), ("^", GREY))
-
-
-def shares_plot(bands: tuple[Band, ...], note: str) -> bytes:
-    """Draw up to three shares of the nodules in each band of diameter, as a PNG file."""
-    figure, axes = canvas("Shares by diameter")
-    names = [*bands[0].shares] if bands else []
-    for place, (name, (marker, colour)) in enumerate(zip(names, MARKERS, strict=False)):
-        shares = [band.shares[name] for band in bands]
-        y = np.array([np.nan if share.value is None else share.value for share in shares])
-        spans = np.array([s.interval or (v, v) for v, s in zip(y, shares, strict=True)])
-        arms = np.maximum(np.abs(spans.reshape(-1, 2).T - y), 0)
-        x = np.arange(len(bands)) + 0.15 * (place - (len(names) - 1) / 2)
-        axes.errorbar(
-            x, y, yerr=arms, fmt=marker, color=colour, capsize=3, label=name.replace("_", " ")
-        )
-    nodules = [f"{band.name}\n{band.shares[names[0]].whole:,.0f}" for band in bands]
-    axes.set_xticks(range(len(bands)), nodules)
-    axes.set_xlim(-0.6, max(len(bands), 1) - 0.4)
-    axes.set_ylim(-0.02, 1.02)
-    axes.set_xlabel("diameter, and nodules in the band")
-    axes.set_ylabel("share")
-    axes.legend(loc="best")
-    return png(figure, note)

@@ -16,7 +16,6 @@ from luna.score.curves import F1, Auc, Curves
 from luna.score.evaluation import Evaluation
 from luna.score.froc import RATES_IN_GRID, Froc, OperatingPoint
 from luna.score.ranking import Interval
-from luna.score.ratios import Ratio
 
 RATE_NAMES = ("1/8", "1/4", "1/2", "1", "2", "4", "8")
 GROUP_RATES = ("1/8", "1", "8")
@@ -278,11 +277,6 @@ def failed_scans(failures: Mapping[str, str], meaning: str) -> tuple[Section, ..
     title, header = "Scans without a result", ("scan", "meaning")
     rows = tuple(failures.items())
     return (Section(title=title, header=header, rows=rows, footnote=meaning),) if rows else ()
-
-
-def share_cells(ratio: Ratio) -> tuple[str, str]:
-    """Return a share and its interval in words."""
-    return "–" if ratio.value is None else f"{ratio.value:.3f}", span(ratio.interval)
 
 
 def span(interval: Interval | None) -> str:
