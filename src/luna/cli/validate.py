@@ -76,12 +76,8 @@ def validate(
     )
     note_start(cohort, processor, quiet=quiet)
     if dry_run:
-        card = loaded.card
-        print_lines(
-            f"would run {card.name} ({card.role}) on {len(scans)} scans",
-            f"and write an evaluation to {out}",
-        )
-        return
+        what = f"would run {loaded.card.name} ({loaded.card.role}) on {len(scans)} scans"
+        return print_lines(what, f"and write an evaluation to {out}")
     page, failures = judge_network(network, listener_by_line(quiet=quiet))
     show_page(page, out, as_json=as_json, quiet=quiet)
-    refuse_failures(failures, len(scans), "they are left out of every number")
+    return refuse_failures(failures, len(scans), "they are left out of every number")
