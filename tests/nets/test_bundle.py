@@ -12,6 +12,7 @@ import torch
 from luna.nets.bundle import Bundle, load_bundle, save_bundle
 from luna.nets.card import Card, read_card
 from luna.nets.classifier import Classifier
+from luna.nets.unet import UNet
 from luna.run.errors import TrustError
 
 ARGUMENTS = {"input_size": (16, 16, 16), "widths": (2, 4)}
@@ -51,6 +52,25 @@ def test_round_trip(bundle: Bundle, saved: Path) -> None:
     assert not loaded.module.training
     card = replace(loaded.card, weights_sha256="", arguments=ARGUMENTS)
     assert card == bundle.card
+
+
+def test_a_segmenter_s_card_holds_no_threshold_and_an_old_one_is_taken(tmp_path: Path) -> None:
+    arguments = {"context_slices": 1, "depth": 1, "width": 1}
+    card = Card(
+        name="tiny",
+        role="segmentation",
+        architecture="unet",
+        arguments=arguments,
+        training_data="none",
+        licence="Apache-2.0",
+        threshold=0.3,
+    )
+    saved = tmp_path / "tiny"
+    save_bundle(Bundle(card, UNet(**arguments).eval()), saved)
+    assert "threshold" not in json.loads((saved / "card.json").read_text())
+    assert "threshold" not in load_bundle(saved).facts()
+    edit_card(saved, threshold=0.01)
+    assert "threshold" not in load_bundle(saved).facts()
 
 
 def test_folder_holds_two_files_and_no_leftovers(saved: Path) -> None:

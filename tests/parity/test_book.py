@@ -74,7 +74,7 @@ def case(request: pytest.FixtureRequest, shared: Path, models: Models) -> Case:
     lungs = find_lungs(scan)
     for place, p in probabilities(scan, lungs, models.segmentation, BOOK.segment, CPU):
         p_voxel[place] = p
-    marked = Segmentation(p_voxel > models.segmentation.card.threshold, (0, 0, 0))
+    marked = Segmentation(p_voxel > BOOK.segment.threshold, (0, 0, 0))
     return Case(scan, golden, facts, p_voxel, group(scan, marked))
 
 

@@ -20,13 +20,13 @@ class SegmentConfig:
     """Arithmetic: auto takes bfloat16 where the hardware has it, else float32."""
     batch_slices: int = 4
     """Slices per forward pass; more of them do not fit the caches of a CPU."""
-    threshold: float | None = None
-    """Voxels above this probability are nodule; none takes the segmenter's own threshold."""
+    threshold: float = 0.5
+    """Voxels above this probability are nodule."""
 
     def __post_init__(self) -> None:
         if self.batch_slices < 1:
             raise UsageError(f"segment.batch_slices is {self.batch_slices}, below 1")
-        if self.threshold is not None and not 0 < self.threshold < 1:
+        if not 0 < self.threshold < 1:
             raise UsageError(f"segment.threshold is {self.threshold}, not between 0 and 1")
 
 

@@ -58,13 +58,12 @@ def segment(
     `progress(done, total)` counts slices.
     """
     box = _look_box(scan, lungs, config.region)
-    threshold = config.threshold or bundle.card.threshold
     marked = torch.zeros([s.stop - s.start for s in box], dtype=torch.bool, device=device)
     for place, p_voxel in probabilities(scan, lungs, bundle, config, device):
         inside = tuple(
             slice(s.start - b.start, s.stop - b.start) for s, b in zip(place, box, strict=True)
         )
-        marked[inside] = p_voxel > threshold
+        marked[inside] = p_voxel > config.threshold
         progress(inside[0].stop, len(marked))
     return Segmentation(marked.cpu().numpy(), (box[0].start, box[1].start, box[2].start))
 

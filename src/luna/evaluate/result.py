@@ -94,7 +94,7 @@ def run_key(bundles: Iterable[Bundle], config: Any, device: torch.device) -> Key
 
     `config` is a dataclass.
     """
-    cards = {bundle.card.role: asdict(bundle.card) for bundle in bundles}
+    cards = {bundle.card.role: bundle.card.values() for bundle in bundles}
     for card in cards.values():
         for word in CARD_WORDS:
             del card[word]

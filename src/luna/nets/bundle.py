@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class Bundle:
     def facts(self) -> dict[str, Any]:
         """The card, and how many parameters the network has."""
         count = sum(tensor.numel() for tensor in self.module.parameters())
-        return asdict(self.card) | {"parameters": count}
+        return self.card.values() | {"parameters": count}
 
 
 def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
@@ -118,7 +118,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> Card:
         name: t.detach().cpu().contiguous() for name, t in bundle.module.state_dict().items()
     }
     stream = safetensors.torch.save(tensors)
-    values = asdict(bundle.card) | {"weights_sha256": hashlib.sha256(stream).hexdigest()}
+    values = bundle.card.values() | {"weights_sha256": hashlib.sha256(stream).hexdigest()}
     with replace_file(folder / WEIGHTS_NAME) as path:
         path.write_bytes(stream)
     with replace_file(folder / CARD_NAME) as path:

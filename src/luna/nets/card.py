@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -45,7 +45,8 @@ class Card:
     a crop by the mean over its mirror images too; `erosion` how a segmenter's marks
     are parted into candidates, across slices too ("cross", the book's) or within each slice,
     which loses no nodule that shows in two slices only; `threshold` the probability from which
-    `diagnose` acts on the output; `temperature` divides the logits before the probability (1
+    `diagnose` acts on a classifier's output, on no segmenter's card (`segment.threshold` of the
+    config marks voxels); `temperature` divides the logits before the probability (1
     when uncalibrated); `notice`, when not empty, is repeated in every report made with the
     model. `diameter_mm`, `slice_mm` and `pixel_mm` are the (smallest, largest) nodule diameter,
     distance between slices and pixel size in the training data, None where that is not known.
@@ -71,6 +72,13 @@ class Card:
     source: str = ""
     weights_sha256: str = ""
     card_version: int = CARD_VERSION
+
+    def values(self) -> dict[str, Any]:
+        """What stands on the card, by name."""
+        values = asdict(self)
+        if self.role == "segmentation":
+            del values["threshold"]
+        return values
 
 
 NUMBER = (int, float)

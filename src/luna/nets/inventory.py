@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class Entry:
 
     def facts(self) -> dict[str, Any]:
         """Return all of it as JSON values."""
-        card = asdict(self.card) if self.card else {"fault": self.fault}
+        card = self.card.values() if self.card else {"fault": self.fault}
         return {"origin": self.origin, "folder": str(self.folder), **card}
 
 

@@ -52,7 +52,7 @@ class TrainConfig:
     threads: int = 2
     """Threads that read batches ahead."""
     threshold: float = 0.5
-    """Probability from which a prediction counts as yes in metrics and on the card."""
+    """Probability from which a prediction counts as yes in metrics and on a classifier's card."""
     hu_window: tuple[int, int] = (-1000, 1000)
     """HU to which input is clipped, in training and in every later use."""
     seed: int = 0
