@@ -28,7 +28,7 @@ from luna.evaluate.cohort import CohortConfig
 from luna.evaluate.network import ValidateConfig
 from luna.phantom.config import PhantomConfig
 from luna.run.config import dump_config
-from luna.score.evaluation import EvaluationConfig
+from luna.score.evaluation import ScoreConfig
 from luna.train.recipes import ClassifierRecipe, SegmenterRecipe
 
 DOCS = Path(__file__).parents[1] / "docs" / "cli.md"
@@ -40,7 +40,7 @@ CONFIGS: dict[str, type] = {
     "luna train-seg": SegmenterRecipe,
     "luna train-cls": ClassifierRecipe,
     "luna evaluate": CohortConfig,
-    "luna score": EvaluationConfig,
+    "luna score": ScoreConfig,
     "luna validate": ValidateConfig,
     "luna phantom": PhantomConfig,
 }

@@ -185,3 +185,40 @@ def test_a_dry_run_writes_nothing(pool, tmp_path):
     outcome = pool("--dry-run")
     assert "would pool 3 folds of 6 scans" in outcome.out
     assert not (tmp_path / "out").exists()
+
+
+def write_threshold(folder: Path, threshold: object) -> None:
+    (folder / "metrics.json").write_text(json.dumps({"config": {"threshold": threshold}}))
+
+
+def test_a_folder_is_scored_at_its_own_threshold(luna, pool, folds, tmp_path):
+    for fold in folds:
+        write_threshold(fold, 0.25)
+    assert pool().code == 0
+    assert metrics_of(tmp_path / "out")["config"]["threshold"] == 0.25
+    assert pool("--force", of=folds[:1]).code == 0
+    assert metrics_of(tmp_path / "out")["at_threshold"]["threshold"] == 0.25
+    truth = ("--annotations", folds[0] / "annotations.csv", "--series", folds[0] / "series.csv")
+    assert pool("--force", *truth, of=folds[:1]).code == 0
+    assert metrics_of(tmp_path / "out")["config"]["threshold"] == 0.25
+    assert pool("--force", "--set", "threshold=0.75").code == 0
+    assert metrics_of(tmp_path / "out")["config"]["threshold"] == 0.75
+
+
+def test_thresholds_that_differ_are_not_chosen_from(pool, folds, tmp_path):
+    write_threshold(folds[0], 0.25)
+    write_threshold(folds[2], 0.5)
+    outcome = pool()
+    assert outcome.code == 2
+    assert "different thresholds" in outcome.err
+    assert f"0.25 in {folds[0]}" in outcome.err
+    assert "--set threshold=" in outcome.err
+    assert not (tmp_path / "out" / "evaluation.html").exists()
+    assert pool("--set", "threshold=0.5").code == 0
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"config": {}}', '{"config": {"threshold": "x"}}'])
+def test_a_damaged_record_of_the_threshold_is_not_passed_over(pool, folds, text):
+    (folds[1] / "metrics.json").write_text(text)
+    outcome = pool()
+    assert (outcome.code, "threshold cannot be read" in outcome.err) == (3, True)

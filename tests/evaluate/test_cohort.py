@@ -12,14 +12,14 @@ from luna.evaluate.cohort import CohortConfig, read_result, write_result
 from luna.evaluate.result import as_json, from_json, result_of, run_key
 from luna.run.checked import DamagedError
 from luna.run.errors import UsageError
-from luna.score.evaluation import EvaluationConfig
+from luna.score.evaluation import ScoreConfig
 
 CPU = torch.device("cpu")
 
 
 def test_the_keys_are_those_of_diagnose_and_of_the_scores():
     own = {item.name: getattr(CohortConfig(), item.name) for item in fields(CohortConfig)}
-    for config in (DiagnoseConfig(), EvaluationConfig()):
+    for config in (DiagnoseConfig(), ScoreConfig()):
         for item in fields(config):
             value = own.pop(item.name, None) if item.name != "threshold" else own["threshold"]
             assert item.name == "threshold" or value == getattr(config, item.name)

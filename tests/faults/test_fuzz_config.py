@@ -18,13 +18,13 @@ from luna.evaluate.cohort import CohortConfig
 from luna.phantom.config import PhantomConfig
 from luna.run.config import dump_config, flat, load_config
 from luna.run.errors import UsageError
-from luna.score.evaluation import EvaluationConfig
+from luna.score.evaluation import ScoreConfig
 from luna.train.recipes import ClassifierRecipe, SegmenterRecipe
 
 from .fuzzing import NUMBERS, WORDS, Rows, fuzzed, fuzzed_at_length, mutants, result_or_refusal
 
 ROOTS = (
-    *(DiagnoseConfig, PrepConfig, CohortConfig, EvaluationConfig, PhantomConfig),
+    *(DiagnoseConfig, PrepConfig, CohortConfig, ScoreConfig, PhantomConfig),
     *(ClassifierRecipe, SegmenterRecipe),
 )
 KEYS = tuple(sorted({key for root in ROOTS for key in flat(root())}))

@@ -84,9 +84,9 @@ def score(
     """
     from luna.evaluate.folder import CONCLUSIONS, EVERYTHING
     from luna.evaluate.submission import find_submission, score_submission
-    from luna.score.evaluation import EvaluationConfig
+    from luna.score.evaluation import ScoreConfig
 
-    settings = options.settings(EvaluationConfig, config, overrides, print_only=print_config)
+    settings = options.settings(ScoreConfig, config, overrides, print_only=print_config)
     files = find_submission(marks, annotations, series, excluded, versus or ())
     names = EVERYTHING if files.is_pooled else CONCLUSIONS
     claim_evaluation(out, files.paths(), names, force=force, dry_run=dry_run)

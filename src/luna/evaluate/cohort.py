@@ -20,7 +20,7 @@ from luna.run.batch import Batch, Done, engine_for, item_at_fault, resumed, run_
 from luna.run.checked import Json, read_checked, write_checked
 from luna.run.files import write_fault
 from luna.run.progress import SILENT, Listener
-from luna.score.evaluation import EvaluationConfig
+from luna.score.evaluation import ScoreConfig
 
 RESULTS = "scans"
 """Folder of one file per scan below the folder of the evaluation."""
@@ -30,7 +30,7 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CohortConfig:
+class CohortConfig(ScoreConfig):
     """How a cohort is diagnosed and scored: the keys of `luna diagnose`, then those of scoring."""
 
     segment: SegmentConfig = field(default_factory=SegmentConfig)
@@ -41,16 +41,10 @@ class CohortConfig:
     """Drop candidates whose centre lies in no lung."""
     threshold: float | None = None
     """Report findings from this probability on; none takes the one on the nodule model's card."""
-    fp_per_scan: float = 1.0
-    """Find the operating threshold for this many false positives per scan."""
-    samples: int = 1000
-    """Number of bootstrap samples over scans; 0 leaves the intervals out."""
-    seed: int = 0
-    """Seed of the bootstrap; equal seeds give equal intervals."""
 
     def __post_init__(self) -> None:
         self.diagnosing()
-        self.scoring(0.5 if self.threshold is None else self.threshold)
+        ScoreConfig.__post_init__(self)
 
     def diagnosing(self, *, as_the_book: bool = False) -> DiagnoseConfig:
         """Return the config of `diagnose`. Raises UsageError for a value that it refuses."""
@@ -61,12 +55,6 @@ class CohortConfig:
             threshold=self.threshold,
         )
         return faithful(config) if as_the_book else config
-
-    def scoring(self, threshold: float) -> EvaluationConfig:
-        """Return the config of scoring, with the threshold in force."""
-        return EvaluationConfig(
-            threshold=threshold, fp_per_scan=self.fp_per_scan, samples=self.samples, seed=self.seed
-        )
 
 
 class ScanTask(Protocol):
@@ -188,4 +176,5 @@ def read_result(path: Path, key: Key) -> Json | None:
 
 def threshold_in_force(models: Models, config: DiagnoseConfig) -> float:
     """Return the probability from which `diagnose` reports findings."""
-    return config.threshold or models.nodule.card.threshold
+    own = config.threshold
+    return models.nodule.card.threshold if own is None else own

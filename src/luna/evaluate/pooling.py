@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from luna.run.errors import UsageError
+from luna.run.errors import InputError, UsageError
+from luna.run.files import read_plain
 from luna.run.nodules import XYZ
 from luna.run.table import Rows, Table, read_table
+from luna.score.confusion import DEFAULT_THRESHOLD
 from luna.score.marks import (
     FAILED_COLUMN,
     Cohort,
@@ -22,6 +25,8 @@ from luna.score.marks import (
 
 DETECTIONS, SERIES = "detections.csv", "series.csv"
 ANNOTATIONS, EXCLUDED = "annotations.csv", "annotations_excluded.csv"
+
+METRICS, METRICS_BYTES_MAX = "metrics.json", 1 << 26
 
 EVALUATION = "evaluation"
 """The folder of an evaluation inside the folder of a run."""
@@ -83,6 +88,35 @@ def evaluated_folder(path: Path) -> Path:
         why=f"{DETECTIONS}, {SERIES} and {ANNOTATIONS} are not all there",
         hint=f"luna evaluate DATA --weights … --fold K --out {path / EVALUATION}",
     )
+
+
+def threshold_of(folders: Sequence[Path]) -> float:
+    """Return the threshold of evaluations by their folders, 0.5 where no metrics.json tells it.
+
+    Raises UsageError when they differ, and InputError for a metrics.json that is damaged.
+    """
+    found = {}
+    for folder in folders:
+        path = folder / METRICS
+        if path.exists():
+            try:
+                values = json.loads(read_plain(path, METRICS_BYTES_MAX))
+                found[float(values["config"]["threshold"])] = path
+            except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+                raise InputError(
+                    "the evaluation's threshold cannot be read",
+                    file=path,
+                    why=f"{type(error).__name__}: {error}",
+                    hint="run the same luna evaluate again, or --set threshold=…",
+                ) from error
+    if len(found) > 1:
+        listed = "".join(f"\n{value:g} in {path}" for value, path in found.items())
+        raise UsageError(
+            "the evaluations have different thresholds",
+            why=listed,
+            hint="choose one for all of them: --set threshold=…",
+        )
+    return next(iter(found), DEFAULT_THRESHOLD)
 
 
 def _checked(folder: Path) -> Cohort:

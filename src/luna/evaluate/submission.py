@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +25,12 @@ from luna.evaluate.pooling import (
     evaluated_folder,
     find_folds,
     pool,
+    threshold_of,
 )
 from luna.run.errors import UsageError
 from luna.run.nodules import NO_NODULES, Nodules
 from luna.run.table import write_table
-from luna.score.evaluation import Evaluation, EvaluationConfig, score_detections
+from luna.score.evaluation import Evaluation, EvaluationConfig, ScoreConfig, score_detections
 from luna.score.froc import FP_RATES, GRID_FP_PER_SCAN, operating_point
 from luna.score.marks import (
     Cohort,
@@ -57,6 +58,7 @@ class Submission:
     excluded: Path | None = None
     versus: tuple[Path, ...] = ()
     folds: tuple[Fold, ...] = ()
+    evaluated: tuple[Path, ...] = ()
 
     @property
     def is_pooled(self) -> bool:
@@ -97,6 +99,7 @@ def find_submission(
             series=series,
             excluded=excluded,
             versus=others,
+            evaluated=tuple(evaluated_folder(path) for path in marks if path.is_dir()),
         )
     if (annotations, series, excluded) != (None, None, None):
         raise UsageError("--annotations and --series are needed together")
@@ -123,6 +126,7 @@ def submission_in(
         excluded=excluded if excluded.exists() else None,
         versus=tuple(versus),
         folds=tuple(folds),
+        evaluated=tuple(fold.folder for fold in folds),
     )
 
 
@@ -180,14 +184,20 @@ def score_tables(tables: Tables, config: EvaluationConfig) -> Evaluation:
     )
 
 
-def score_submission(files: Submission, config: EvaluationConfig, out: Path) -> Page:
-    """Score the files and write the evaluation into `out`, with the pooled tables of folds."""
+def score_submission(files: Submission, config: ScoreConfig, out: Path) -> Page:
+    """Score the files and write the evaluation into `out`, with the pooled tables of folds.
+
+    A threshold that is not in the config is the one at which the folds were evaluated.
+    """
+    if config.threshold is None:
+        config = replace(config, threshold=threshold_of(files.evaluated))
+    scoring = config.scoring()
     if files.is_pooled:
         clear(out, EVERYTHING)
         for name, rows in pool(files.folds).items():
             write_table(out / name, rows)
         files = submission_in(out, files.versus, files.folds)
-    evaluation = score_tables(read_tables(files), config)
+    evaluation = score_tables(read_tables(files), scoring)
     clear(out, CONCLUSIONS)
     return write_evaluation(evaluation, out, files)
 

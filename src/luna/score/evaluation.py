@@ -63,6 +63,36 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreConfig:
+    """How marks are scored, before the threshold in force is known."""
+
+    threshold: float | None = None
+    """Count marks from this probability on as reported; none takes the threshold of the
+    evaluation whose folder is scored, and 0.5 for a file of marks."""
+    fp_per_scan: float = 1.0
+    """Find the operating threshold for this many false positives per scan."""
+    samples: int = 1000
+    """Number of bootstrap samples over scans; 0 leaves the intervals out."""
+    seed: int = 0
+    """Seed of the bootstrap; equal seeds give equal intervals."""
+
+    def __post_init__(self) -> None:
+        self.scoring()
+
+    def scoring(self, threshold: float = DEFAULT_THRESHOLD) -> EvaluationConfig:
+        """Return the config with its own threshold, or this one where it has none.
+
+        Raises UsageError for a value that cannot be.
+        """
+        return EvaluationConfig(
+            threshold=threshold if self.threshold is None else self.threshold,
+            fp_per_scan=self.fp_per_scan,
+            samples=self.samples,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Malignancy:
     """How well malignant nodules are told from benign ones.
 
