@@ -109,19 +109,24 @@ def config_classes() -> Iterator[type]:
                 yield value  # type: ignore[misc]
 
 
+def documented_fields(cls: type) -> set[str]:
+    """The fields of a class's own body that a docstring follows."""
+    definition = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    assert isinstance(definition, ast.ClassDef)
+    return {
+        a.target.id
+        for a, b in zip(definition.body, definition.body[1:], strict=False)
+        if isinstance(a, ast.AnnAssign)
+        and isinstance(a.target, ast.Name)
+        and isinstance(b, ast.Expr)
+    }
+
+
 def test_every_config_field_is_documented() -> None:
     undocumented = []
     for cls in config_classes():
-        definition = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-        assert isinstance(definition, ast.ClassDef)
-        told = {
-            a.target.id
-            for a, b in zip(definition.body, definition.body[1:], strict=False)
-            if isinstance(a, ast.AnnAssign)
-            and isinstance(a.target, ast.Name)
-            and isinstance(b, ast.Expr)
-        }
+        documented = set[str]().union(*(documented_fields(base) for base in cls.__mro__[:-1]))
         undocumented += [
-            f"{cls.__name__}.{item.name}" for item in fields(cls) if item.name not in told
+            f"{cls.__name__}.{item.name}" for item in fields(cls) if item.name not in documented
         ]
     assert undocumented == []
