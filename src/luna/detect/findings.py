@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from luna.clinical.nodule import Calcification, Kind
 from luna.ct.geometry import Triple
 from luna.ct.mask import BoxMask
+from luna.nets.card import Card
 from luna.nets.trained import TrainedRange
 
 Side = Literal["left", "right"]
@@ -145,7 +146,8 @@ class Findings:
     `opacities` are regions too large for the networks, largest first. `limits` are sentences on
     what luna could not see or judge (partial scan, thick slices, a header in doubt, …); `warnings`
     are these and what the reader of the file noticed. `trained` is the range of sizes and voxels
-    that the networks were trained for, as far as their cards state it.
+    that the networks were trained for, as far as their cards state it; `cards` are these by role.
+    `lungs_box` is the smallest box of voxels that holds both lungs.
     """
 
     series_uid: str
@@ -164,6 +166,8 @@ class Findings:
     opacities: tuple[Opacity, ...] = ()
     limits: tuple[str, ...] = ()
     trained: TrainedRange = field(default_factory=TrainedRange)
+    cards: dict[str, Card] = field(default_factory=dict)
+    lungs_box: tuple[slice, slice, slice] | None = None
 
     @property
     def status(self) -> Status:

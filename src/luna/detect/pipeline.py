@@ -87,6 +87,8 @@ def diagnose(
         opacities=opacities,
         limits=limits,
         trained=trained,
+        cards={bundle.card.role: bundle.card for bundle in models.bundles()},
+        lungs_box=lungs.box(),
         warnings=limits + scan.provenance.warnings,
         seconds=stages.seconds,
     )

@@ -80,6 +80,11 @@ class Card:
             del values["threshold"]
         return values
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether the temperature was fitted, so that probabilities are shares of nodules."""
+        return CALIBRATION in self.metrics
+
 
 NUMBER = (int, float)
 KINDS: dict[str, tuple[type, ...]] = {item.name: (str,) for item in fields(Card)} | {

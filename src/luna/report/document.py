@@ -143,7 +143,7 @@ class Document:
     run: Mapping[str, Any]
     scan: ReportedScan
     looked_at: LookedAt
-    models: Mapping[str, Mapping[str, str]]
+    models: Mapping[str, Mapping[str, Any]]
     trained_for: TrainedRange
     limits: Sequence[str]
     warnings: Sequence[str]
@@ -152,6 +152,12 @@ class Document:
     seconds: Mapping[str, float]
     guidelines: Mapping[str, Any] | None = None
     patient: Mapping[str, str] | None = None
+
+    @property
+    def categories(self) -> dict[int, str]:
+        """The category that Lung-RADS gives each finding; empty where none is stated."""
+        listed = (self.guidelines or {}).get("categories", ())
+        return {one["nodule"]: one["category"] for one in listed}
 
     def json_values(self) -> dict[str, Any]:
         """The document as values for `json.dumps`."""
@@ -190,10 +196,7 @@ def document(
             candidates=len(findings.candidates.p_nodule),
             threshold=findings.threshold,
         ),
-        models={
-            role: {"name": name, "weights_sha256": findings.weights_sha256[role]}
-            for role, name in findings.models.items()
-        },
+        models={role: _model(findings, role) for role in findings.models},
         trained_for=findings.trained,
         limits=findings.limits,
         warnings=[_bounded(sentence) for sentence in findings.warnings],
@@ -206,6 +209,17 @@ def document(
         guidelines=None if guidance is None else guideline_section(scan, findings, guidance),
         patient=_patient(scan) if include_phi else None,
     )
+
+
+def _model(findings: Findings, role: str) -> dict[str, Any]:
+    """What the page states of a network; without a card nothing is known of it."""
+    card = findings.cards.get(role)
+    return {
+        "name": findings.models[role],
+        "weights_sha256": findings.weights_sha256[role],
+        "training_data": _bounded(card.training_data) if card else "",
+        "calibrated": card is not None and card.calibrated,
+    }
 
 
 def _patient(scan: Scan) -> dict[str, str]:

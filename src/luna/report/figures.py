@@ -1,4 +1,4 @@
-"""Key images of findings and the slices of a scan, as data URIs for one HTML file.
+"""Key images of findings, as data URIs for one HTML file.
 
 All images stand as a radiologist holds them: the patient's right on the viewer's left, head
 up, in true proportions.
@@ -28,12 +28,6 @@ FIELD_PER_AXIS = 2.5
 KEY_PIXELS = 300
 JPEG_QUALITY = 75
 
-SLICE_PIXELS = ((150, 512), (400, 384), (100_000, 256))
-"""Longest side of the slices in the scrollable view, by up to how many of them there are."""
-
-MAX_SLICES = 1500
-"""Beyond this many the view shows every second, third, … one, and says so."""
-
 Bytes = NDArray[np.uint8]
 
 
@@ -54,16 +48,6 @@ class KeyImage:
     cross: tuple[float, float]
     scale_bar: float
     size: int = KEY_PIXELS
-
-
-@dataclass(frozen=True, slots=True)
-class SliceView:
-    """All slices of a scan, small: data URIs from the feet upwards, every `step`-th slice."""
-
-    images: list[str]
-    step: int
-    width: int
-    height: int
 
 
 def windowed(hu: NDArray[np.number], window: tuple[int, int]) -> Bytes:
@@ -173,25 +157,6 @@ def outline_path(
         x, y = x0 + column * dx, y0 + (row - 1) * dy
         edges.append(f"M{x:.1f} {y:.1f}v{dy:.1f}")
     return "".join(edges)
-
-
-def slice_view(scan: Scan) -> SliceView:
-    """Draw every slice in the lung window, reduced so that the file stays small enough to mail."""
-    slices, rows, columns = scan.shape_irc
-    step = -(-slices // MAX_SLICES)
-    longest = next(size for most, size in SLICE_PIXELS if slices <= most or most == 100_000)
-    _, row_mm, column_mm = scan.geometry.spacing_irc
-    scale = min(1.0, longest / max(rows, columns))
-    # Square pixels on the screen, whatever they are in the scan.
-    width = max(1, round(columns * scale * column_mm / min(row_mm, column_mm)))
-    height = max(1, round(rows * scale * row_mm / min(row_mm, column_mm)))
-    images = []
-    for plane in scan.hu[::step]:
-        image = Image.fromarray(windowed(plane, LUNG_WINDOW))
-        if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
-        images.append(data_uri(image, "JPEG"))
-    return SliceView(images, step, width, height)
 
 
 def data_uri(image: Image.Image, image_format: str) -> str:

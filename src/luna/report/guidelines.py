@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from luna.clinical.brock import brock
 from luna.clinical.fleischner import fleischner
-from luna.clinical.lungrads import lung_rads
+from luna.clinical.lungrads import categorise, lung_rads
 from luna.clinical.mayo import mayo
 from luna.clinical.nodule import Nodule, Scope
 from luna.clinical.patient import OLDEST, Patient, Sex
@@ -51,7 +51,9 @@ def guideline_section(scan: Scan, findings: Findings, guidance: Guidance) -> dic
         statements.append(lung_rads(nodules, scope))
     if guidance.guideline in ("fleischner", "both"):
         statements.append(fleischner(nodules, patient, scope))
+    lung_rads_asked = guidance.guideline in ("lung-rads", "both")
     return {
+        "categories": _categories(nodules, scope) if lung_rads_asked else [],
         "statements": [asdict(_completed(s, findings, contrast)) for s in statements],
         "probabilities": [asdict(p) for p in _probabilities(nodules, patient, scope)],
     }
@@ -108,6 +110,13 @@ def _completed(statement: Statement, findings: Findings, contrast: bool) -> Stat
         for words in statement.not_assessed
     )
     return replace(statement, not_assessed=(*of_kind, *told))
+
+
+def _categories(nodules: list[Nodule], scope: Scope) -> list[dict[str, Any]]:
+    """The category of Lung-RADS that each nodule alone would give, where the exam has one."""
+    if scope.obstacle():
+        return []
+    return [{"nodule": n.number, "category": categorise(n)[0]} for n in nodules]
 
 
 def _probabilities(nodules: list[Nodule], patient: Patient, scope: Scope) -> list[Probability]:

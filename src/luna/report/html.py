@@ -6,18 +6,22 @@ import base64
 import hashlib
 from collections.abc import Callable, Sequence
 from importlib.resources import files
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from luna.clinical.size import axes_words
 from luna.ct.scan import Scan
 from luna.detect.findings import Finding, Findings, Opacity
-from luna.report.document import Document
-from luna.report.figures import KeyImage, SliceView, key_images, slice_view
+from luna.report.document import Document, ReportedFinding
+from luna.report.figures import KeyImage, key_images
+from luna.report.stack import MARGIN_MM, pack
+from luna.report.viewer import Named, viewer_data
+from luna.report.words import probability_words, volume_words, whole
 
 TEMPLATES = files("luna.report") / "templates"
 
+STYLES = ("page.css", "report.css", "viewer.css")
+SCRIPTS = ("script/stack.js", "script/pane.js", "script/viewer.js", "script/page.js")
 
 PICTURED_MAX = 30
 """Findings and opacities with key images: a page of more is too large to open or to mail."""
@@ -29,9 +33,14 @@ ROWS_MAX = 500
 def page_environment() -> Environment:
     """The templates of luna's pages; every string that they are given is escaped."""
     environment = Environment(
-        loader=PackageLoader("luna.report"), autoescape=True, undefined=StrictUndefined
+        loader=PackageLoader("luna.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.globals["axes_words"] = axes_words
+    words = (axes_words, probability_words, volume_words, whole)
+    environment.globals.update({word.__name__: word for word in words})
     return environment
 
 
@@ -52,23 +61,50 @@ def render(
     own script by hash, images from data URIs, and nothing else. `count` is told how many pictures
     of how many are drawn.
     """
-    script = template_text("report.js")
+    # A block, so that its names meet no others.
+    script = f'"use strict";\n{{\n{template_text(*SCRIPTS)}}}\n'
     opacities = findings.opacities[: len(content.opacities)]
-    pictured = findings.findings[: max(PICTURED_MAX - len(opacities), 0)]
+    rows = by_concern(content)[:ROWS_MAX]
+    found = [findings.findings[row.number - 1] for row in rows]
+    pictured = found[: max(PICTURED_MAX - len(opacities), 0)]
     pictures = _pictures(scan, [*opacities, *pictured], count)
-    view = slice_view(scan)
+    stack = pack(scan, findings)
+    named = _named(content, rows, [*opacities, *found])
     template = page_environment().get_template("report.html")
     return template.render(
         content=content,
+        rows=rows,
+        categories=content.categories,
         opacity_images=pictures[: len(opacities)],
         images=pictures[len(opacities) :],
-        rows=content.findings[:ROWS_MAX],
-        view=view,
-        viewer=_viewer(scan, findings, content, view),
-        style=template_text("page.css", "report.css"),
+        stack=stack,
+        margin_mm=MARGIN_MM,
+        viewer=viewer_data(scan, stack, named, len(pictures)),
+        style=template_text(*STYLES),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
+
+
+def by_concern(content: Document) -> list[ReportedFinding]:
+    """The findings in the order in which a reader wants them.
+
+    By the category that a guideline gives them, where one is asked for, then by size.
+    """
+    categories = content.categories
+    return sorted(
+        content.findings,
+        key=lambda f: (categories.get(f.number, ""), f.diameter_mm, f.p_nodule),
+        reverse=True,
+    )
+
+
+def _named(
+    content: Document, rows: Sequence[ReportedFinding], found: Sequence[Finding | Opacity]
+) -> list[Named]:
+    names = [(o.letter, f"opacity {o.letter}") for o in content.opacities]
+    names += [(str(row.number), f"finding {row.number}") for row in rows]
+    return [(*name, one) for name, one in zip(names, found, strict=True)]
 
 
 def _pictures(
@@ -80,44 +116,3 @@ def _pictures(
         pictures.append(key_images(scan, one))
     count(len(found), len(found) + 1)
     return pictures
-
-
-def _viewer(scan: Scan, findings: Findings, content: Document, view: SliceView) -> dict[str, Any]:
-    """What the script needs: slice positions, and where the findings are on them."""
-    slices, rows, columns = scan.shape_irc
-    middle = (rows / 2, columns / 2)
-    z = scan.geometry.xyz_from_irc([(k, *middle) for k in range(slices)])[:, 2]
-    named: list[tuple[str, Finding | Opacity]] = [
-        (reported.letter, opacity)
-        for reported, opacity in zip(content.opacities, findings.opacities, strict=False)
-    ]
-    named += [(str(finding.number), finding) for finding in findings.findings[:ROWS_MAX]]
-    return {
-        "step": view.step,
-        "slices": slices,
-        "z": [round(float(v), 1) for v in z],
-        "images": view.images,
-        "findings": [_ring(scan, name, found, view) for name, found in named],
-    }
-
-
-def _ring(scan: Scan, name: str, found: Finding | Opacity, view: SliceView) -> dict[str, Any]:
-    """The ring round a finding in the scrollable view, in the view's pixels."""
-    _, rows, columns = scan.shape_irc
-    first = found.mask.start_irc[0]
-    return {
-        "name": name,
-        "index": round(found.center_irc[0]),
-        "first": first,
-        "last": first + found.mask.voxels.shape[0] - 1,
-        # Pixel centres are at half steps of the drawing.
-        "x": round((found.center_irc[2] + 0.5) / columns * view.width, 1),
-        "y": round((found.center_irc[1] + 0.5) / rows * view.height, 1),
-        "r": round(_radius(scan, found.measurement.long_axis_mm, view), 1),
-    }
-
-
-def _radius(scan: Scan, long_axis_mm: float, view: SliceView) -> float:
-    """The radius of the ring round a finding: clear of it, and large enough to be seen."""
-    pixels_per_mm = view.width / (scan.shape_irc[2] * scan.geometry.spacing_irc[2])
-    return max(10.0, 0.8 * long_axis_mm * pixels_per_mm)
