@@ -11,7 +11,18 @@ from typing import Annotated, NoReturn
 import typer
 
 from luna import __version__
-from luna.cli import diagnose, doctor, evaluate, phantom, prep, score, train, validate, weights
+from luna.cli import (
+    diagnose,
+    doctor,
+    evaluate,
+    imports,
+    phantom,
+    prep,
+    score,
+    train,
+    validate,
+    weights,
+)
 from luna.cli.console import print_data, print_error
 from luna.cli.faults import known_fault
 from luna.cli.options import ConfigCommand
@@ -70,6 +81,7 @@ for command in (
     phantom.phantom,
 ):
     app.command(cls=ConfigCommand)(command)
+app.command("import")(imports.import_)
 app.command()(doctor.doctor)
 app.add_typer(weights.app, name="weights")
 

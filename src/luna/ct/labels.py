@@ -38,22 +38,28 @@ def read_labels(path: Path, scan: Scan) -> Labels:
         raise InputError(
             "the values are no labels", file=path, why=f"from {values.min()} to {values.max()}"
         )
-    return place_labels(*to_patient_axes(values, geometry), scan, path)
-
-
-def place_labels(labels: NDArray[np.generic], geometry: Geometry, scan: Scan, path: Path) -> Labels:
-    """Return labels on the scan's grid, from a box of it in the patient's axes."""
-    start = _start(labels.shape, geometry, scan, path)
     out = np.zeros(scan.shape_irc, dtype=np.int32)
+    paste_labels(out, *to_patient_axes(values, geometry), scan, path)
+    return out
+
+
+def paste_labels(
+    out: NDArray[Any], labels: NDArray[Any], geometry: Geometry, scan: Scan, path: Path
+) -> None:
+    """Write the labels of a box of the scan's grid, in the patient's axes, into `out`.
+
+    Where the box has 0, `out` stays as it is. Raises InputError, naming `path`, when the box
+    lies on another grid or has labels beyond the scan.
+    """
+    start = _start(labels.shape, geometry, scan, path)
     low = np.maximum(start, 0)
-    high = np.minimum(start + np.array(labels.shape), scan.shape_irc)
+    high = np.maximum(np.minimum(start + np.array(labels.shape), scan.shape_irc), low)
     into = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     taken = tuple(slice(int(a), int(b)) for a, b in zip(low - start, high - start, strict=True))
-    if (high > low).all():
-        out[into] = labels[taken]
-    if np.count_nonzero(labels) != np.count_nonzero(out):
+    inside = labels[taken]
+    if np.count_nonzero(labels) != np.count_nonzero(inside):
         raise InputError("the labels reach beyond the scan", file=path, hint=OTHER_SCAN)
-    return out
+    out[into][inside > 0] = inside[inside > 0]
 
 
 OTHER_SCAN = "are they of this scan? luna does not resample labels"

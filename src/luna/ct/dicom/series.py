@@ -34,12 +34,13 @@ SeriesBySlices = dict[str, list[Slice]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Series:
-    """One line of a list of series. `description` is free text and may name a person."""
+    """One line of a list of series. `description` and `patient` may name a person."""
 
     uid: str
     modality: str
     slices: int
     description: str
+    patient: str
 
 
 def list_dicom_series(found: Found) -> tuple[Series, ...]:
@@ -174,6 +175,7 @@ def _listed(series: SeriesBySlices) -> tuple[Series, ...]:
             modality=text_of(slices[0].header, "Modality"),
             slices=len(slices),
             description=text_of(slices[0].header, "SeriesDescription"),
+            patient=text_of(slices[0].header, "PatientID"),
         )
         for uid, slices in series.items()
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,12 +42,41 @@ MIRRORED = np.array([-1.0, -1.0, 1.0])
 
 
 @dataclass(slots=True)
-class _Count:
+class FitCount:
     """How many annotations were checked, and how many fit as they are and as RAS."""
 
     places: int = 0
     fit: int = 0
     fit_mirrored: int = 0
+
+    def add(self, scan: Scan, center_xyz: FloatArray, diameter_mm: FloatArray) -> None:
+        """Count the annotations of a scan: (N, 3) LPS mm and (N,)."""
+        self.fit += int(fits(scan, center_xyz, diameter_mm).sum())
+        self.fit_mirrored += int(fits(scan, center_xyz * MIRRORED, diameter_mm).sum())
+        self.places += len(diameter_mm)
+
+    def join(self, other: FitCount) -> None:
+        """Add what another count counted."""
+        self.places += other.places
+        self.fit += other.fit
+        self.fit_mirrored += other.fit_mirrored
+
+    def refuse_most_off(self, table: Path) -> None:
+        """Raise InputError when most of the annotations do not lie on nodules."""
+        if 2 * self.fit >= self.places:
+            return
+        is_mirrored = self.fit_mirrored > self.fit
+        if self.places < FEW and not is_mirrored:
+            return
+        raise InputError(
+            f"{self.places - self.fit} of {self.places} annotations lie on no nodule",
+            file=table,
+            why="they lie outside the body, in muscle or in plain lung"
+            + (", and on nodules when they are read as RAS" if is_mirrored else ""),
+            hint="negate coordX and coordY: luna takes LPS mm, as in LUNA16"
+            if is_mirrored
+            else "coordinates are LPS mm, as in LUNA16; are these the scans' own annotations?",
+        )
 
 
 def refuse_misplaced(data: Luna16, uids: Iterable[str]) -> None:
@@ -55,29 +85,13 @@ def refuse_misplaced(data: Luna16, uids: Iterable[str]) -> None:
     A scan that cannot be read is passed over: it fails when its turn comes.
     """
     annotated = [uid for uid in uids if data.nodules_of(uid).start < data.nodules_of(uid).stop]
-    count = _Count()
+    count = FitCount()
     for uid in annotated[:: max(1, len(annotated) // SCANS_READ)][:SCANS_READ]:
         rows = data.nodules_of(uid)
         with suppress(InputError, UsageError, EnvironmentFault, OSError):
             scan = read_member(data.files[uid], uid)
-            center_xyz, diameter_mm = data.nodules.center_xyz[rows], data.nodules.diameter_mm[rows]
-            count.fit += int(fits(scan, center_xyz, diameter_mm).sum())
-            count.fit_mirrored += int(fits(scan, center_xyz * MIRRORED, diameter_mm).sum())
-            count.places += len(diameter_mm)
-    if 2 * count.fit >= count.places:
-        return
-    is_mirrored = count.fit_mirrored > count.fit
-    if count.places < FEW and not is_mirrored:
-        return
-    raise InputError(
-        f"{count.places - count.fit} of {count.places} annotations lie on no nodule",
-        file=data.root / ANNOTATIONS,
-        why="they lie outside the body, in muscle or in plain lung"
-        + (", and on nodules when they are read as RAS" if is_mirrored else ""),
-        hint="negate coordX and coordY: luna takes LPS mm, as in LUNA16"
-        if is_mirrored
-        else "coordinates are LPS mm, as in LUNA16; are these the scans' own annotations?",
-    )
+            count.add(scan, data.nodules.center_xyz[rows], data.nodules.diameter_mm[rows])
+    count.refuse_most_off(data.root / ANNOTATIONS)
 
 
 def fits(scan: Scan, center_xyz: FloatArray, diameter_mm: FloatArray) -> NDArray[np.bool_]:
