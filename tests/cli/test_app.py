@@ -144,8 +144,23 @@ def test_doctor_tells_the_machine(luna: Luna) -> None:
 def test_doctor_says_what_training_takes_without_a_gpu(
     luna: Luna, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("luna.run.machine.inspection._devices", lambda: (("cpu",), False))
+    monkeypatch.setattr("luna.run.machine.inspection._devices", lambda: (("cpu",), False, ()))
     assert "training full networks hours to days" in luna("doctor", "--json").out
+
+
+def test_doctor_survives_a_broken_driver(luna: Luna, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("CUDA driver initialization failed, you might not have a CUDA gpu.")
+
+    for name in ("get_device_capability", "get_device_name", "init"):
+        monkeypatch.setattr(torch.cuda, name, broken)
+    for cards, words in ((1, "cuda:0 cannot be used: "), (0, "no CUDA card can be used: ")):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda cards=cards: cards)
+        monkeypatch.setattr(torch.version, "cuda", "13.0")
+        outcome = luna("doctor")
+        assert outcome.code == 0
+        assert f"advice: {words}CUDA driver initialization failed" in outcome.out
+        assert "advice: no CUDA card: diagnosis takes longer" in outcome.out
 
 
 def test_doctor_fails_when_a_package_is_missing(

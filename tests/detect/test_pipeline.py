@@ -10,6 +10,7 @@ from luna.ct.lungs import find_lungs
 from luna.detect.classify import classify
 from luna.detect.config import ClassifyConfig, DiagnoseConfig, faithful
 from luna.detect.pipeline import diagnose
+from luna.nets.classifier import Classifier
 from luna.nets.models import Models
 from luna.nets.unet import UNet
 from luna.run.errors import InputError, TrustError, UsageError
@@ -173,3 +174,44 @@ def test_a_segmenter_whose_output_is_no_number_is_refused(nodule_chest, models: 
     fragile = replace(models.segmentation, module=net.eval())
     with pytest.raises(TrustError, match="not a number"):
         diagnose(nodule_chest, replace(models, segmentation=fragile), EXACT, CPU)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDNN_STATUS_ALLOC_FAILED")],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_does_not_fit_memory_is_computed_in_smaller_batches(
+    nodule_chest, models: Models, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Networks that take two samples at once and no more find what they always find."""
+    expected = diagnose(nodule_chest, models, EXACT, CPU)
+
+    def limited(forward):
+        def call(self, x: torch.Tensor) -> torch.Tensor:
+            if len(x) > 2:
+                raise error
+            return forward(self, x)
+
+        return call
+
+    for kind in (UNet, Classifier):
+        monkeypatch.setattr(kind, "forward", limited(kind.forward))
+    found = diagnose(nodule_chest, models, EXACT, CPU)
+    assert found.warnings == (
+        "memory was short: slices were computed in batches of 2",
+        "memory was short: crops were computed in batches of 2",
+    )
+    np.testing.assert_allclose(found.candidates.p_nodule, expected.candidates.p_nodule, rtol=1e-5)
+    assert [f.center_irc for f in found.findings] == [f.center_irc for f in expected.findings]
+
+
+def test_memory_for_not_even_one_slice_is_an_error(
+    nodule_chest, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self, x: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(UNet, "forward", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        diagnose(nodule_chest, models, EXACT, CPU)

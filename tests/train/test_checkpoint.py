@@ -54,6 +54,21 @@ def test_an_optimizer_goes_on_where_it_stood(name: str, tmp_path: Path) -> None:
     assert torch.equal(net.weight, other.weight)
 
 
+def test_a_run_of_a_card_goes_on_on_a_cpu(tmp_path: Path) -> None:
+    """A card's AdamW is fused and the CPU's is not: to the same steps, up to rounding."""
+    net, other = (nn.Linear(3, 2) for _ in range(2))
+    fused = torch.optim.AdamW(net.parameters(), lr=0.01, fused=True)
+    step(net, fused, 3)
+    other.load_state_dict(net.state_dict())
+    fresh = OPTIMIZERS["adamw"](other.parameters())
+    write_checkpoint(pack_optimizer(fused), tmp_path / LAST)
+    unpack_optimizer(fresh, read_checkpoint(tmp_path / LAST))
+    step(net, fused, 2)
+    step(other, fresh, 2)
+    torch.testing.assert_close(net.weight, other.weight)
+    assert not fresh.param_groups[0]["fused"]
+
+
 def test_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"r\xff")
     folder.mkdir()

@@ -174,7 +174,7 @@ def test_a_compiled_run_learns_the_same_and_goes_on_bitwise(
     best = train(SEGMENTATION, data, network(True), config, CPU, whole)
     assert best == pytest.approx(expected, abs=1e-3)
     first, second = (float(tail(run).splitlines()[1].split(",")[-1]) for run in (plain, whole))
-    assert second == pytest.approx(first, abs=1e-5)
+    assert second == pytest.approx(first, abs=3e-5)  # fused sums run in another order
 
     calls = iter(range(100))
 
@@ -218,11 +218,20 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     assert all(t.isfinite().all() for name, t in tensors.items() if name.startswith("net/"))
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 def test_too_little_memory_says_what_to_lower(
-    make_run: MakeRun, cubes: Make, network: Network
+    said: Exception, make_run: MakeRun, cubes: Make, network: Network
 ) -> None:
     def hungry(hu: torch.Tensor, target: torch.Tensor, seeds: torch.Tensor) -> object:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        raise said
 
     with pytest.raises(EnvironmentFault) as error:
         train(NODULE, replace(cubes(), augment=hungry), network(), CONFIG, CPU, make_run("a"))

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from luna.run.errors import EnvironmentFault, LunaError
+from luna.train.ranks import connection_fault
+
 # Without batch norm, whose statistics on the CPU are each rank's own; see Ranks.wrap.
 SCRIPT = """
 import sys
@@ -88,3 +91,26 @@ def test_two_ranks_equal_one(tmp_path: Path) -> None:
     for a, b in zip(first, second, strict=True):
         assert a["train"] == pytest.approx(b["train"], rel=1e-4)
         assert a["validation"] == pytest.approx(b["validation"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("said", "fault", "words"),
+    [
+        ("[1] is setting up NCCL communicator: Connection closed by peer", LunaError, "has ended"),
+        ("gloo/transport/tcp/pair.cc: Connection reset by peer", LunaError, "has ended"),
+        (
+            "NCCL error in: NCCLUtils.cpp:94, invalid usage, ncclInvalidUsage\n"
+            "Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 1000",
+            EnvironmentFault,
+            "Duplicate GPU detected",
+        ),
+        ("CUDA error: an illegal memory access", None, ""),
+        ("NCCL error: unhandled cuda error. Cuda failure 2 'out of memory'", None, ""),
+    ],
+)
+def test_what_nccl_refuses_is_no_process_that_ended(
+    said: str, fault: type[LunaError] | None, words: str
+) -> None:
+    found = connection_fault(RuntimeError(said))
+    assert type(found) is (fault or type(None))
+    assert words in str(found)

@@ -134,7 +134,7 @@ def load_networks(device: str, weights: list[Path] | None) -> tuple[torch.device
     from luna.nets.models import SHIPPED, load_models
     from luna.run.machine.device import choose_device
 
-    return choose_device(device), load_models(weights or [Path(SHIPPED)])
+    return choose_device(device, warn), load_models(weights or [Path(SHIPPED)])
 
 
 def show_plan(scan: Scan, models: dict[str, str], out: Path) -> None:

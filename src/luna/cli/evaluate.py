@@ -97,7 +97,7 @@ def evaluate(
     from luna.run.machine.device import choose_device
 
     settings = options.settings(CohortConfig, config, overrides, print_only=print_config)
-    processor, models = choose_device(device), load_models(weights or [Path(SHIPPED)])
+    processor, models = choose_device(device, warn), load_models(weights or [Path(SHIPPED)])
     cohort, scans = chosen_scans(data, fold, series_list)
     system = System(
         data=cohort, scans=scans, models=models, config=settings, faithful=faithful,

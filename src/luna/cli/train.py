@@ -177,7 +177,7 @@ def _train(
 
     if settings.print_only:
         settings.recipe_in_force()
-    processor = choose_device(device)
+    processor = choose_device(device, warn)
     with progress(quiet=quiet) as advance:
         listener = Listener(
             note=lambda text: note(text, quiet=quiet), warn=warn, progress=timed(advance)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from luna.cli import options
-from luna.cli.console import listener_by_line, print_lines
+from luna.cli.console import listener_by_line, print_lines, warn
 from luna.cli.evaluate import (
     Data,
     Fold,
@@ -65,7 +65,7 @@ def validate(
     from luna.run.machine.device import choose_device
 
     settings = options.settings(ValidateConfig, config, overrides, print_only=print_config)
-    processor, loaded = choose_device(device), load_network(bundle, role)
+    processor, loaded = choose_device(device, warn), load_network(bundle, role)
     cohort, scans = chosen_scans(data, fold, series_list)
     network = Network(
         data=cohort, scans=scans, bundle=loaded, config=settings, device=processor, out=out,

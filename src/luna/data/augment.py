@@ -116,13 +116,13 @@ def draw(config: AugmentConfig, seeds: torch.Tensor, shape: Sequence[int]) -> Dr
     either_way = 2 * share - 1
     flipped = (share[:, _FLIP][:, axes] < 0.5) & config.flip
     size = 1 + config.scale * either_way[:, _SCALE][:, axes]
-    lengths = torch.tensor(out, dtype=torch.float64, device=seeds.device)
-    room = torch.tensor([shape[-2] - out[-2] + 1, shape[-1] - out[-1] + 1], device=seeds.device)
+    lengths = _constant(tuple(map(float, out)), seeds.device)
+    rooms = (shape[-2] - out[-2] + 1.0, shape[-1] - out[-1] + 1.0)
     return Draw(
         factor=torch.where(flipped, -size, size).float(),
         shift_vox=(config.offset * lengths * either_way[:, _SHIFT][:, axes]).float(),
         angle=math.radians(config.rotate_degrees) * either_way[:, _ANGLE],
-        corner=(share[:, _CORNER] * room).long(),
+        corner=(share[:, _CORNER] * _constant(rooms, seeds.device)).long(),
         noise_key=(words[:, _KEY] >> 32).to(torch.int32),
     )
 
@@ -155,6 +155,12 @@ def apply_to_mask(config: AugmentConfig, drawn: Draw, mask: torch.Tensor) -> tor
     if len(out) == 3:
         moved = _along_index(moved, _index_positions(drawn, out[0]), between=False)
     return moved.reshape(len(mask), 1, *out)
+
+
+@lru_cache(maxsize=32)
+def _constant(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """Values on a device, float64; made once, as a GPU is waited for to take them."""
+    return torch.tensor(values, dtype=torch.float64, device=device)
 
 
 def _out_shape(config: AugmentConfig, shape: Sequence[int]) -> tuple[int, ...]:

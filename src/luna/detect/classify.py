@@ -13,20 +13,19 @@ from torch import nn
 
 from luna.ct.resample import cube_crop
 from luna.ct.scan import HuArray, Scan
-from luna.detect.config import ClassifyConfig, Precision
-from luna.detect.segment import autocast
+from luna.detect.config import ClassifyConfig
 from luna.nets.bundle import Bundle
 from luna.nets.card import Card
 from luna.nets.probe import refuse_non_finite
-from luna.run.machine.device import bf16_is_native
+from luna.run.machine.precision import Precision, arithmetic, fast_type
 
 Irc = tuple[int, int, int]
 Mirrors = tuple[tuple[int, ...], ...]
 Cut = Callable[[NDArray[np.float64], Irc], HuArray]
 
 CLEAR_NEGATIVE = 0.02
-"""Candidates below this in bfloat16 keep that probability. With the book's classifier the two
-precisions differ by up to 0.03, so these stay far below any threshold in use."""
+"""Candidates below this in 16 bits keep that probability. With the book's classifier bfloat16 and
+float32 differ by up to 0.03, so these stay far below any threshold in use."""
 
 MIRRORS: Mirrors = ((), (2,), (3,), (4,))
 """Axes of (N, 1, D, H, W) along which a crop is mirrored for each of its views."""
@@ -43,8 +42,8 @@ def classify(
     """Judge crops around M centres (M, 3) in voxels: (M,) float64 probability of "yes"."""
     views = MIRRORS if bundle.card.mirrored else MIRRORS[:1]
     judge = partial(_classify, scan, bundle=bundle, config=config, device=device)
-    if config.precision == "auto" and bf16_is_native(device):
-        p = judge(center_irc, precision="bfloat16", views=MIRRORS[:1], progress=progress)
+    if config.precision == "auto" and fast_type(device) is not None:
+        p = judge(center_irc, precision="auto", views=MIRRORS[:1], progress=progress)
         again = p >= CLEAR_NEGATIVE
         p[again] = judge(center_irc[again], precision="float32", views=views, progress=_silent)
         return p
@@ -71,7 +70,7 @@ def _classify(
     size_irc = net.input_size
     cut = _cut(scan, bundle.card, config)
     p = np.empty(len(center_irc))
-    with torch.inference_mode(), autocast(device, precision):
+    with torch.inference_mode(), arithmetic(device, precision):
         for start in range(0, len(center_irc), config.batch_crops):
             batch = slice(start, start + config.batch_crops)
             hu = torch.from_numpy(np.stack([cut(c, size_irc) for c in center_irc[batch]]))

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from luna.run.errors import UsageError
-
-Precision = Literal["auto", "float32", "bfloat16"]
+from luna.run.machine.precision import Precision
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,7 +16,8 @@ class SegmentConfig:
     region: Literal["lungs", "whole"] = "lungs"
     """Compute the lungs' box only, or whole slices as the book does."""
     precision: Precision = "auto"
-    """Arithmetic: auto takes bfloat16 where the hardware has it, else float32."""
+    """Arithmetic: auto takes bfloat16 where the hardware has it, float16 on older CUDA cards, else
+    float32."""
     batch_slices: int = 4
     """Slices per forward pass; more of them do not fit the caches of a CPU."""
     threshold: float = 0.5
@@ -35,8 +35,8 @@ class ClassifyConfig:
     """How the candidates are classified."""
 
     precision: Precision = "auto"
-    """Arithmetic: auto drops the clear negatives in bfloat16 where the hardware has it, and
-    judges the others in float32."""
+    """Arithmetic: auto drops the clear negatives in bfloat16 where the hardware has it (float16 on
+    older CUDA cards), and judges the others in float32."""
     batch_crops: int = 16
     """Crops per forward pass."""
     border: Literal["pad", "shift"] = "pad"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -17,17 +17,18 @@ from luna.ct.lungs import Lungs, find_lungs
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Scan
 from luna.detect.classify import classify
-from luna.detect.config import DiagnoseConfig
+from luna.detect.config import ClassifyConfig, DiagnoseConfig
 from luna.detect.describe import describe
 from luna.detect.findings import Candidates, Finding, Findings
 from luna.detect.group import Components, group
 from luna.detect.limits import resolution_limits
 from luna.detect.measure import measure
 from luna.detect.opacity import find_opacities
-from luna.detect.segment import segment
+from luna.detect.segment import Segmentation, segment
+from luna.nets.bundle import Bundle
 from luna.nets.models import Models
 from luna.run.machine.device import choose_device
-from luna.run.machine.memory import keep_freed_memory
+from luna.run.machine.memory import in_what_fits, keep_freed_memory
 from luna.run.progress import Progress, silent
 
 
@@ -49,25 +50,26 @@ def diagnose(
     stages = _Stages(progress)
     threshold = config.threshold or models.nodule.card.threshold
     trained = models.trained()
+    sparing: dict[str, int] = {}
     with stages.run("lungs"):
         lungs = find_lungs(scan)
         limits = check_anatomy(scan, lungs) + lungs.limits + resolution_limits(scan, trained)
     with stages.run("segment") as count:
-        segmentation = segment(scan, lungs, models.segmentation, config.segment, device, count)
+        segmentation = _segment(scan, lungs, models, config, device, count, sparing)
     with stages.run("group"):
         components = group(scan, segmentation, models.segmentation.card.erosion)
         del segmentation  # a byte for every voxel, and needed no more
         if config.lungs_only:
             components = components.take(lungs.label_at(components.center_irc) > 0)
     with stages.run("classify") as count:
-        p_nodule = classify(
-            scan, components.center_irc, models.nodule, config.classify, device, count
+        p_nodule = _classify(
+            scan, components.center_irc, models.nodule, config.classify, device, count, sparing
         )
         candidates = _candidates(scan, components, p_nodule).ranked()
     with stages.run("measure"):
         nodules = candidates.take(candidates.marks())
         nodules = nodules.take(nodules.p_nodule >= threshold)
-        p_malignant = _malignancy(scan, nodules, models, config, device)
+        p_malignant = _malignancy(scan, nodules, models, config, device, sparing)
         masks = components.masks(nodules.nodule, nodules.center_irc)
         findings = _findings(scan, lungs, nodules, p_malignant, masks)
     with stages.run("opacities"):
@@ -89,7 +91,7 @@ def diagnose(
         trained=trained,
         cards={bundle.card.role: bundle.card for bundle in models.bundles()},
         lungs_box=lungs.box(),
-        warnings=limits + scan.provenance.warnings,
+        warnings=(*limits, *scan.provenance.warnings, *_memory_words(sparing)),
         seconds=stages.seconds,
     )
 
@@ -111,6 +113,48 @@ class _Stages:
         self._progress(stage, 1, 1)
 
 
+def _segment(
+    scan: Scan,
+    lungs: Lungs,
+    models: Models,
+    config: DiagnoseConfig,
+    device: torch.device,
+    progress: Callable[[int, int], None],
+    sparing: dict[str, int],
+) -> Segmentation:
+    """Mark the voxels of nodules, as many slices at once as fit the memory."""
+
+    def mark(slices: int) -> Segmentation:
+        fitting = replace(config.segment, batch_slices=slices)
+        return segment(scan, lungs, models.segmentation, fitting, device, progress)
+
+    return in_what_fits(mark, config.segment.batch_slices, partial(sparing.__setitem__, "slices"))
+
+
+def _classify(
+    scan: Scan,
+    center_irc: NDArray[np.float64],
+    bundle: Bundle,
+    config: ClassifyConfig,
+    device: torch.device,
+    progress: Callable[[int, int], None],
+    sparing: dict[str, int],
+) -> NDArray[np.float64]:
+    """Judge candidates, as many at once as fit the memory."""
+
+    def judge(crops: int) -> NDArray[np.float64]:
+        fitting = replace(config, batch_crops=crops)
+        return classify(scan, center_irc, bundle, fitting, device, progress)
+
+    return in_what_fits(judge, config.batch_crops, partial(sparing.__setitem__, "crops"))
+
+
+def _memory_words(sparing: Mapping[str, int]) -> Iterator[str]:
+    """Say what was computed in smaller batches than the configuration asks for."""
+    for things, size in sparing.items():
+        yield f"memory was short: {things} were computed in batches of {size}"
+
+
 def _candidates(scan: Scan, components: Components, p_nodule: NDArray[np.float64]) -> Candidates:
     return Candidates(
         center_irc=components.center_irc,
@@ -126,13 +170,14 @@ def _malignancy(
     models: Models,
     config: DiagnoseConfig,
     device: torch.device,
+    sparing: dict[str, int],
 ) -> list[float | None]:
     """The probability that each nodule is malignant, None without a malignancy model."""
     if models.malignancy is None:
         return [None] * len(nodules.center_irc)
     exact = replace(config.classify, precision="float32")  # few crops, and every one is reported
-    p = classify(
-        scan, nodules.center_irc, models.malignancy, exact, device, lambda done, total: None
+    p = _classify(
+        scan, nodules.center_irc, models.malignancy, exact, device, lambda *_: None, sparing
     )
     return [float(value) for value in p]
 

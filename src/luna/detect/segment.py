@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from luna.ct.lungs import Lungs
 from luna.ct.mask import Mask
 from luna.ct.scan import AIR_HU, Scan
-from luna.detect.config import Precision, SegmentConfig
+from luna.detect.config import SegmentConfig
 from luna.nets.bundle import Bundle
 from luna.nets.probe import refuse_non_finite
 from luna.nets.unet import UNet
 from luna.run.errors import TrustError
-from luna.run.machine.device import bf16_is_native
+from luna.run.machine.precision import arithmetic
 
 BOX_STEP = 16
 """Boxes begin and end at multiples of this many pixels, so that few sizes occur: oneDNN keeps
@@ -36,12 +36,6 @@ class Segmentation:
 
     marked: Mask
     start_irc: tuple[int, int, int]
-
-
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """The context in which a network runs at the asked precision."""
-    wanted = bf16_is_native(device) if precision == "auto" else precision == "bfloat16"
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
 
 
 def segment(
@@ -84,7 +78,7 @@ def probabilities(
     volume = _Volume(scan, box[0], net.context_slices // 2, bundle.card.hu_window, device)
     for batch in _batches(box[0], config.batch_slices):
         rows, columns = _batch_box(scan, lungs, net, config.region, batch)
-        with torch.inference_mode(), autocast(device, config.precision):
+        with torch.inference_mode(), arithmetic(device, config.precision):
             logits = net(volume.stack(batch, rows, columns))[:, 0].float()
             refuse_non_finite(logits, why=f"{bundle.card.name} on slices of this scan")
             p_voxel = torch.sigmoid(logits / bundle.card.temperature)

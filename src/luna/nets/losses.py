@@ -56,6 +56,6 @@ def segmentation_loss(
 def _pixel_loss(logits: torch.Tensor, mask: torch.Tensor, weight: float) -> torch.Tensor:
     """Mean cross entropy of the pixels of each sample, those in the mask weighted."""
     of_pixel = F.binary_cross_entropy_with_logits(
-        logits.float(), mask, reduction="none", pos_weight=logits.new_tensor(weight).float()
+        logits.float(), mask, reduction="none", pos_weight=mask.new_full((), weight)
     )
     return of_pixel.flatten(1).mean(1)

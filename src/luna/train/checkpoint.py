@@ -78,10 +78,11 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, packed: Checkpoint) -> No
 def _refuse_other_settings(groups: Any, fresh: list[dict[str, Any]]) -> None:
     """Raise ValueError unless the saved groups of parameters are as the config makes them.
 
-    The rate is set anew at each step; another version of torch may know other settings.
+    The rate is set anew at each step, and whether kernels are fused is the device's; another
+    version of torch may know other settings.
     """
     for saved, wanted in zip(groups, json.loads(json.dumps(fresh)), strict=True):
-        for name in wanted.keys() & saved.keys() - {"lr"}:
+        for name in wanted.keys() & saved.keys() - {"lr", "fused"}:
             if saved[name] != wanted[name]:
                 raise ValueError(f"{name} of the optimizer is {saved[name]!r:.40}")
 

@@ -33,8 +33,8 @@ class TrainConfig:
     """The part of all steps during which the rate rises from zero."""
     clip_norm: float | None = 1.0
     """Longest gradient; "none" leaves gradients as they are."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`auto` is bfloat16 where the hardware has it."""
+    precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
+    """`auto` is bfloat16 where the hardware has it, else float32; `tf32` is for CUDA cards."""
     channels_last: bool = True
     """Memory layout with channels innermost: the faster one for convolutions."""
     compile: bool = False

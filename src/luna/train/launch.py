@@ -20,13 +20,14 @@ from luna.run.config import dump_config, flat, load_config
 from luna.run.errors import InputError, TrustError, UsageError
 from luna.run.files import read_plain, replace_file
 from luna.run.folders import check_folder, held_folder
+from luna.run.machine.precision import refuse_absent
 from luna.run.progress import SILENT, Listener
 from luna.run.record import record_run, write_record
 from luna.train.board import Board
 from luna.train.config import TrainConfig
 from luna.train.loop import steps_of, train
 from luna.train.metrics import Metrics
-from luna.train.ranks import Ranks, device_of_rank, joined_ranks
+from luna.train.ranks import Ranks, joined_ranks
 from luna.train.runs import CONFIG, RECORD, Run, last_checkpoint
 from luna.train.tasks import Data, Task, start_from
 
@@ -86,7 +87,7 @@ def start(
     if not name or Path(name).name != name or name.startswith("."):
         raise UsageError(f"{name!r} cannot be part of a folder's name", hint="choose a plain word")
     config = dump_config(recipe)
-    device = device_of_rank(device)
+    refuse_absent(device, recipe.train.precision)
     with joined_ranks(device) as ranks, ExitStack() as stack:
         torch.manual_seed(recipe.train.seed)
         job = recipe.job(cache)
@@ -136,7 +137,7 @@ def resume(
             hint=f"luna {data['command']} --resume {shlex.quote(str(folder))}",
         )
     recipe = load_config(root, folder / CONFIG)
-    device = device_of_rank(device)
+    refuse_absent(device, recipe.train.precision)
     with joined_ranks(device) as ranks, ExitStack() as stack:
         if ranks.leads:
             stack.enter_context(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -15,7 +14,8 @@ from torch import nn
 
 from luna.run.errors import DivergedError, EnvironmentFault, UsageError
 from luna.run.figures import Figure
-from luna.run.machine.memory import keep_freed_memory
+from luna.run.machine.memory import is_out_of_memory, keep_freed_memory
+from luna.run.machine.precision import exact_float32, tuned_kernels
 from luna.run.stop import stoppable
 from luna.train.batches import read_ahead
 from luna.train.config import TrainConfig
@@ -23,15 +23,17 @@ from luna.train.metrics import Metrics
 from luna.train.optimize import (
     Forward,
     forward_pass,
+    learn,
     memory_format,
     new_optimizer,
     set_learning_rate,
 )
 from luna.train.ranks import Ranks
+from luna.train.readout import Reading, Readout
 from luna.train.resident import kept_in_memory
 from luna.train.runs import Run, State, last_checkpoint
 from luna.train.tasks import Data, Task, parts_of
-from luna.train.trainer import Trainer, batches_of, forward, seeds_of, to_device
+from luna.train.trainer import Trainer, augmented, batches_of, forward, to_device
 
 PICTURED = 4
 """Samples of each sort that TensorBoard shows."""
@@ -73,7 +75,7 @@ def train(
         columns=len(task.columns),
     )
     trained = forward_pass(trainer.ranks.wrap(net, device), config)
-    with stoppable(trainer.stop), _explained_memory():
+    with stoppable(trainer.stop), _explained_memory(), exact_float32(config.precision == "tf32"):
         while state.epoch < config.epochs:
             metrics = {"train": _train_epoch(trainer, state, trained)}
             if config.validates(state.epoch + 1):
@@ -89,41 +91,51 @@ def train(
 
 def _train_epoch(trainer: Trainer, state: State, net: Forward) -> Metrics:
     """The rest of the epoch in which the state stands."""
-    task, config, run = trainer.task, trainer.config, trainer.run
+    task, config = trainer.task, trainer.config
     _let_learn(state.net)
     batches = batches_of(trainer, state)
     _tell(trainer, state)
-    start = time.perf_counter()
-    for batch, waited_s in read_ahead(trainer.data.train, batches, config.threads):
+    readout = Readout(config.batch_size)
+    for batch, waited_s in read_ahead(trainer.data.train, batches, config.threads, trainer.device):
         step = state.epoch * trainer.steps + state.step
         rate = set_learning_rate(state.optimizer, step, trainer.steps * config.epochs, config)
-        hu, target = to_device(trainer, batch)
-        hu, target = trainer.data.augment(hu, target, seeds_of(trainer, step).to(trainer.device))
-        hu = hu.clamp(*config.hu_window)  # noise may have left it
-        logits = forward(trainer, net, hu)
-        losses = task.loss(logits, target)
-        stopping = losses.new_tensor(float(trainer.stop.signal))
-        loss, stopping = trainer.ranks.mean(
-            torch.stack([losses.detach().mean(), stopping])
-        ).tolist()
-        if not math.isfinite(loss):
-            raise _diverged(step, run)
-        state.optimizer.zero_grad(set_to_none=True)
-        losses.mean().backward()  # type: ignore[no-untyped-call]
-        _clip(state.net, config)
-        state.optimizer.step()
+        hu, target = augmented(trainer, batch, step)
+        with tuned_kernels(trainer.device):
+            logits = forward(trainer, net, hu)
+            losses = task.loss(logits, target)
+            readout.send(step, rate, waited_s, _shared(trainer, losses))
+            stopping = _take_down(trainer, readout.readings())
+            learn(state.net, state.optimizer, losses, config)
         state.add(task.rows(logits.detach(), target, losses.detach(), config.threshold))
-        if trainer.ranks.leads:
-            run.log_step(step, rate, loss, _speed(config, start, waited_s))
-            _tell(trainer, state)
-            start = time.perf_counter()
+        _tell(trainer, state)
         if stopping:
-            raise _stopped(trainer, state)
+            raise _stopped(trainer, state, readout)
         if state.step % config.save_every == 0:
-            _save(trainer, state)
+            _save(trainer, state, readout)
+    _take_down(trainer, readout.readings(rest=True))
     state.collect(trainer.ranks)
     _refuse_broken(trainer, state)
     return task.metrics(state.earlier, config.threshold)
+
+
+def _shared(trainer: Trainer, losses: torch.Tensor) -> torch.Tensor:
+    """The mean loss over all ranks, and above 0 when one of them is to stop: (2,)."""
+    # Filled where it lies: a value that is moved there would be waited for.
+    stopping = losses.new_full((), float(trainer.stop.signal))
+    return trainer.ranks.mean(torch.stack([losses.detach().mean(), stopping]))
+
+
+def _take_down(trainer: Trainer, readings: Sequence[Reading]) -> bool:
+    """Write down the steps that were read; whether the run is to stop.
+
+    Raises DivergedError for a loss that is not finite.
+    """
+    for reading in readings:
+        if not math.isfinite(reading.loss):
+            raise _diverged(reading.step, trainer.run)
+        if trainer.ranks.leads:
+            trainer.run.log_step(reading.step, reading.rate, reading.loss, reading.speed)
+    return any(reading.stopping for reading in readings)
 
 
 def _tell(trainer: Trainer, state: State) -> None:
@@ -145,7 +157,7 @@ def _judge(trainer: Trainer, state: State, net: nn.Module) -> Metrics:
     task, ranks, board = trainer.task, trainer.ranks, trainer.run.board
     ranks.share_buffers(net)
     mine = _validate(trainer, state.epoch, net)
-    if ranks.mean(mine.new_tensor(float(trainer.stop.signal))) > 0:
+    if float(ranks.mean(mine.new_full((), float(trainer.stop.signal)))) > 0:
         raise _stopped(trainer, state)
     table = ranks.gather(mine).cpu().numpy()
     metrics = task.metrics(table, trainer.config.threshold)
@@ -169,7 +181,9 @@ def _validate(trainer: Trainer, epoch: int, net: nn.Module) -> torch.Tensor:
     cuts = range(config.validation_batch_size, len(mine), config.validation_batch_size)
     stage, done, rows = f"validate {epoch + 1}", 0, []
     trainer.run.listener.progress(stage, done, total)
-    for batch, _ in read_ahead(trainer.data.validation, np.split(mine, cuts), config.threads):
+    for batch, _ in read_ahead(
+        trainer.data.validation, np.split(mine, cuts), config.threads, trainer.device
+    ):
         hu, target = to_device(trainer, batch)
         logits = forward(trainer, net, hu)
         rows.append(task.rows(logits, target, task.loss(logits, target), config.threshold))
@@ -193,27 +207,18 @@ def _picture(trainer: Trainer, net: nn.Module, rows: torch.Tensor) -> Figure:
     return trainer.task.picture(samples, trainer.config.threshold)
 
 
-def _speed(config: TrainConfig, start: float, waited_s: float) -> Metrics:
-    """Samples per second since the start of the step, and the share spent waiting for data."""
-    took_s = time.perf_counter() - start
-    return {"samples_per_s": config.batch_size / took_s, "data_wait_share": waited_s / took_s}
-
-
-def _clip(net: nn.Module, config: TrainConfig) -> None:
-    if config.clip_norm is not None:
-        nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
-
-
-def _save(trainer: Trainer, state: State) -> None:
+def _save(trainer: Trainer, state: State, readout: Readout) -> None:
+    """The state as the newest checkpoint, once every loss up to it is known to be finite."""
+    _take_down(trainer, readout.readings(rest=True))
     state.collect(trainer.ranks)
     _refuse_broken(trainer, state)
     if trainer.ranks.leads:
         trainer.run.save(state)
 
 
-def _stopped(trainer: Trainer, state: State) -> SystemExit:
+def _stopped(trainer: Trainer, state: State, readout: Readout | None = None) -> SystemExit:
     """What ends a run that a signal asked to stop; saved first. Any rank may have got it."""
-    _save(trainer, state)
+    _save(trainer, state, readout or Readout(trainer.config.batch_size))
     return SystemExit(SIGNALLED + (trainer.stop.signal or signal.SIGTERM))
 
 
@@ -262,7 +267,9 @@ def _diverged(step: int, run: Run) -> DivergedError:
 def _explained_memory() -> Iterator[None]:
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         raise EnvironmentFault(
             "the device's memory does not suffice",
             why=str(error).partition("\n")[0],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -46,10 +46,12 @@ def forward_pass(net: nn.Module, config: TrainConfig) -> Forward:
 def new_optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """An optimizer of the weights that learn."""
     learning = [p for p in net.parameters() if p.requires_grad]
-    common: Mapping[str, Any] = {
+    common: dict[str, Any] = {
         "lr": config.learning_rate,
         "weight_decay": config.weight_decay,
     }
+    if any(p.device.type == "cuda" for p in learning):
+        common["fused"] = True  # one kernel for all weights instead of some for each
     if config.optimizer == "adamw":
         return torch.optim.AdamW(learning, **common)
     return torch.optim.SGD(learning, momentum=config.momentum, **common)
@@ -79,3 +81,14 @@ def set_learning_rate(
     for group in optimizer.param_groups:
         group["lr"] = rate
     return rate
+
+
+def learn(
+    net: nn.Module, optimizer: torch.optim.Optimizer, losses: torch.Tensor, config: TrainConfig
+) -> None:
+    """Change the network's weights by the gradient of the mean of the losses."""
+    optimizer.zero_grad(set_to_none=True)
+    losses.mean().backward()  # type: ignore[no-untyped-call]
+    if config.clip_norm is not None:
+        nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
+    optimizer.step()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +12,14 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from luna.run.errors import EnvironmentFault, LunaError
+from luna.run.machine.device import count_in
+from luna.run.machine.memory import is_out_of_memory
 
-LOST_CONNECTION = ("gloo", "NCCL")
-"""The libraries whose errors mean that another process cannot be reached."""
+LIBRARIES = ("gloo", "NCCL")
+"""The libraries through which processes reach each other, as their errors name them."""
+
+REFUSALS = ("Duplicate GPU", "ncclInvalidUsage", "ncclInvalidArgument", "ncclUnhandledCudaError")
+"""What NCCL says when it will not begin, though every process is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,8 @@ class Ranks:
             return net
         if device.type == "cuda":
             net = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
-            return DistributedDataParallel(net, device_ids=[device.index])
+            # Its statistics are alike on every rank: nothing to send round at each step.
+            return DistributedDataParallel(net, device_ids=[device.index], broadcast_buffers=False)
         return DistributedDataParallel(net)
 
     def share_buffers(self, net: nn.Module) -> None:
@@ -88,47 +93,47 @@ def _device() -> torch.device:
     return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
 
-def _number(variable: str, default: int) -> int:
-    """Return what torchrun put into a variable. Raises EnvironmentFault when it is no count."""
-    text = os.environ.get(variable, str(default))
-    if not (text.isascii() and text.isdigit()):
-        raise EnvironmentFault(
-            f"the environment variable {variable} is no count",
-            why=repr(text),
-            hint="torchrun sets it; without torchrun, unset it",
-        )
-    return int(text)
-
-
-def device_of_rank(device: torch.device) -> torch.device:
-    """The device of this process: one CUDA device each, in the order of torchrun's ranks."""
-    if device.type == "cuda" and device.index is None:
-        return torch.device("cuda", _number("LOCAL_RANK", 0))
-    return device
-
-
 @contextmanager
 def joined_ranks(device: torch.device) -> Iterator[Ranks]:
     """The ranks torchrun speaks of in the environment, joined while the block runs.
 
     Raises LunaError when another of them has ended.
     """
-    count = _number("WORLD_SIZE", 1)
+    count = count_in("WORLD_SIZE", 1)
     if count == 1:
         yield Ranks()
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
+        # With its device, NCCL meets the others at once, and refuses here what it would later.
+        card = device if device.type == "cuda" else None
+        dist.init_process_group("nccl" if card else "gloo", device_id=card)
         yield Ranks(dist.get_rank(), count)
     except RuntimeError as error:
-        if not any(library in str(error) for library in LOST_CONNECTION):
+        fault = connection_fault(error)
+        if fault is None:
             raise
-        raise LunaError(
-            "another process of this run has ended",
-            why=str(error).partition("\n")[0],
-            hint="its own message says why; --resume goes on from the last checkpoint",
-        ) from error
+        raise fault from error
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def connection_fault(error: RuntimeError) -> LunaError | None:
+    """What an error says of the other processes; None when it is about something else."""
+    text = str(error)
+    why = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    if is_out_of_memory(error) or not any(library in text for library in LIBRARIES):
+        return None
+    if any(words in text for words in REFUSALS):
+        return EnvironmentFault(
+            "the processes of this run cannot work together",
+            why=next((line for line in text.splitlines() if "Duplicate GPU" in line), why),
+            hint="each needs a CUDA card of its own; NCCL_DEBUG=INFO makes NCCL say more",
+        )
+    return LunaError(
+        "another process of this run has ended",
+        why=why,
+        hint="its own message says why; --resume goes on from the last checkpoint",
+    )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from luna.train.batches import sent
 from luna.train.tasks import Batch, IntArray, Samples
 
 GIB = 1 << 30
@@ -41,9 +42,9 @@ class Resident:
         missing = np.unique(wanted[~self._known[wanted]])
         if missing.size:
             hu, target = self._samples.read(missing.tolist())
-            rows = torch.from_numpy(missing).to(self._device)
-            self._hu[rows] = hu.to(self._device)
-            self._target[rows] = target.to(self._device)
+            rows = sent(torch.from_numpy(missing), self._device)
+            self._hu[rows] = sent(hu, self._device)
+            self._target[rows] = sent(target, self._device)
             with self._lock:
                 self._known[missing] = True
         return _rows(self._hu, wanted), _rows(self._target, wanted)
@@ -56,7 +57,7 @@ def _rows(kept: torch.Tensor, rows: IntArray) -> torch.Tensor:
     """
     if kept.device.type == "cpu":
         return torch.from_numpy(kept.numpy()[rows])
-    return kept[torch.from_numpy(rows).to(kept.device)]
+    return kept[sent(torch.from_numpy(rows), kept.device)]
 
 
 def kept_in_memory(samples: Samples, most_gib: float, device: torch.device) -> Samples:

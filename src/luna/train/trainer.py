@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from luna.run.machine.device import bf16_is_native
+from luna.run.machine.precision import bf16_is_native
 from luna.run.stop import Stop
+from luna.train.batches import sent
 from luna.train.config import TrainConfig
 from luna.train.optimize import Forward
 from luna.train.ranks import Ranks
@@ -56,14 +57,22 @@ def seeds_of(trainer: Trainer, step: int) -> torch.Tensor:
     return torch.from_numpy(seeds[trainer.ranks.rank :: trainer.ranks.count])
 
 
+def augmented(trainer: Trainer, batch: Batch, step: int) -> Batch:
+    """A training batch on the device, each sample changed by its own seed."""
+    hu, target = to_device(trainer, batch)
+    seeds = sent(seeds_of(trainer, step), trainer.device)
+    hu, target = trainer.data.augment(hu, target, seeds)
+    return hu.clamp(*trainer.config.hu_window), target  # noise may have left it
+
+
 def to_device(trainer: Trainer, batch: Batch) -> Batch:
     """Moved to the device as int16, half the bytes, and made float and clipped there."""
-    hu, target = batch
-    hu = hu.to(trainer.device).float().clamp_(*trainer.config.hu_window)
-    return hu, target.to(trainer.device)
+    hu, target = (sent(t, trainer.device) for t in batch)
+    return hu.float().clamp_(*trainer.config.hu_window), target
 
 
 def forward(trainer: Trainer, net: Forward, hu: torch.Tensor) -> torch.Tensor:
+    """The network's logits at the run's precision; the loss and its gradients are float32."""
     if trainer.config.channels_last:
         layout = torch.channels_last_3d if hu.dim() == 5 else torch.channels_last
         hu = hu.contiguous(memory_format=layout)

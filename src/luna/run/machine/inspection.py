@@ -28,6 +28,9 @@ MIN_SHM_GIB = 1.0
 DISTRIBUTIONS = ("luna-ct", "luna")
 """What luna is called where packages are installed; a checkout may have the older name still."""
 
+DRIVER = Path("/proc/driver/nvidia/version")
+"""There where Linux has loaded the driver of an NVIDIA card."""
+
 MODULES = {"simpleitk": "SimpleITK", "pillow": "PIL"}
 """Import names that are not the package's name in lower case."""
 
@@ -64,7 +67,7 @@ class Machine:
 def inspect_machine() -> Machine:
     """Look at packages, devices, memory and disks; nothing is changed."""
     packages = tuple(_packages())
-    devices, bf16 = _devices()
+    devices, bf16, problems = _devices()
     memory = memory_bytes()
     memory_gib = None if memory is None else memory / GIB
     disk, temporary = _free_gib(Path.cwd()), _temporary_gib()
@@ -82,7 +85,7 @@ def inspect_machine() -> Machine:
         temporary_free_gib=temporary,
         shm_gib=shm,
         missing=tuple(_missing(packages, disk, temporary)),
-        advice=tuple(_advice(devices, memory_gib, shm)),
+        advice=(*problems, *_advice(devices, memory_gib, shm)),
     )
 
 
@@ -96,8 +99,8 @@ def _missing(packages: tuple[Package, ...], disk: float, temporary: float) -> It
 
 
 def _advice(devices: tuple[str, ...], memory: float | None, shm: float | None) -> Iterator[str]:
-    if not any(device.startswith("cuda") for device in devices):
-        yield "no CUDA device: diagnosis takes longer, and training full networks hours to days"
+    if not any(d.startswith("cuda") and not d.endswith("(cannot be used)") for d in devices):
+        yield "no CUDA card: diagnosis takes longer, and training full networks hours to days"
     if memory is not None and memory < MIN_MEMORY_GIB:
         yield f"{memory:.1f} GiB of memory: scans of 600 slices need {MIN_MEMORY_GIB:g}"
     if shm is not None and shm < MIN_SHM_GIB:
@@ -149,19 +152,36 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match[0].split(".")) if match else ()
 
 
-def _devices() -> tuple[tuple[str, ...], bool]:
-    """Names of the devices, and whether `--device auto` has bfloat16 in hardware."""
+def _devices() -> tuple[tuple[str, ...], bool, tuple[str, ...]]:
+    """Names of the devices, whether `--device auto` has bfloat16, and what is wrong with cards."""
+    processor = f"cpu {platform.machine()}"
     try:
         import torch
-
-        from luna.run.machine.device import bf16_is_native, choose_device
-
-        cuda = tuple(
-            f"cuda:{k} {torch.cuda.get_device_name(k)}" for k in range(torch.cuda.device_count())
-        )
-        return (*cuda, f"cpu {platform.machine()}"), bf16_is_native(choose_device("auto"))
     except Exception:  # the package has been named among those that do not import
-        return (f"cpu {platform.machine()}",), False
+        return (processor,), False, ()
+    from luna.run.machine.device import card_problem, choose_device, cuda_problem
+    from luna.run.machine.precision import bf16_is_native
+
+    names, problems = [], []
+    for index in range(torch.cuda.device_count()):
+        problem = card_problem(index)
+        names.append(f"cuda:{index} {_card_name(index)}" + (" (cannot be used)" if problem else ""))
+        if problem:
+            problems.append(f"cuda:{index} cannot be used: {problem}")
+    if not names and (DRIVER.exists() or torch.version.cuda is not None):
+        problems.append(f"no CUDA card can be used: {cuda_problem()}")
+    bf16 = bf16_is_native(choose_device("auto", lambda said: None))
+    return (*names, processor), bf16, tuple(problems)
+
+
+def _card_name(index: int) -> str:
+    """What a card is called, where its driver tells."""
+    import torch
+
+    try:
+        return str(torch.cuda.get_device_name(index))
+    except (RuntimeError, AssertionError):
+        return "of unknown name"
 
 
 def _free_gib(folder: Path) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import sys
+from collections.abc import Callable
+from typing import TypeVar
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
@@ -28,14 +30,50 @@ def keep_freed_memory() -> None:
 
 ALLOCATION_FAILURES = (
     "DefaultCPUAllocator",
-    "CUDA out of memory",
+    "out of memory",
     "ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+    "cudaErrorMemoryAllocation",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "valid cuDNN algorithm",
+    "engine to execute this computation",
     "bad_alloc",
     "Failed to allocate memory",
     "failed to map segment",
     "cannot allocate memory",
 )
-"""What torch, CUDA's libraries, C++, ITK and the loader of libraries say when memory runs out."""
+"""What torch, CUDA's libraries, C++, ITK and the loader of libraries say when memory runs out.
+
+cuBLAS is not initialised, and cuDNN finds no algorithm or engine, where a card has no memory left
+for what they work with.
+"""
+
+
+T = TypeVar("T")
+
+
+def in_what_fits(work: Callable[[int], T], size: int, tell: Callable[[int], None]) -> T:
+    """Do work in batches of a size, which is halved as long as memory does not suffice.
+
+    `tell` gets each smaller size. Raises what the work raises when even one at a time does not fit.
+    """
+    while True:
+        try:
+            return work(size)
+        except Exception as error:
+            if size <= 1 or not is_out_of_memory(error):
+                raise
+        # Here, as the error held what was allocated.
+        release_memory()
+        size //= 2
+        tell(size)
+
+
+def release_memory() -> None:
+    """Give the card back what torch keeps for later: CUDA's other libraries cannot use that."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
