@@ -79,6 +79,8 @@ def refuse_absent(device: torch.device, precision: str) -> None:
 
 
 def _capability_of(device: torch.device) -> str:
+    import torch
+
     wanted = ".".join(map(str, BF16_SINCE))
     if device.type != "cuda":
         return f"CUDA cards of compute capability {wanted} and later do"
