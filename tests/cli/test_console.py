@@ -1,6 +1,7 @@
 """What is printed where, on a terminal and elsewhere."""
 
 import io
+import re
 
 import pytest
 from hypothesis import given
@@ -87,6 +88,20 @@ def test_progress_draws_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> N
         advance("read", 2, 2)
     assert "read" in screen.getvalue()
     assert "━" in screen.getvalue()
+
+
+def test_bars_tell_percent_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal(monkeypatch)
+    with progress(quiet=False) as advance:
+        for done in range(1, 51):
+            advance("segment", done, 100)
+    assert re.search(r"\b50%", screen.getvalue())
+    assert re.search(r"\d s left", screen.getvalue())
+    screen.truncate(0)
+    with progress(quiet=False) as advance:
+        for done in range(1, 51):
+            advance("epoch 1", done, 100, "3 min left")
+    assert not re.search(r"\d s left", screen.getvalue())
 
 
 def test_the_newest_bar_is_seen_however_many_there_were(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """`luna diagnose` from files to table and report, with networks whose answer is known."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from luna.nets.card import Card
 Luna = Callable[..., Any]
 
 UNET = {"context_slices": 3, "depth": 1, "width": 2}
+# Half is above 0.49: the lungs' box is one nodule, whose centre lies between the lungs.
+SEEN = ("segment.threshold=0.49", "threshold=0.3", "lungs_only=false")
 CLASSIFIER = {"input_size": [16, 16, 16], "widths": [2, 4]}
 
 
@@ -82,14 +85,56 @@ def test_nothing_found_is_said(diagnose: Luna, tmp_path: Path) -> None:
 
 
 def test_findings_are_a_table(diagnose: Luna, tmp_path: Path) -> None:
-    # Half is above 0.49: the lungs' box is one nodule, whose centre lies between the lungs.
-    changes = ("segment.threshold=0.49", "threshold=0.3", "lungs_only=false")
-    outcome = diagnose(*(word for change in changes for word in ("--set", change)))
+    outcome = diagnose(*(word for change in SEEN for word in ("--set", change)))
     assert outcome.code == 0
     header, first, *_ = outcome.out.splitlines()
     row = dict(zip(header.split("\t"), first.split("\t"), strict=True))
     assert (row["no"], row["p"], row["malig"]) == ("1", "0.500", "–")
     assert row["side"] in {"left", "right"}
+
+
+def test_the_table_has_the_numbers_of_the_page(diagnose: Luna, tmp_path: Path) -> None:
+    outcome = diagnose(*(word for change in SEEN for word in ("--set", change)))
+    header, first, told, *_ = outcome.out.splitlines()
+    row = dict(zip(header.split("\t"), first.split("\t"), strict=True))
+    page = (tmp_path / "out" / "report.html").read_text()
+    for name in ("p", "mean", "HU"):
+        assert re.search(rf">[^<]*\b{re.escape(row[name])}\b", page)
+    assert row["axes mm"].replace("×", " × ") in page
+    assert told == "Not calibrated: p."
+    assert "Nodule<br>probability,<br>not calibrated" in page
+
+
+def test_what_the_networks_want_said_is_said_before_computing_and_once(
+    luna: Luna, scan_file: Path, original: Path, tmp_path: Path
+) -> None:
+    outcome = luna(
+        "diagnose", scan_file, "--weights", original / "weights", "--out", tmp_path / "o"
+    )
+    lines = outcome.err.splitlines()
+    assert [line for line in lines if "for tests" in line] == ["warning: for tests"]
+    begun = [line.split()[0] for line in lines].index("lungs")
+    assert lines.index("warning: for tests") < begun
+
+
+def test_shipped_weights_say_what_they_are_before_computing(
+    luna: Luna, scan_file: Path, tmp_path: Path
+) -> None:
+    outcome = luna("diagnose", scan_file, "--out", tmp_path / "o", "--dry-run")
+    assert outcome.code == 0
+    assert "trained on synthetic scans only" in outcome.err
+    assert "never for patients" in outcome.err
+
+
+@pytest.mark.shared_data
+def test_networks_that_are_left_out_take_one_line(
+    luna: Luna, book_models: Path, scan_file: Path, tmp_path: Path
+) -> None:
+    outcome = luna(
+        "diagnose", scan_file, "--weights", book_models, "--out", tmp_path / "o", "--dry-run"
+    )
+    (line,) = [line for line in outcome.err.splitlines() if "left out" in line]
+    assert line.startswith("3 files left out")
 
 
 def test_json_is_the_report_and_nothing_else(diagnose: Luna, tmp_path: Path) -> None:
@@ -183,9 +228,6 @@ def test_the_config_in_force_is_printed_without_a_scan(luna: Luna, tmp_path: Pat
     assert again.out == outcome.out
     assert "batch_slices = 2" in outcome.out
     assert luna("diagnose", "--print-config", "--set", "nonsense=1").code == 2
-
-
-SEEN = ("segment.threshold=0.49", "threshold=0.3", "lungs_only=false")
 
 
 def test_guidelines_are_stated_for_what_was_found(diagnose: Luna, tmp_path: Path) -> None:

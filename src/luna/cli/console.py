@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from luna.run.errors import LunaError
 from luna.run.progress import Listener, Progress, silent
-from luna.run.text import for_message, printable
+from luna.run.text import duration, for_message, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -142,13 +142,31 @@ def stage(advance: Progress, name: str) -> Iterator[None]:
 
 @contextmanager
 def _bars(console: Console) -> Iterator[Progress]:
-    from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        ProgressColumn,
+        Task,
+        TaskID,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
     from rich.progress import Progress as Bars
+    from rich.text import Text
+
+    class TimeLeft(ProgressColumn):
+        """The time left of a stage that runs and does not tell it itself."""
+
+        def render(self, task: Task) -> Text:
+            known = task.time_remaining if not task.finished and not task.fields["told"] else None
+            return Text("" if known is None else f"{duration(known)} left")
 
     columns = (
         TextColumn("{task.description:>10}"),
         BarColumn(),
+        TaskProgressColumn(),
         TimeElapsedColumn(),
+        TimeLeft(),
         TextColumn("{task.fields[told]}", markup=False),
     )
     with Bars(*columns, console=console) as bars, _shared(console):

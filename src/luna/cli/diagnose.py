@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,12 +13,13 @@ from luna.cli import options, patient
 from luna.cli.console import note, print_data, print_lines, print_table, progress, stage, warn
 from luna.cli.output import claim_folder, folder_beside, refuse_odd_name
 from luna.clinical.size import axes_words
+from luna.report.words import probability_words, volume_words, whole
 
 if TYPE_CHECKING:
     import torch
 
     from luna.ct.scan import Scan
-    from luna.detect.findings import Finding, Findings, Opacity
+    from luna.detect.findings import Findings
     from luna.nets.models import Models
 
 HEADER = (
@@ -106,8 +109,8 @@ def diagnose(
     refuse_odd_name(out)
     claim_folder(out, [scan, *(weights or ())], force=force, dry_run=dry_run)
     volume = read(scan, series, quiet=quiet)
-    processor, models = load_networks(device, weights)
-    note(f"computing on {processor}, report to {out}", *models.left_out, quiet=quiet)
+    processor, models = load_networks(device, weights, quiet=quiet)
+    note(f"computing on {processor}, report to {out}", quiet=quiet)
     if dry_run:
         show_plan(volume, models.names(), out)
         return
@@ -129,12 +132,22 @@ def read(path: Path, series: str | None, *, quiet: bool) -> Scan:
         return read_scan(path, series_uid=series)
 
 
-def load_networks(device: str, weights: list[Path] | None) -> tuple[torch.device, Models]:
-    """Return the processor to compute on and the networks, luna's own where none are named."""
+def load_networks(
+    device: str, weights: list[Path] | None, *, quiet: bool
+) -> tuple[torch.device, Models]:
+    """Return the processor to compute on and the networks, luna's own where none are named.
+
+    What the networks' cards want said, and which files were left out, is told before anything
+    is computed.
+    """
     from luna.nets.models import SHIPPED, load_models
     from luna.run.machine.device import choose_device
 
-    return choose_device(device, warn), load_models(weights or [Path(SHIPPED)])
+    processor, models = choose_device(device, warn), load_models(weights or [Path(SHIPPED)])
+    for notice in models.notices():
+        warn(notice)
+    note(*filter(None, [models.left_out]), quiet=quiet)
+    return processor, models
 
 
 def show_plan(scan: Scan, models: dict[str, str], out: Path) -> None:
@@ -148,30 +161,43 @@ def show_plan(scan: Scan, models: dict[str, str], out: Path) -> None:
 
 
 def show(findings: Findings, out: Path, *, as_json: bool) -> None:
-    """Print the report as JSON; or what was found and what luna could not judge."""
-    for warning in (*findings.notices, *findings.warnings):
+    """Print the report as JSON; or what was found and what luna could not judge.
+
+    All numbers are taken from the report, so that they are rounded as on its page.
+    """
+    for warning in findings.warnings:
         warn(warning)
+    text = (out / "report.json").read_text(encoding="utf-8")
     if as_json:
-        print_data((out / "report.json").read_text(encoding="utf-8"))
+        print_data(text)
         return
-    for opacity in findings.opacities:
-        print_lines(_opacity_line(opacity, findings))
-    if findings.findings:
-        print_table(HEADER, [_row(finding) for finding in findings.findings])
+    report = json.loads(text)
+    for opacity in report["opacities"]:
+        print_lines(_opacity_line(opacity, report["trained_for"]["diameter_mm"]))
+    if report["findings"]:
+        print_table(HEADER, [_row(finding) for finding in report["findings"]])
+        print_lines(*_calibration_lines(report["models"]))
     else:
         print_lines(_nothing_line(findings))
     print_lines(*patient.guideline_lines(out), f"report: {out / 'report.html'}")
 
 
-def _opacity_line(opacity: Opacity, findings: Findings) -> str:
-    size, trained = opacity.measurement, findings.trained.diameter_mm
-    range_mm = f" of {trained[0]:g} to {trained[1]:g} mm" if trained else ""
-    place = " ".join(f"{value:.1f}" for value in opacity.center_xyz)
+def _opacity_line(opacity: Mapping[str, Any], trained_mm: Sequence[float] | None) -> str:
+    range_mm = f" of {trained_mm[0]:g} to {trained_mm[1]:g} mm" if trained_mm else ""
+    place = " ".join(f"{value:.1f}" for value in opacity["center_lps_mm"])
     return (
-        f"Opacity larger than the networks' range{range_mm}: {opacity.side} lung, slice "
-        f"{opacity.center_irc[0]:.0f}, LPS {place} mm, about {size.long_axis_mm:.0f}×"
-        f"{size.short_axis_mm:.0f} mm, {size.volume_mm3 / 1000:.0f} ml. No network judged it."
+        f"Opacity larger than the networks' range{range_mm}: {opacity['side']} lung, slice "
+        f"{opacity['slice_index']}, LPS {place} mm, about {whole(opacity['long_axis_mm'])}×"
+        f"{whole(opacity['short_axis_mm'])} mm, {volume_words(opacity['volume_mm3'])}. "
+        "No network judged it."
     )
+
+
+def _calibration_lines(models: Mapping[str, Any]) -> list[str]:
+    """Which of the table's probabilities are no shares of nodules, a line or none."""
+    columns = {"nodule": "p", "malignancy": "malig"}
+    raw = [columns[role] for role in columns if role in models and not models[role]["calibrated"]]
+    return [f"Not calibrated: {', '.join(raw)}."] if raw else []
 
 
 def _nothing_line(findings: Findings) -> str:
@@ -190,19 +216,18 @@ def _nothing_line(findings: Findings) -> str:
     )
 
 
-def _row(finding: Finding) -> tuple[str, ...]:
-    size = finding.measurement
-    long_mm, short_mm, mean_mm = axes_words(size.long_axis_mm, size.short_axis_mm)
+def _row(finding: Mapping[str, Any]) -> tuple[str, ...]:
+    long_mm, short_mm, mean_mm = axes_words(finding["long_axis_mm"], finding["short_axis_mm"])
     return (
-        str(finding.number),
-        f"{finding.p_nodule:.3f}",
-        "–" if finding.p_malignant is None else f"{finding.p_malignant:.3f}",
-        finding.description.kind or "–",
-        finding.side,
-        "/".join(f"{value:.0f}" for value in finding.center_irc),
-        " ".join(f"{value:.1f}" for value in finding.center_xyz),
+        str(finding["number"]),
+        probability_words(finding["p_nodule"]),
+        probability_words(finding["p_malignant"]),
+        finding["kind"] or "–",
+        finding["side"],
+        "/".join(f"{value:.0f}" for value in finding["center_irc"]),
+        " ".join(f"{value:.1f}" for value in finding["center_lps_mm"]),
         f"{long_mm}×{short_mm}",
         mean_mm,
-        f"{size.volume_mm3:.0f}",
-        f"{size.hu_mean:.0f}",
+        whole(finding["volume_mm3"]),
+        whole(finding["hu_mean"]),
     )

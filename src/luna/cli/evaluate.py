@@ -14,8 +14,6 @@ from luna.cli.output import claim_evaluation, claim_folder
 from luna.run.errors import PartialFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import torch
 
     from luna.data.luna16.folder import Luna16
@@ -117,12 +115,10 @@ def evaluate(
     note_calibrated(calibrated(system, judged.evaluation), quiet=quiet)
 
 
-def note_start(
-    cohort: Luna16, device: torch.device, left_out: Iterable[str] = (), *, quiet: bool
-) -> None:
+def note_start(cohort: Luna16, device: torch.device, left_out: str = "", *, quiet: bool) -> None:
     """Say what was skipped of weights and tables, and where the networks are computed."""
-    lines = [*left_out, *map(str, cohort.notices), f"computing on {device}"]
-    note(*lines, quiet=quiet)
+    lines = [left_out, *map(str, cohort.notices), f"computing on {device}"]
+    note(*filter(None, lines), quiet=quiet)
 
 
 def show_plan(system: System) -> None:

@@ -24,13 +24,13 @@ SHIPPED_FOLDER = Path(luna.__file__).parent / "weights"
 class Models:
     """A segmenter, a nodule classifier and, where there is one, a malignancy classifier.
 
-    `left_out` says, a sentence each, which files of a folder were not used and why.
+    `left_out` is a sentence on the files of a folder that were not used; empty where all were.
     """
 
     segmentation: Bundle
     nodule: Bundle
     malignancy: Bundle | None = None
-    left_out: tuple[str, ...] = ()
+    left_out: str = ""
 
     def bundles(self) -> tuple[Bundle, ...]:
         """All that are present."""
@@ -56,6 +56,18 @@ class Models:
             slice_mm=overlap(card.slice_mm for card in cards),
             pixel_mm=overlap(card.pixel_mm for card in cards),
         )
+
+
+def _in_one(left_out: Sequence[str]) -> str:
+    """One sentence for several: what each file holds is told where it is asked for.
+
+    >>> _in_one(["a.state left out: a U-Net.", "b.state left out: a U-Net."])
+    '2 files left out: networks that luna cannot rebuild (`luna weights info` tells which).'
+    """
+    if len(left_out) < 2:
+        return "".join(left_out)
+    words = "networks that luna cannot rebuild (`luna weights info` tells which)"
+    return f"{len(left_out)} files left out: {words}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +126,7 @@ def load_models(paths: str | Path | Sequence[str | Path] = SHIPPED) -> Models:
             why=" ".join(left_out),
             hint="diagnose needs a segmentation and a nodule model; name both with --weights",
         )
-    return Models(segmentation, nodule, chosen["malignancy"], tuple(left_out))
+    return Models(segmentation, nodule, chosen["malignancy"], _in_one(left_out))
 
 
 def import_states(
