@@ -62,7 +62,8 @@ def refused(path: Path) -> str:
         read_scan(path)
     refusals.seen.append(path)
     assert caught.value.exit_code == 3
-    assert caught.value.file
+    assert caught.value.file is not None
+    assert Path(caught.value.file).is_relative_to(path.parent)  # this one, or the data beside it
     return f"{caught.value.what} {caught.value.why}"
 
 

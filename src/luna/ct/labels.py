@@ -13,7 +13,7 @@ from luna.ct.geometry import Geometry
 from luna.ct.orient import to_patient_axes
 from luna.ct.scan import Scan
 from luna.ct.volume import check_grid
-from luna.run.errors import InputError
+from luna.run.errors import InputError, naming
 
 Labels = NDArray[np.int32]
 
@@ -74,7 +74,8 @@ def _read(path: Path) -> tuple[NDArray[np.generic], Geometry]:
         ) from error
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise InputError("the label volume has several values per voxel", file=path)
-    check_grid(image.GetSize()[::-1], image.GetSpacing(), path)
+    with naming(path):
+        check_grid(image.GetSize()[::-1], image.GetSpacing())
     return (
         sitk.GetArrayFromImage(image),
         Geometry(image.GetOrigin(), image.GetSpacing(), image.GetDirection()),

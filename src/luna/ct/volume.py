@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,29 +76,26 @@ def as_series_uid(name: str) -> str:
     return NOT_IN_UID.sub("_", name).rstrip("_").lstrip("_-.") or "scan"
 
 
-def check_grid(size_irc: tuple[int, ...], spacing_xyz: tuple[float, ...], file: Path) -> None:
+def check_grid(size_irc: tuple[int, ...], spacing_xyz: tuple[float, ...]) -> None:
     """Raise InputError unless the grid is 3-D, not empty, not absurd and in millimetres."""
     if len(size_irc) != 3:
-        raise InputError(f"the image is {len(size_irc)}-D, a CT volume is 3-D", file=file)
+        raise InputError(f"the image is {len(size_irc)}-D, a CT volume is 3-D")
     if min(size_irc) < 1:
-        raise InputError("the volume has no voxels", file=file, why=f"size {size_irc}")
+        raise InputError("the volume has no voxels", why=f"size {size_irc}")
     if size_irc[0] * size_irc[1] * size_irc[2] > MAX_VOXELS:
         raise InputError(
             "the volume is larger than any CT scan",
-            file=file,
             why=f"{' × '.join(map(str, size_irc))} voxels",
         )
     if max(size_irc[1:]) > MAX_ROWS:
         raise InputError(
             "a slice is larger than any CT scan",
-            file=file,
             why=f"{size_irc[1]} × {size_irc[2]} voxels, at most {MAX_ROWS} × {MAX_ROWS} are read",
         )
     bad = [v for v in spacing_xyz if not MIN_SPACING_MM <= v <= MAX_SPACING_MM]
     if bad or len(spacing_xyz) != 3:
         raise InputError(
             "the voxel spacing is not plausible for CT in millimetres",
-            file=file,
             why=f"spacing {', '.join(f'{v:g}' for v in spacing_xyz)}",
             hint=f"each must be between {MIN_SPACING_MM:g} and {MAX_SPACING_MM:g} mm",
         )
@@ -112,10 +108,9 @@ class HuBuilder:
     315 MB, whatever the stored type.
     """
 
-    def __init__(self, size_irc: tuple[int, int, int], file: Path) -> None:
+    def __init__(self, size_irc: tuple[int, int, int]) -> None:
         self.hu: HuArray = np.empty(size_irc, dtype=np.int16)
         self.padding_voxels = 0
-        self._file = file
         self._far_below: NDArray[np.int64] = np.zeros(2**15 + FAR_BELOW_AIR_HU, dtype=np.int64)
         self._above_metal = 0
 
@@ -142,7 +137,6 @@ class HuBuilder:
         if not (low >= -(2**15) and high < 2**15):
             raise InputError(
                 "the values can't be Hounsfield units",
-                file=self._file,
                 why=f"slice {index} holds values from {low:g} to {high:g}",
             )
         if low < MIN_HU:
@@ -171,7 +165,6 @@ class HuBuilder:
             count = exact.size - int(np.count_nonzero(np.isfinite(exact)))
             raise InputError(
                 "the volume holds numbers that are not finite",
-                file=self._file,
                 why=f"{count} NaN or infinite voxels in slice {index}",
             )
         return np.rint(exact * slope + intercept)
@@ -200,7 +193,6 @@ class HuBuilder:
     def _refuse(self, why: str) -> None:
         raise InputError(
             "the values can't be Hounsfield units",
-            file=self._file,
             why=why,
             hint="export the scan again as CT in Hounsfield units",
         )

@@ -17,7 +17,7 @@ from luna.ct.dicom.file import read_whole
 from luna.ct.dicom.slices import SAME_PLACE_MM, Slice, numbers
 from luna.ct.scan import HuArray
 from luna.ct.volume import HuBuilder
-from luna.run.errors import InputError
+from luna.run.errors import InputError, naming
 
 TISSUE_HU = (-900.0, 3100.0)
 """A padding value in this range would erase tissue, so it is not used."""
@@ -83,7 +83,7 @@ class _Files:
 
 def read_pixels(slices: list[Slice], size_irc: tuple[int, int, int]) -> Pixels:
     """Read the HU of slices in order. Identical duplicates are dropped; different ones refused."""
-    builder = HuBuilder(size_irc, slices[0].path.parent)
+    builder = HuBuilder(size_irc)
     files, notes = _Files(), _Notes()
     kept: list[Slice] = []
     before: _Stored | None = None
@@ -94,13 +94,14 @@ def read_pixels(slices: list[Slice], size_irc: tuple[int, int, int]) -> Pixels:
             notes.duplicates += 1
             continue
         _note(stored, notes)
-        builder.put(
-            len(kept),
-            _values(stored),
-            slope=stored.slope,
-            intercept=stored.intercept,
-            padding=_padding(stored, notes),
-        )
+        with naming(item.path):
+            builder.put(
+                len(kept),
+                _values(stored),
+                slope=stored.slope,
+                intercept=stored.intercept,
+                padding=_padding(stored, notes),
+            )
         kept.append(item)
         before = stored
     return Pixels(

@@ -21,7 +21,7 @@ from luna.ct.dicom.slices import Slice, geometry_of, in_order, numbers
 from luna.ct.dicom.steps import check_steps, image_number, without_duplicates
 from luna.ct.dicom.tags import shown_and_private, text_of
 from luna.ct.volume import Volume, as_series_uid, check_grid
-from luna.run.errors import InputError, UsageError
+from luna.run.errors import InputError, UsageError, naming
 
 FEWEST_TO_GROUP = 3
 """So many slices, each with a series UID of its own, are taken for one series."""
@@ -78,14 +78,16 @@ def read_dicom(
 
 def _check_size(slices: list[Slice]) -> None:
     rows, columns = (int(numbers(slices[0], tag, 1)[0]) for tag in ("Rows", "Columns"))
-    check_grid((len(slices), rows, columns), (1.0, 1.0, 1.0), slices[0].path)
+    with naming(slices[0].path):
+        check_grid((len(slices), rows, columns), (1.0, 1.0, 1.0))
 
 
 def _volume(place: Path, uid: str, ordered: list[Slice], notes: list[str]) -> Volume:
     rows, columns = (int(numbers(ordered[0], tag, 1)[0]) for tag in ("Rows", "Columns"))
-    pixels = read_pixels(ordered, (len(ordered), rows, columns))
-    geometry = geometry_of(pixels.slices)
-    check_grid(pixels.hu.shape, geometry.spacing_xyz, place)
+    with naming(place):
+        pixels = read_pixels(ordered, (len(ordered), rows, columns))
+        geometry = geometry_of(pixels.slices)
+        check_grid(pixels.hu.shape, geometry.spacing_xyz)
     shown, private = shown_and_private(pixels.slices[0].header)
     images = [image_number(item) for item in pixels.slices]
     clean = as_series_uid(uid)

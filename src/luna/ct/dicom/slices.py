@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 
 from luna.ct.dicom.tags import text_of
 from luna.ct.geometry import ORTHONORMAL_TOLERANCE, Geometry
-from luna.run.errors import InputError
+from luna.run.errors import InputError, naming
 
 NEEDED_TAGS = (
     "Rows",
@@ -185,8 +185,6 @@ def geometry_of(slices: list[Slice]) -> Geometry:
         index_mm = float(numbers(first, tag, 1)[0])
     x, y, z = numbers(first, "ImagePositionPatient", 3).tolist()
     direction = np.stack(axes(first), axis=1) + 0.0  # no -0.0
-    try:
+    with naming(first.path):
         # PixelSpacing is the distance between rows first (PS3.3 10.7.1.3).
         return Geometry((x, y, z), (column_mm, row_mm, index_mm), tuple(direction.ravel().tolist()))
-    except InputError as error:
-        raise InputError(error.what, file=first.path, why=error.why) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from pathlib import Path
 
 from luna.run.errors import InputError
 
@@ -42,7 +41,7 @@ LOCAL = "LOCAL"
 """What `ElementDataFile` says, in any case, when the voxels follow in the same file."""
 
 
-def fields_of(start: bytes, path: Path) -> tuple[dict[str, str], int]:
+def fields_of(start: bytes) -> tuple[dict[str, str], int]:
     """Return keys and values up to `ElementDataFile`, the last, and where that line ends."""
     fields: dict[str, str] = {}
     position = 0
@@ -51,32 +50,31 @@ def fields_of(start: bytes, path: Path) -> tuple[dict[str, str], int]:
         stop = len(start) if end < 0 else end
         if stop >= MAX_HEADER_BYTES or position >= len(start):
             why = "no ElementDataFile line" if start else "the file is empty"
-            raise InputError("not a MetaImage header", file=path, why=why)
+            raise InputError("not a MetaImage header", why=why)
         line = start[position:stop]
         position = stop + 1
         if line.strip():
-            key, value = _key_value(line, path)
+            key, value = _key_value(line)
             if key in fields:
-                raise InputError("a key appears twice in the header", file=path, why=key)
+                raise InputError("a key appears twice in the header", why=key)
             fields[key] = value
     if fields["ElementDataFile"].upper() == LOCAL:
         fields["ElementDataFile"] = LOCAL
     elif start[position:].strip():
-        raise InputError("the header goes on after ElementDataFile, its last line", file=path)
+        raise InputError("the header goes on after ElementDataFile, its last line")
     return fields, position
 
 
-def _key_value(line: bytes, path: Path) -> tuple[str, str]:
+def _key_value(line: bytes) -> tuple[str, str]:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError("not a MetaImage header", file=path, why="it is not text") from error
+        raise InputError("not a MetaImage header", why="it is not text") from error
     key, equals, value = (part.strip() for part in text.partition("="))
     meant = [] if is_known(key) else get_close_matches(key.lower(), IN_LOWER_CASE, 1, ALIKE)
     if not equals or not KEY.fullmatch(key) or meant:
         raise InputError(
             "the MetaImage header has a line that is not understood",
-            file=path,
             why=repr(text.strip()[:60]),
             hint=f"did you mean {IN_LOWER_CASE[meant[0]]}?" if meant else "",
         )

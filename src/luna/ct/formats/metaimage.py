@@ -31,7 +31,7 @@ from luna.ct.formats.stream import Packing, hu_from_stream, open_stream, sibling
 from luna.ct.geometry import IDENTITY_DIRECTION, Geometry
 from luna.ct.orient import orientation_code
 from luna.ct.volume import HuBuilder, Volume, check_grid
-from luna.run.errors import InputError
+from luna.run.errors import InputError, naming
 
 DTYPES = {
     "MET_CHAR": "i1",
@@ -80,6 +80,11 @@ class Header:
 
 def read_metaimage(path: Path) -> Volume:
     """Read a `.mhd` with its data file, or a `.mha`. Raises InputError."""
+    with naming(path):
+        return _read(path)
+
+
+def _read(path: Path) -> Volume:
     header = read_header(path)
     slices, rows, columns = header.size_irc
     expected = slices * rows * columns * header.dtype.itemsize
@@ -87,7 +92,7 @@ def read_metaimage(path: Path) -> Volume:
     with open_stream(data, header.packing, offset=header.data_offset) as stream:
         stream.skip(header.skip_bytes, before=expected)
         stream.expect(expected)
-        builder = HuBuilder(header.size_irc, path)
+        builder = HuBuilder(header.size_irc)
         hu_from_stream(stream, builder, header.dtype)
     return Volume(
         hu=builder.finish(),
@@ -104,16 +109,16 @@ def read_header(path: Path) -> Header:
         raise InputError("not a plain file", file=path, why="a folder, a device or a pipe")
     with path.open("rb") as file:
         start = file.read(MAX_HEADER_BYTES + 1)
-    fields, data_offset = fields_of(start, path)
-    return _Reading(fields, path).header(data_offset)
+    with naming(path):
+        fields, data_offset = fields_of(start)
+        return _Reading(fields).header(data_offset)
 
 
 class _Reading:
     """The fields of one header on their way to a checked Header."""
 
-    def __init__(self, fields: Mapping[str, str], path: Path) -> None:
+    def __init__(self, fields: Mapping[str, str]) -> None:
         self._fields = fields
-        self._path = path
         self._warnings: list[str] = []
 
     def header(self, data_offset: int) -> Header:
@@ -123,7 +128,7 @@ class _Reading:
         if len(size_cri) != self._dimensions() or min(size_cri, default=0) < 1:
             raise self._refuse("DimSize is not one positive number for each axis", "DimSize")
         spacing = self._numbers("ElementSpacing")
-        check_grid(size_cri[::-1], spacing, self._path)
+        check_grid(size_cri[::-1], spacing)
         columns, rows, slices = size_cri
         return Header(
             size_irc=(slices, rows, columns),
@@ -197,10 +202,7 @@ class _Reading:
         )
         # MetaIO writes one axis after the other; ITK's matrix has the axes as columns.
         direction = tuple(np.array(matrix).reshape(3, 3).T.ravel().tolist())
-        try:
-            geometry = Geometry((offset[0], offset[1], offset[2]), spacing_xyz, direction)
-        except InputError as error:
-            raise InputError(error.what, file=self._path, why=error.why) from error
+        geometry = Geometry((offset[0], offset[1], offset[2]), spacing_xyz, direction)
         self._compare_orientation(geometry)
         return geometry
 
@@ -258,8 +260,8 @@ class _Reading:
     def _required(self, key: str) -> str:
         value = self._fields.get(key, "")
         if not value:
-            raise InputError(f"the MetaImage header has no {key}", file=self._path)
+            raise InputError(f"the MetaImage header has no {key}")
         return value
 
     def _refuse(self, what: str, key: str) -> InputError:
-        return InputError(what, file=self._path, why=f"{key} = {self._fields.get(key, '')[:80]}")
+        return InputError(what, why=f"{key} = {self._fields.get(key, '')[:80]}")

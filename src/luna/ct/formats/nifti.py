@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from luna.ct.formats.stream import Packing, VoxelStream, hu_from_stream, open_stream, sibling
 from luna.ct.geometry import LARGEST_MM, Geometry
 from luna.ct.volume import HuBuilder, Volume, check_grid
-from luna.run.errors import InputError
+from luna.run.errors import InputError, naming
 
 VERSIONS = {348: Nifti1PairHeader, 540: Nifti2PairHeader}
 """By the size of the header, which is its first number."""
@@ -77,11 +77,16 @@ def read_nifti(path: Path) -> Volume:
     millimetres, and when sform and qform are both absent or disagree.
     """
     path = _header_file(path)
+    with naming(path):
+        return _read(path)
+
+
+def _read(path: Path) -> Volume:
     with open_stream(path, _packing(path)) as stream:
-        raw = _header_bytes(stream, path)
-        header = _parse(raw, path)
-        check_grid(header.shape_irc, header.geometry.spacing_xyz, path)
-        builder = HuBuilder(header.shape_irc, path)
+        raw = _header_bytes(stream)
+        header = _parse(raw)
+        check_grid(header.shape_irc, header.geometry.spacing_xyz)
+        builder = HuBuilder(header.shape_irc)
         if header.single:
             # Extensions between header and voxels hold notes only.
             stream.skip(header.data_offset - len(raw))
@@ -118,7 +123,7 @@ def _fill(stream: VoxelStream, builder: HuBuilder, header: Header) -> None:
     hu_from_stream(stream, builder, header.dtype, slope=header.slope, intercept=header.intercept)
 
 
-def _header_bytes(stream: VoxelStream, path: Path) -> bytes:
+def _header_bytes(stream: VoxelStream) -> bytes:
     start = bytes(stream.take(4))
     sizes = [int.from_bytes(start, order) for order in ("little", "big")]
     size = next((s for s in sizes if s in VERSIONS), 0)
@@ -126,20 +131,18 @@ def _header_bytes(stream: VoxelStream, path: Path) -> bytes:
         packed = start.startswith(GZIP_MARK)
         raise InputError(
             "not a NIfTI file",
-            file=path,
             why="it is compressed with gzip" if packed else "it does not begin with a header",
             hint="name it .nii.gz" if packed else "convert it to .nii.gz",
         )
     return start + bytes(stream.take(size - len(start)))
 
 
-def _parse(raw: bytes, path: Path) -> Header:
+def _parse(raw: bytes) -> Header:
     magic, at, first = SINGLE[len(raw)]
     found = raw[at : at + 4]
     if found not in (magic, PAIR[len(raw)]):
         raise InputError(
             "not a NIfTI file",
-            file=path,
             why="an Analyze file does not say where left and right are",
             hint="convert the scan to .nii.gz from its source",
         )
@@ -149,61 +152,59 @@ def _parse(raw: bytes, path: Path) -> Header:
     dims = [int(n) for n in header["dim"]]
     if not (dims[0] == 3 or (3 < dims[0] <= 7 and all(n == 1 for n in dims[4 : dims[0] + 1]))):
         name = "NIfTI-1" if len(raw) == min(VERSIONS) else "NIfTI-2"
-        raise InputError(f"the {name} volume has {dims[0]} dimensions, not 3", file=path)
+        raise InputError(f"the {name} volume has {dims[0]} dimensions, not 3")
     kind = int(header["datatype"])
     if kind not in DTYPES:
-        raise InputError(f"NIfTI voxels of data type {kind} are not read", file=path)
+        raise InputError(f"NIfTI voxels of data type {kind} are not read")
     unit = int(header["xyzt_units"]) & SPACE_UNIT_BITS
     if unit not in (MILLIMETRES, UNKNOWN_UNIT):
-        raise InputError("the coordinates are not in millimetres", file=path, why=f"unit {unit}")
-    slope, intercept = _rescale(header, path)
-    affine, warnings = _affine(header, dims, path)
+        raise InputError("the coordinates are not in millimetres", why=f"unit {unit}")
+    slope, intercept = _rescale(header)
+    affine, warnings = _affine(header, dims)
     return Header(
         shape_irc=(dims[3], dims[2], dims[1]),
         dtype=np.dtype(header.endianness + DTYPES[kind]),
         single=found == magic,
-        data_offset=_offset(float(header["vox_offset"]), first if found == magic else 0, path),
+        data_offset=_offset(float(header["vox_offset"]), first if found == magic else 0),
         slope=slope,
         intercept=intercept,
-        geometry=_geometry(affine, path),
+        geometry=_geometry(affine),
         warnings=warnings,
     )
 
 
-def _offset(offset: float, first: int, path: Path) -> int:
+def _offset(offset: float, first: int) -> int:
     if not first <= offset < MAX_OFFSET or offset != int(offset):
-        raise InputError("the header gives an impossible data offset", file=path, why=f"{offset}")
+        raise InputError("the header gives an impossible data offset", why=f"{offset}")
     return int(offset)
 
 
-def _rescale(header: Any, path: Path) -> tuple[float, float]:
+def _rescale(header: Any) -> tuple[float, float]:
     """Return slope and intercept; a slope of 0 or NaN means that there is no rescale."""
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0 or math.isnan(slope):
         return 1.0, 0.0
     if not (math.isfinite(slope) and math.isfinite(intercept)):
-        raise InputError("the rescale is not finite", file=path)
+        raise InputError("the rescale is not finite")
     return slope, intercept
 
 
-def _affine(header: Any, dims: list[int], path: Path) -> tuple[Affine, tuple[str, ...]]:
+def _affine(header: Any, dims: list[int]) -> tuple[Affine, tuple[str, ...]]:
     """Return the (3, 4) map from (column, row, index) to RAS mm: the sform, or else the qform."""
-    forms = _forms(header, path)
+    forms = _forms(header)
     if not forms:
         raise InputError(
             "the file has no orientation",
-            file=path,
             why="neither sform nor qform is set",
             hint="left and right cannot be told; export the scan again with its orientation",
         )
     if not np.isfinite(forms).all() or np.abs(forms).max() > LARGEST_MM:
-        raise InputError("the orientation is not finite, or beyond any scanner", file=path)
+        raise InputError("the orientation is not finite, or beyond any scanner")
     spacing = np.linalg.norm(forms[0][:, :3], axis=0)
     pixdim = [float(v) for v in header["pixdim"][1:4]]
     if not np.allclose(spacing, pixdim, rtol=SAME_SPACING):
         raise InputError(
             "sform and pixdim disagree about the voxel spacing",
-            file=path,
             why=f"pixdim {', '.join(f'{v:g}' for v in pixdim)}",
         )
     corners = np.array([*product(*((0, n - 1) for n in dims[1:4]), (1,))], dtype=np.float64)
@@ -213,7 +214,6 @@ def _affine(header: Any, dims: list[int], path: Path) -> tuple[Affine, tuple[str
     if (apart @ np.abs(forms[0][:, :3] / spacing) / spacing).max() > SAME_PLACE_VOX:
         raise InputError(
             "sform and qform disagree",
-            file=path,
             why=f"by {apart.max():.3g} mm at a corner of the volume",
             hint="keep one of the two orientations",
         )
@@ -222,25 +222,22 @@ def _affine(header: Any, dims: list[int], path: Path) -> tuple[Affine, tuple[str
     )
 
 
-def _forms(header: Any, path: Path) -> list[Affine]:
+def _forms(header: Any) -> list[Affine]:
     if header["pixdim"][0] == 0:  # no sign: as 1 (nifti1.h), where nibabel refuses
         header["pixdim"][0] = 1
     try:
         with np.errstate(all="ignore"):
             found = [header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]]
     except (HeaderDataError, ValueError) as error:
-        raise InputError("the orientation is impossible", file=path, why=str(error)) from error
+        raise InputError("the orientation is impossible", why=str(error)) from error
     return [np.asarray(form, dtype=np.float64)[:3] for form in found if form is not None]
 
 
-def _geometry(affine_ras: Affine, path: Path) -> Geometry:
+def _geometry(affine_ras: Affine) -> Geometry:
     lps = affine_ras * np.array([[-1.0], [-1.0], [1.0]])
     spacing = np.linalg.norm(lps[:, :3], axis=0)
     if not spacing.min() > 0:
-        raise InputError("the orientation is singular", file=path)
+        raise InputError("the orientation is singular")
     sx, sy, sz = spacing.tolist()
     x, y, z = lps[:, 3].tolist()
-    try:
-        return Geometry((x, y, z), (sx, sy, sz), tuple((lps[:, :3] / spacing).ravel().tolist()))
-    except InputError as error:
-        raise InputError(error.what, file=path, why=error.why) from error
+    return Geometry((x, y, z), (sx, sy, sz), tuple((lps[:, :3] / spacing).ravel().tolist()))
