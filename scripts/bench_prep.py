@@ -162,7 +162,7 @@ def cohort(folder: Path, scans: int) -> Path:
     data, unfinished = folder / f"cohort-{scans}", folder / "unfinished"
     if not data.exists():
         shutil.rmtree(unfinished, ignore_errors=True)
-        write_cohort(unfinished, scans, 0, DENSITY, 2, lambda uid: print("made", uid, flush=True))
+        write_cohort(unfinished, scans, 0, DENSITY, 2, lambda *step: print(*step, flush=True))
         for header in unfinished.glob("subset*/*.mhd"):
             decompress(header)
         unfinished.rename(data)

@@ -23,7 +23,7 @@ SLAB = PhantomConfig(slab_mm=80, slice_mm=(2.0, 2.0), without_nodules=0, extra_n
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A slab through a synthetic chest, of a seed that no network has learned from."""
     root = tmp_path_factory.mktemp("slab") / "cohort"
-    write_cohort(root, 1, 77, SLAB, 1, lambda uid: None)
+    write_cohort(root, 1, 77, SLAB)
     return root
 
 

@@ -39,7 +39,7 @@ def test_what_is_trained_diagnoses_at_once(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("luna.cli.console.TOLD_EVERY_S", 0.0)
+    monkeypatch.setattr("luna.cli.console.LINE_EVERY_S", 0.0)
     runs = tmp_path / "runs"
     seg = luna("train-seg", small_cache, "--runs", runs, "--json", *sets(*SEGMENTER))
     assert seg.code == 0, seg.err

@@ -43,7 +43,7 @@ class Recorder(nn.Module):
 def cohort(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("cohort")
     config = PhantomConfig(size=96, slab_mm=50, without_nodules=0, negatives=(6, 6))
-    write_cohort(root / "data", 1, 5, config, 1, lambda uid: None)
+    write_cohort(root / "data", 1, 5, config)
     return root
 
 

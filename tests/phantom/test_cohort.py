@@ -50,8 +50,16 @@ def test_layout(cohort):
 
 def test_any_number_of_processes_writes_the_same_bytes(cohort, tmp_path):
     out, _ = cohort
-    write_cohort(tmp_path, 3, 11, TINY, processes=2)
+    steps: list[tuple[object, ...]] = []
+
+    def watch(*step: object) -> None:
+        steps.append(step)
+        done = {path.stem for path in tmp_path.glob("subset*/*.zraw")}
+        assert set(step[3:]) <= done
+
+    uids = write_cohort(tmp_path, 3, 11, TINY, processes=2, progress=watch)
     assert files_of(tmp_path) == files_of(out)
+    assert steps == [("scan", 0, 3), *(("scan", k, 3, uid) for k, uid in enumerate(uids, 1))]
 
 
 def test_itk_reads_the_file_as_the_scan_it_was(cohort):

@@ -1,4 +1,4 @@
-"""What a command says: data to stdout, everything else to stderr.
+"""What a command prints: data to stdout, everything else to stderr.
 
 On a terminal there are colours, tables and bars; elsewhere plain lines with tabs. rich honours
 NO_COLOR itself and is imported only when something is printed.
@@ -22,20 +22,19 @@ if TYPE_CHECKING:
 
 Row = Sequence[str]
 
-TOLD_EVERY_S = 10.0
-"""Where there is no terminal, what a stage tells of itself is a line this often."""
+LINE_EVERY_S = 10.0
+"""Seconds between two lines of one stage where there is no terminal."""
 
 
 BARS = 8
-"""Bars shown at once; each epoch of a training brings two, and those below the screen are lost."""
-
+"""Bars shown at once; each epoch of a training adds two, and those below the screen are lost."""
 
 _live: list[Console] = []
 """The console on which bars move at the moment, if they do."""
 
 
 def print_data(text: str) -> None:
-    """Text for a program to read: to stdout as it is, with one line break at the end."""
+    """Print text for programs to stdout as it is, with one line break at the end."""
     sys.stdout.write(text.rstrip("\n") + "\n")
     sys.stdout.flush()
 
@@ -47,7 +46,7 @@ def print_lines(*lines: str) -> None:
 
 
 def print_table(header: Row, rows: Sequence[Row], *, left: Sequence[bool] = ()) -> None:
-    """A table to stdout: ruled on a terminal, cells apart by tabs elsewhere.
+    """Print a table to stdout: ruled on a terminal, with tabs between cells elsewhere.
 
     `left` says which columns are aligned left; without it all stand right, as numbers do.
     """
@@ -72,12 +71,12 @@ def print_table(header: Row, rows: Sequence[Row], *, left: Sequence[bool] = ()) 
 
 
 def warn(text: str) -> None:
-    """A sentence on stderr that the user should not miss; --quiet does not silence it."""
+    """Print a warning to stderr; --quiet does not silence it."""
     _labelled("warning", "yellow", for_message(text))
 
 
 def note(*sentences: str, quiet: bool) -> None:
-    """Lines on stderr about what is being done."""
+    """Print to stderr what is being done, unless `quiet`."""
     if not quiet:
         for sentence in sentences:
             _rich(stderr=True).print(for_message(sentence), soft_wrap=True)
@@ -102,7 +101,7 @@ def print_error(error: LunaError) -> None:
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Progress]:
-    """A callback that draws bars, or on no terminal a line per stage and what it tells."""
+    """Yield a callback that draws bars, or prints lines where there is no terminal."""
     console = _rich(stderr=True)
     if quiet:
         yield silent
@@ -123,7 +122,7 @@ def listening(*, quiet: bool) -> Iterator[Listener]:
 
 
 def listener_by_line(*, quiet: bool) -> Listener:
-    """Return a listener to whom every step is a line: for steps that take long."""
+    """Return a listener that prints a line for every step: for steps that take long."""
 
     def advance(name: str, done: int, total: int, detail: str = "", /) -> None:
         if detail:
@@ -155,10 +154,10 @@ def _bars(console: Console) -> Iterator[Progress]:
     from rich.text import Text
 
     class TimeLeft(ProgressColumn):
-        """The time left of a stage that runs and does not tell it itself."""
+        """The time left of a stage that runs and has no detail of its own."""
 
         def render(self, task: Task) -> Text:
-            known = task.time_remaining if not task.finished and not task.fields["told"] else None
+            known = task.time_remaining if not task.finished and not task.fields["detail"] else None
             return Text("" if known is None else f"{duration(known)} left")
 
     columns = (
@@ -167,17 +166,17 @@ def _bars(console: Console) -> Iterator[Progress]:
         TaskProgressColumn(),
         TimeElapsedColumn(),
         TimeLeft(),
-        TextColumn("{task.fields[told]}", markup=False),
+        TextColumn("{task.fields[detail]}", markup=False),
     )
     with Bars(*columns, console=console) as bars, _shared(console):
         tasks: dict[str, TaskID] = {}
 
-        def advance(name: str, done: int, total: int, told: str = "") -> None:
+        def advance(name: str, done: int, total: int, detail: str = "") -> None:
             if name not in tasks:
                 if len(tasks) == BARS:
                     bars.remove_task(tasks.pop(next(iter(tasks))))
-                tasks[name] = bars.add_task(printable(name), told="")
-            bars.update(tasks[name], completed=done, total=total, told=printable(told))
+                tasks[name] = bars.add_task(printable(name), detail="")
+            bars.update(tasks[name], completed=done, total=total, detail=printable(detail))
 
         yield advance
 
@@ -193,19 +192,19 @@ def _shared(console: Console) -> Iterator[None]:
 
 
 class _StageLines:
-    """Prints each stage and its seconds when the next one begins, and what long ones tell."""
+    """Prints each stage and its seconds when the next one begins, and the details of long ones."""
 
     def __init__(self) -> None:
-        self._name, self._start, self._told = "", 0.0, 0.0
+        self._name, self._start, self._printed = "", 0.0, 0.0
 
-    def advance(self, name: str, done: int, total: int, told: str = "") -> None:
+    def advance(self, name: str, done: int, total: int, detail: str = "") -> None:
         now = time.perf_counter()
         if name != self._name:
             self.finish()
-            self._name, self._start, self._told = name, now, now
-        if told and now - self._told > TOLD_EVERY_S:
-            note(f"{name} {done}/{total} {told}", quiet=False)
-            self._told = now
+            self._name, self._start, self._printed = name, now, now
+        if detail and now - self._printed > LINE_EVERY_S:
+            note(f"{name} {done}/{total} {detail}", quiet=False)
+            self._printed = now
 
     def finish(self) -> None:
         if self._name:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from luna.cli import options
-from luna.cli.console import note, print_data
+from luna.cli.console import listener_by_line, print_data
 from luna.cli.output import claim_folder
 
 
@@ -36,5 +36,6 @@ def phantom(
 
     settings = options.settings(PhantomConfig, config, overrides, print_only=print_config)
     claim_folder(out, force=True)
-    write_cohort(out, scans, seed, settings, workers, lambda uid: note(f"made {uid}", quiet=quiet))
+    progress = listener_by_line(quiet=quiet).progress
+    write_cohort(out, scans, seed, settings, workers, progress)
     print_data(str(out))

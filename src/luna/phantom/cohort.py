@@ -18,6 +18,7 @@ from luna.phantom.scanner import outside_circle
 from luna.run.errors import UsageError
 from luna.run.files import replace_file, sweep, write_fault
 from luna.run.pool import worker_pool
+from luna.run.progress import Progress, silent
 from luna.run.table import write_table
 
 SUBSETS = 10
@@ -52,12 +53,12 @@ def write_cohort(
     seed: int,
     config: PhantomConfig,
     processes: int = 1,
-    on_scan: Callable[[str], None] | None = None,
+    progress: Progress = silent,
 ) -> list[str]:
     """Write `scans` phantoms under `out` and return their series UIDs.
 
-    The files are the same for any number of processes. `on_scan` is called with each UID once
-    its files are on disk. Raises UsageError when `out` already holds tables, EnvironmentFault
+    The files are the same for any number of processes. A scan counts in `progress` when its
+    files are on disk, with its UID as detail. Raises UsageError when `out` already holds tables, EnvironmentFault
     when it cannot be written.
     """
     if scans < 1 or seed < 0 or processes < 1:
@@ -74,12 +75,12 @@ def write_cohort(
     uids = []
     try:
         with closing(_mapped(job, range(scans), processes)) as results:
+            progress("scan", 0, scans)
             for uid, rows in results:
                 uids.append(uid)
                 for name, found in rows.items():
                     tables[name] += found
-                if on_scan is not None:
-                    on_scan(uid)
+                progress("scan", len(uids), scans, uid)
     finally:
         # A worker that is terminated leaves behind the file that it was writing.
         sweep(*subsets)
