@@ -58,8 +58,8 @@ def write_cohort(
     """Write `scans` phantoms under `out` and return their series UIDs.
 
     The files are the same for any number of processes. A scan counts in `progress` when its
-    files are on disk, with its UID as detail. Raises UsageError when `out` already holds tables, EnvironmentFault
-    when it cannot be written.
+    files are on disk, with its UID as detail. Raises UsageError when `out` already holds tables,
+    EnvironmentFault when it cannot be written.
     """
     if scans < 1 or seed < 0 or processes < 1:
         raise UsageError("scans and processes must be at least 1, the seed at least 0")
