@@ -181,7 +181,7 @@ def test_signals_end_a_command_with_their_code(
 ) -> None:
     process = spawn("phantom", tmp_path / "cohort", "--scans", 200, "--set", "size=64")
     assert process.stderr is not None
-    assert process.stderr.readline().startswith("made ")
+    assert process.stderr.readline().startswith("scan 1/200 ")
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code

@@ -24,7 +24,7 @@ from luna.ct.volume import as_series_uid, check_grid
 from luna.data.imports.masks import files_of_no_scan
 from luna.data.imports.outlines import Annotated, Outline, agreed, outline_of
 from luna.data.imports.polygons import fill
-from luna.run.errors import InputError
+from luna.run.errors import InputError, naming
 from luna.run.notice import Notice
 
 NODULE_NAMES = ("*nodule*", "*lesion*", "*tumor*", "*tumour*", "*mass*", "gtv*")
@@ -129,9 +129,10 @@ def _rois(dataset: Dataset) -> dict[int, str]:
 
 def _segment_mask(dataset: FileDataset, number: int, scan: Scan, path: Path) -> Mask:
     """Return the voxels of a segment on the scan's grid."""
-    check_grid(
-        (int(dataset.NumberOfFrames), int(dataset.Rows), int(dataset.Columns)), (1, 1, 1), path
-    )
+    with naming(path):
+        check_grid(
+            (int(dataset.NumberOfFrames), int(dataset.Rows), int(dataset.Columns)), (1, 1, 1)
+        )
     frames = dataset.pixel_array.reshape(-1, int(dataset.Rows), int(dataset.Columns))
     most = int(dataset.get("MaximumFractionalValue", 1))
     shared = dataset.SharedFunctionalGroupsSequence[0]
