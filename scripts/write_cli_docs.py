@@ -58,6 +58,9 @@ SHARED = {
     "--device": "`auto`, `cpu`, `cuda`, `cuda:N` or `mps` (Apple); a named device that is absent "
     "is an error, only `auto` falls back to the CPU",
     "--workers": "processes at work",
+    "--weights": "networks: bundles, `.state` files of the book, folders of them, or the words "
+    "`book` and `shipped`; repeatable; without it luna's own",
+    "--faithful": "compute as the book's code does, whatever the config says",
     "--json": "print one JSON document to stdout and nothing else there",
     "--quiet": "no progress and no notes on stderr; warnings and errors stay",
     "--debug": "print the traceback of an error before its message",

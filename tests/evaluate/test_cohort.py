@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from luna.detect.config import DiagnoseConfig
+from luna.detect.key import run_key
 from luna.detect.pipeline import diagnose
 from luna.evaluate.cohort import CohortConfig, read_result, write_result
-from luna.evaluate.result import as_json, from_json, result_of, run_key
+from luna.evaluate.result import as_json, from_json, result_of
 from luna.run.checked import DamagedError
 from luna.run.errors import UsageError
 from luna.score.evaluation import ScoreConfig

@@ -13,7 +13,10 @@ import pytest
 from pydicom.dataset import FileDataset
 from pydicom.fileset import FileSet
 
-from luna.ct.read import list_series, read_scan
+from luna.ct.dicom.listed import Series
+from luna.ct.listing.source import Source
+from luna.ct.listing.tree import Tree
+from luna.ct.read import read_scan
 from luna.run.errors import UsageError
 
 from .test_read_dicom import SIZE_IRC, STEP_MM, UID, Change, refused, series, slice_of
@@ -217,7 +220,7 @@ def test_each_file_with_a_series_uid_of_its_own(tmp_path: Path) -> None:
     np.testing.assert_array_equal(scan.hu, hu_of_five())
     assert scan.series_uid == f"{UID}.100"
     assert "Each of 5 files has a series UID of its own" in scan.provenance.warnings[0]
-    assert [line.slices for line in list_series(folder)] == [5]
+    assert [one.slices for one in listed(folder)] == [5]
     assert read_scan(folder / "3.dcm").fingerprint() == scan.fingerprint()
 
 
@@ -230,7 +233,7 @@ def test_groups_of_single_slices_are_listed_apart(tmp_path: Path) -> None:
     folder = long_series(tmp_path / "scan", change)
     with pytest.raises(UsageError, match="2 CT series"):
         read_scan(folder)
-    assert [line.slices for line in list_series(folder)] == [8, 4]
+    assert [one.slices for one in listed(folder)] == [8, 4]
     assert read_scan(folder, series_uid=f"{UID}.108").shape_irc[0] == 4
 
 
@@ -253,6 +256,17 @@ def test_series_uids_are_cleaned_and_said(tmp_path: Path, uid: bytes, clean: str
     assert read_scan(tmp_path, series_uid=clean).series_uid == clean
 
 
+def listed(folder: Path) -> list[Series]:
+    """The series that a listing finds, the largest first; each is read as it was listed."""
+    tree = Tree()
+    tree.add(folder)
+    found = sorted(tree.series.values(), key=lambda one: -one.slices)
+    for one in found:
+        scan = Source(folder, one.uid, one.parts).read()
+        assert (scan.series_uid, scan.shape_irc[0]) == (one.uid, one.slices)
+    return found
+
+
 def write_media(folder: Path) -> None:
     files = FileSet()
     for index in range(SIZE_IRC[0]):
@@ -271,7 +285,7 @@ def test_a_dicomdir_means_the_folder_that_it_lists(tmp_path: Path) -> None:
     np.testing.assert_array_equal(whole.hu, hu_of_five())
     assert whole.provenance.warnings == ()
     assert read_scan(tmp_path / "media" / "DICOMDIR").fingerprint() == whole.fingerprint()
-    assert len(list_series(tmp_path / "media" / "DICOMDIR")) == 1
+    assert [one.slices for one in listed(tmp_path / "media")] == [SIZE_IRC[0]]
     (tmp_path / "media" / "DICOMDIR").rename(tmp_path / "media" / "dicomdir")
     assert read_scan(tmp_path / "media").fingerprint() == whole.fingerprint()
     last = max(tmp_path.glob("media/**/IM*"), key=lambda path: path.name)

@@ -19,7 +19,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from luna.ct.read import list_series, read_scan
+from luna.ct.read import read_scan
 from luna.run.errors import InputError, UsageError
 
 from . import refusals
@@ -325,7 +325,7 @@ def test_several_series_are_listed_and_chosen(tmp_path: Path) -> None:
     assert f"{UID}.2  4 slices  <b>soft" in caught.value.why
     assert f"{UID}  5 slices  Lung 2.5" in caught.value.why
     assert read_scan(tmp_path, series_uid=UID + ".2").shape_irc[0] == 4
-    assert [line.slices for line in list_series(tmp_path)] == [5, 4]
+    assert read_scan(tmp_path, series_uid=f"{UID}.").shape_irc[0] == 4  # as no other begins
     with pytest.raises(UsageError, match="no series 9"):
         read_scan(tmp_path, series_uid="9.9")
 

@@ -3,12 +3,22 @@
 import os
 import re
 import signal
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from luna.run.batch import Done, LocalProcesses, ThisProcess, engine_for, resumed, run_batch
+from luna.run.batch import (
+    Done,
+    Failed,
+    LocalProcesses,
+    OneAhead,
+    ThisProcess,
+    engine_for,
+    resumed,
+    run_batch,
+)
 from luna.run.checked import DamagedError, read_checked, write_checked
 from luna.run.errors import EnvironmentFault, InputError, TrustError
 from luna.run.progress import Listener
@@ -70,8 +80,9 @@ def test_every_item_has_a_result_or_a_reason_in_the_order_of_the_items(tmp_path,
     assert list(batch.failures.items()) == [("b", bad), ("d", "out of memory")]
     assert sorted(heard.warnings) == [f"no result for b: {bad}", "no result for d: out of memory"]
     assert [step[:3] for step in heard.steps] == [("double", n, 5) for n in range(6)]
-    assert heard.steps[-1][3].endswith(" s")  # nothing is left
-    assert re.search(r", about \d+ s left$", heard.steps[-2][3])
+    told = [step[3] for step in heard.steps[1:]]
+    assert told[-1].endswith(" s; 2 failed")  # and nothing is left
+    assert re.search(r" s; \d failed; [\d,]+ an hour, about \d+ s left$", told[-2])
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=["here", "processes"])
@@ -119,6 +130,64 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run_batch("double", {"a": 2, "b": 0}, Interrupted(tmp_path), ThisProcess())
     assert not list(tmp_path.iterdir())
+
+
+class Shelf:
+    """Items that are read; it knows what was read and what was worked on, in order."""
+
+    def __init__(self) -> None:
+        self.story: list[str] = []
+        self.begun = {name: threading.Event() for name in "abcd"}
+
+    def reads(self):
+        def read_of(name):
+            def read():
+                self.story.append(f"read {name}")
+                self.begun[name].set()
+                if name == "b":
+                    raise InputError("b is damaged")
+                return name.upper()
+
+            return read
+
+        return {name: read_of(name) for name in self.begun}
+
+    def work(self, name, read):
+        value = read()
+        following = chr(ord(name) + 1)
+        if following in self.begun:  # it is read meanwhile, or this would wait for ever
+            assert self.begun[following].wait(60)
+        self.story.append(f"worked on {name}")
+        return Done(result=value)
+
+
+def test_the_next_item_is_read_while_one_is_worked_on_and_no_further():
+    shelf = Shelf()
+    batch = run_batch("shelf", shelf.reads(), shelf.work, OneAhead())
+    assert batch.results == {"a": "A", "c": "C", "d": "D"}
+    assert batch.failures == {"b": "b is damaged"}
+    assert shelf.story.index("read b") < shelf.story.index("worked on a")
+    assert shelf.story.index("read d") < shelf.story.index("worked on c")
+    assert shelf.story.index("worked on a") < shelf.story.index("read d")
+
+
+def test_an_item_that_was_only_read_ahead_is_not_worked_on_after_ctrl_c():
+    shelf = Shelf()
+
+    def work(name, read):
+        os.kill(os.getpid(), signal.SIGINT)
+        return shelf.work(name, read)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_batch("shelf", shelf.reads(), work, OneAhead())
+    assert [line for line in shelf.story if line.startswith("worked")] == ["worked on a"]
+
+
+def test_every_outcome_is_told_as_it_comes(tmp_path):
+    told = {}
+    items = {"a": 1, "b": -1}
+    batch = run_batch("double", items, Doubled(tmp_path), ThisProcess(), each=told.__setitem__)
+    assert told == {"a": Done(result=2), "b": Failed(reason=batch.failures["b"])}
 
 
 def test_one_worker_is_this_process():

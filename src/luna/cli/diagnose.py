@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from luna.cli import options, patient
-from luna.cli.console import note, print_data, print_lines, print_table, progress, stage, warn
-from luna.cli.output import claim_folder, folder_beside, refuse_odd_name
+from luna.cli import many, options, patient
+from luna.cli.console import note, print_data, print_lines, print_table, progress, warn
+from luna.cli.output import claim_reports
 from luna.clinical.size import axes_words
 from luna.report.words import probability_words, volume_words, whole
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from luna.ct.scan import Scan
     from luna.detect.findings import Findings
     from luna.nets.models import Models
+    from luna.report.batch.scan import Order
+
+SCANS = "Scans"
 
 HEADER = (
     "no",
@@ -39,14 +42,39 @@ HEADER = (
 
 def diagnose(
     context: typer.Context,
-    scan: Annotated[
-        Path,
-        typer.Argument(help="DICOM folder or file, .mhd, .mha, .nii, .nii.gz, .nrrd, or a .zip."),
-    ],
+    scans: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="PATH...",
+            help="Scans: .mhd, .mha, .nii, .nii.gz, .nrrd, a .zip, a DICOM file, or folders of "
+            "them, of many patients too.",
+        ),
+    ] = None,
     weights: options.Weights = None,
     series: Annotated[
         str | None,
-        typer.Option(metavar="UID", help="The series to take, where there are several."),
+        typer.Option(
+            metavar="UID|NUMBER",
+            help="The series to take of each study: its UID, the beginning of it, or its number.",
+            rich_help_panel=SCANS,
+        ),
+    ] = None,
+    choose: Annotated[
+        Literal["thinnest", "largest", "all"] | None,
+        typer.Option(
+            help="The series to take of a study that has several; of many studies, thinnest "
+            "unless it is said.",
+            rich_help_panel=SCANS,
+        ),
+    ] = None,
+    scan_list: Annotated[
+        Path | None,
+        typer.Option(
+            "--list",
+            metavar="FILE",
+            help="CSV table of more scans: a column path, and a column series if you want.",
+            rich_help_panel=SCANS,
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -82,7 +110,7 @@ def diagnose(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Find, classify and measure the nodules of one chest CT.
+    """Find, classify and measure the nodules of one chest CT, or of many.
 
     Prints a table and writes report.html, report.json, nodules.csv,
     detections.csv and nodules.nii.gz into the folder --out; without it, into
@@ -90,46 +118,48 @@ def diagnose(
     slices from the feet; LPS is the DICOM patient position. A scan without
     nodules is a result, exit code 0.
 
+    Of several paths, a table or a folder of several studies, every scan gets
+    such a folder, and index.html, summary.csv and summary.json list them all.
+    An interrupted run goes on when the same command is run again. A scan that
+    cannot be read does not stop the others; the exit code is 5.
+
     Examples:
 
       luna diagnose scan.mhd
 
       luna diagnose scan.zip --weights book --out report/ --json
 
-      luna diagnose a.mhd --weights models/ --out report/ --set threshold=0.3
+      luna diagnose archive/ more/scan.nii.gz --out reports/ --choose thinnest
+
+      luna diagnose --list scans.csv --out reports/
     """
     from luna.detect.config import DiagnoseConfig
     from luna.detect.config import faithful as as_the_book
 
     settings = options.settings(DiagnoseConfig, config, overrides, print_only=print_config)
     settings = as_the_book(settings) if faithful else settings
-    options.refuse_missing([scan], weights)
+    inputs = many.inputs(scans, scan_list, weights)
     guidance = patient.guidance(context.params)
-    out = folder_beside(scan) if out is None else out
-    refuse_odd_name(out)
-    claim_folder(out, [scan, *(weights or ())], force=force, dry_run=dry_run)
-    volume = read(scan, series, quiet=quiet)
+    out = many.folder_for(scans or ()) if out is None else out
+    claim_reports(out, inputs, force=force, dry_run=dry_run)
+    found = many.find(scans or (), scan_list, series, choose, out, quiet=quiet)
     processor, models = load_networks(device, weights, quiet=quiet)
     note(f"computing on {processor}, report to {out}", quiet=quiet)
     if dry_run:
-        show_plan(volume, models.names(), out)
+        many.show_plan(found, models.names(), out)
         return
 
-    from luna.detect.pipeline import diagnose as find_nodules
-    from luna.report.write import write_report
+    from luna.ct.listing.find import Listing
+    from luna.report.batch.scan import Order
 
-    with progress(quiet=quiet) as bar:
-        found = find_nodules(volume, models, settings, processor, bar)
-        write_report(volume, found, out, include_phi=include_phi, guidance=guidance, progress=bar)
-    show(found, out, as_json=as_json)
-
-
-def read(path: Path, series: str | None, *, quiet: bool) -> Scan:
-    """Read the scan before torch is loaded, which takes longer than to refuse most scans."""
-    from luna.ct.read import read_scan
-
-    with progress(quiet=quiet) as advance, stage(advance, "read"):
-        return read_scan(path, series_uid=series)
+    order = Order(
+        models=models, config=settings, device=processor, out=out,
+        include_phi=include_phi, guidance=guidance,
+    )  # fmt: skip
+    if isinstance(found, Listing):
+        many.look_at_all(found, order, as_json=as_json, quiet=quiet)
+    else:
+        look_at_one(found, order, as_json=as_json, quiet=quiet)
 
 
 def load_networks(
@@ -146,18 +176,22 @@ def load_networks(
     processor, models = choose_device(device, warn), load_models(weights or [Path(SHIPPED)])
     for notice in models.notices():
         warn(notice)
-    note(*filter(None, [models.left_out]), quiet=quiet)
+    note(*models.left_out, quiet=quiet)
     return processor, models
 
 
-def show_plan(scan: Scan, models: dict[str, str], out: Path) -> None:
-    """What a dry run found out."""
-    shape = " × ".join(str(n) for n in scan.shape_irc)
-    print_lines(
-        f"would look at series {scan.series_uid}, {shape} voxels",
-        *(f"with {name} for {role}" for role, name in models.items()),
-        f"and write a report to {out}",
-    )
+def look_at_one(scan: Scan, order: Order, *, as_json: bool, quiet: bool) -> None:
+    """Look at one scan, write its report and show it."""
+    from luna.detect.pipeline import diagnose as find_nodules
+    from luna.report.write import write_report
+
+    with progress(quiet=quiet) as bar:
+        found = find_nodules(scan, order.models, order.config, order.device, bar)
+        write_report(
+            scan, found, order.out, include_phi=order.include_phi, guidance=order.guidance,
+            progress=bar,
+        )  # fmt: skip
+    show(found, order.out, as_json=as_json)
 
 
 def show(findings: Findings, out: Path, *, as_json: bool) -> None:

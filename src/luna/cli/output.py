@@ -7,9 +7,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from luna.cli.console import warn
+from luna.report.batch.folder import RECORD
 from luna.run.errors import UsageError
 from luna.run.files import is_text
 from luna.run.folders import check_folder, held_folder, keep_inputs
+from luna.run.record import is_record
 
 _held: list[ExitStack] = []
 """What the command that runs at the moment holds; a test may run one inside another."""
@@ -44,6 +46,15 @@ def claim_folder(
         return
     held = held_folder(out, force=force, option=option, warn=warn)
     _held[-1].enter_context(held)
+
+
+def claim_reports(out: Path, inputs: Iterable[Path], *, force: bool, dry_run: bool) -> None:
+    """Hold a folder for the report of a scan, or for those of many, which may go on.
+
+    Raises what `claim_folder` raises, and UsageError for a name that ITK cannot write to.
+    """
+    refuse_odd_name(out)
+    claim_folder(out, inputs, force=force or is_record(out / RECORD), dry_run=dry_run)
 
 
 def claim_evaluation(

@@ -12,8 +12,8 @@ import numpy as np
 from luna.ct.archive import extracted
 from luna.ct.dicom.directory import is_directory
 from luna.ct.dicom.file import is_dicom
-from luna.ct.dicom.folder import find_dicom
-from luna.ct.dicom.series import Series, list_dicom_series, read_dicom, series_of
+from luna.ct.dicom.folder import Found, find_dicom
+from luna.ct.dicom.series import SeveralScansError, read_dicom, series_of
 from luna.ct.formats.metaimage import read_metaimage
 from luna.ct.formats.nrrd import read_nrrd
 from luna.ct.orient import orientation_code, to_patient_axes
@@ -72,17 +72,10 @@ def scan_suffix(path: Path) -> str:
     return suffix if suffix in READERS else ""
 
 
-def list_series(path: Path) -> tuple[Series, ...]:
-    """List the CT series of a DICOM folder, a DICOM file's folder or a `.zip`, largest first.
-
-    Only headers are read. Empty where there is no DICOM. Raises as `read_scan`.
-    """
-    with _opened(path) as place:
-        if place.is_dir():
-            return list_dicom_series(find_dicom(place))
-        if not is_dicom(place):
-            return ()
-        return list_dicom_series(find_dicom(place.parent, below=is_directory(place)))
+def read_files(place: Path, found: Found, series_uid: str) -> Scan:
+    """Read the series of some DICOM files; `place` is what messages name. Raises as `read_scan`."""
+    with _opened(place):
+        return _scan(read_dicom(place, found, series_uid), place.resolve().name)
 
 
 @contextmanager
@@ -148,7 +141,7 @@ def _read_folder(folder: Path, series_uid: str | None) -> tuple[Volume, str]:
             hint="luna reads DICOM, .mhd, .mha, .nii, .hdr, .nrrd; unpack what is compressed",
         )
     names = ", ".join(p.name for p in volumes[:4]) + (", …" if len(volumes) > 4 else "")
-    raise UsageError(
+    raise SeveralScansError(
         f"{len(volumes)} scans in this folder", file=folder, why=names, hint="name one of them"
     )
 

@@ -38,10 +38,13 @@ def diagnose(
     config: DiagnoseConfig | None = None,
     device: str | torch.device = "auto",
     progress: Progress = silent,
+    *,
+    lungs: Lungs | None = None,
 ) -> Findings:
     """Find, classify and measure the nodules of one scan.
 
-    `device` is a torch device or a name for `choose_device`. Raises InputError when the volume
+    `device` is a torch device or a name for `choose_device`; `lungs` are the scan's, where they
+    are known already. Raises InputError when the volume
     shows no lungs, so that an empty result always means that luna looked and found nothing.
     """
     config = config or DiagnoseConfig()
@@ -52,7 +55,7 @@ def diagnose(
     trained = models.trained()
     sparing: dict[str, int] = {}
     with stages.run("lungs"):
-        lungs = find_lungs(scan)
+        lungs = lungs or find_lungs(scan)
         limits = check_anatomy(scan, lungs) + lungs.limits + resolution_limits(scan, trained)
     with stages.run("segment") as count:
         segmentation = _segment(scan, lungs, models, config, device, count, sparing)

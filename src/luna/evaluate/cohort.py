@@ -13,8 +13,9 @@ import torch
 from luna.ct.scan import Scan
 from luna.data.luna16.member import read_member
 from luna.detect.config import ClassifyConfig, DiagnoseConfig, SegmentConfig, faithful
+from luna.detect.key import Key, run_key
 from luna.detect.pipeline import diagnose
-from luna.evaluate.result import Key, ScanResult, as_json, from_json, result_of, run_key
+from luna.evaluate.result import ScanResult, as_json, from_json, result_of
 from luna.nets.models import Models
 from luna.run.batch import Batch, Done, engine_for, item_at_fault, resumed, run_batch
 from luna.run.checked import Json, read_checked, write_checked

@@ -17,9 +17,9 @@ from luna.data.luna16.folder import Luna16
 from luna.data.nodule_mask import nodule_voxels
 from luna.detect.classify import classify
 from luna.detect.config import ClassifyConfig, SegmentConfig
+from luna.detect.key import Key, run_key
 from luna.detect.segment import segment
 from luna.evaluate.cohort import RESULTS
-from luna.evaluate.result import Key, run_key
 from luna.nets.bundle import Bundle
 from luna.run.checked import Json
 from luna.run.nodules import UNKNOWN

@@ -10,11 +10,11 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, cast
 
 from luna.run.checked import DamagedError
 from luna.run.errors import EnvironmentFault, InputError, LunaError, UsageError
@@ -26,6 +26,7 @@ from luna.run.text import duration
 
 I = TypeVar("I")  # noqa: E741 - an item
 R = TypeVar("R")  # its result
+Read = Callable[[], object]
 
 STOPPING = "stopping after this step; press Ctrl-C again to stop at once"
 
@@ -56,10 +57,10 @@ class Batch(Generic[R]):
 
 
 class Engine(Protocol):
-    """Where the work runs; outcomes come in any order."""
+    """Where the work runs; outcomes come in any order. A stop lets what was begun end."""
 
     def run(
-        self, work: Callable[[str, I], R], items: Iterable[tuple[str, I]]
+        self, work: Callable[[str, I], R], items: Iterable[tuple[str, I]], stop: Stop
     ) -> Generator[tuple[str, R], None, None]: ...
 
 
@@ -68,10 +69,32 @@ class ThisProcess:
     """One item after another."""
 
     def run(
-        self, work: Callable[[str, I], R], items: Iterable[tuple[str, I]]
+        self, work: Callable[[str, I], R], items: Iterable[tuple[str, I]], stop: Stop
     ) -> Generator[tuple[str, R], None, None]:
         for name, item in items:
+            if stop.signal:
+                return
             yield name, work(name, item)
+
+
+@dataclass(frozen=True, slots=True)
+class OneAhead:
+    """One item after another, while a thread reads the next.
+
+    Every item is a function that reads. The work gets one that returns what was read, or raises
+    what was raised; two items are in memory at once.
+    """
+
+    def run(
+        self, work: Callable[[str, I], R], items: Iterable[tuple[str, I]], stop: Stop
+    ) -> Generator[tuple[str, R], None, None]:
+        with ThreadPoolExecutor(1) as reader:
+            begun = ((name, reader.submit(cast("Read", item))) for name, item in items)
+            ahead = next(begun, None)
+            while ahead is not None and not stop.signal:
+                name, reading = ahead
+                ahead = next(begun, None)
+                yield name, work(name, cast("I", reading.result))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +104,13 @@ class LocalProcesses:
     workers: int
 
     def run(
-        self, work: Callable[[str, I], R], items: Iterable[tuple[str, I]]
+        self, work: Callable[[str, I], R], items: Iterable[tuple[str, I]], stop: Stop
     ) -> Generator[tuple[str, R], None, None]:
         with worker_pool(self.workers, "--workers") as pool:
             waiting: dict[Future[R], str] = {}
             for name, item in items:
+                if stop.signal:
+                    break
                 waiting[pool.submit(work, name, item)] = name
                 # One more than is worked on: a run that stops has little left to finish.
                 if len(waiting) > self.workers:
@@ -105,11 +130,13 @@ def run_batch(
     work: Callable[[str, I], Done[R]],
     engine: Engine,
     listener: Listener = SILENT,
+    each: Callable[[str, Done[R] | Failed], None] = lambda name, outcome: None,
 ) -> Batch[R]:
     """Do the work for every item by name; `stage` is what the progress is called.
 
-    An item fails when its work raises InputError or runs out of memory. The first Ctrl-C lets
-    what was begun end and then raises KeyboardInterrupt.
+    An item fails when its work raises InputError or runs out of memory. `each` is told every
+    outcome as it comes. The first Ctrl-C lets what was begun end and then raises
+    KeyboardInterrupt.
     """
     found: dict[str, Done[R]] = {}
     failures: dict[str, str] = {}
@@ -118,7 +145,7 @@ def run_batch(
     listener.progress(stage, 0, len(items))
     with (
         stoppable(stop, [signal.SIGINT], lambda: listener.warn(STOPPING)),
-        closing(engine.run(_Guarded(work), _until(stop, items))) as outcomes,
+        closing(engine.run(_Guarded(work), items.items(), stop)) as outcomes,
     ):
         for name, outcome in outcomes:
             if isinstance(outcome, Failed):
@@ -128,6 +155,7 @@ def run_batch(
                 found[name] = outcome
                 if outcome.damage:
                     listener.warn(f"{name} was damaged ({outcome.damage}) and is made anew")
+            each(name, outcome)
             detail = clock.step(name, outcome)
             listener.progress(stage, len(found) + len(failures), len(items), detail)
     if stop.signal:
@@ -191,14 +219,6 @@ def _reason(error: LunaError) -> str:
     return f"{file}{error.what}" + (f" ({error.why})" if error.why else "")
 
 
-def _until(stop: Stop, items: Mapping[str, I]) -> Iterator[tuple[str, I]]:
-    """Yield the items until a stop is asked for."""
-    for name, item in items.items():
-        if stop.signal:
-            return
-        yield name, item
-
-
 def _finished(waiting: dict[Future[R], str]) -> Iterator[tuple[str, R]]:
     """Take the outcomes that have come, at least one, out of those waited for."""
     done, _ = wait(waiting, return_when=FIRST_COMPLETED)
@@ -210,21 +230,25 @@ class _Clock:
     """Times items; those left will take as long as those that were worked on in this run."""
 
     def __init__(self, items: int) -> None:
-        self._left, self._worked = items, 0
+        self._left, self._worked, self._failed = items, 0, 0
         self._seconds, self._begun = 0.0, time.perf_counter()
 
     def step(self, name: str, outcome: Done[R] | Failed) -> str:
-        """Return the item, its outcome and the time left, for people."""
+        """Return the item and its outcome, and how the whole goes, for people."""
         now = time.perf_counter()
         seconds, self._begun = now - self._begun, now
         self._left -= 1
         kept = isinstance(outcome, Done) and outcome.kept
+        self._failed += isinstance(outcome, Failed)
         if not kept:
             self._worked, self._seconds = self._worked + 1, self._seconds + seconds
         word = "kept" if kept else "done" if isinstance(outcome, Done) else "failed"
         return f"{name}: {word}, {seconds:.1f} s{self._rest()}"
 
     def _rest(self) -> str:
+        failed = f"; {self._failed} failed" if self._failed else ""
         if not (self._worked and self._left):
-            return ""
-        return f", about {duration(self._seconds / self._worked * self._left)} left"
+            return failed
+        each_s = self._seconds / self._worked
+        rate = f"{3600 / max(each_s, 0.001):,.0f} an hour"
+        return f"{failed}; {rate}, about {duration(each_s * self._left)} left"

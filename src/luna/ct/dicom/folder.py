@@ -42,10 +42,10 @@ def find_dicom(folder: Path, *, below: bool = True) -> Found:
     """Find the DICOM files in a folder and, unless `below` is False, in its subfolders."""
     found = Found([])
     for path in sorted(_files(folder, below=below)):
-        reason = _reason(path)
+        reason = why_passed_over(path)
         if reason:
             found.passed_over[reason] += 1
-        elif not _is_note(path):
+        elif not is_note(path):
             found.files.append(path)
     lost = directory.missing_files(folder) if below else 0
     if lost:
@@ -67,9 +67,9 @@ def _files(folder: Path, *, below: bool) -> Iterator[Path]:
         yield from (Path(place, name) for name in names)
 
 
-def _reason(path: Path) -> str:
+def why_passed_over(path: Path) -> str:
     """Return why a file is passed over; nothing if it is read, or is no file of a scan."""
-    if _is_note(path):
+    if is_note(path):
         return ""
     if path.name.startswith("."):
         return "left out because the name begins with a dot"
@@ -80,7 +80,8 @@ def _reason(path: Path) -> str:
     return "compressed" if path.suffix.lower() in COMPRESSED else "not DICOM"
 
 
-def _is_note(path: Path) -> bool:
+def is_note(path: Path) -> bool:
+    """Return whether a file is what file managers leave behind, or a DICOMDIR."""
     named = path.name in DESKTOP_NOTES or path.name.upper() == directory.NAME
     return named or path.name.startswith(DESKTOP_PREFIX)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.dataset import Dataset, FileDataset
@@ -15,6 +14,7 @@ from pydicom.dataset import Dataset, FileDataset
 from luna.ct.dicom import frames
 from luna.ct.dicom.file import CT_IMAGE, ENHANCED_CT, pydicom_faults, read_header, sop_class
 from luna.ct.dicom.folder import Found
+from luna.ct.dicom.listed import Series, described, named
 from luna.ct.dicom.mixture import check_one_scan
 from luna.ct.dicom.pixels import read_pixels
 from luna.ct.dicom.slices import Slice, geometry_of, in_order, numbers
@@ -32,15 +32,8 @@ ORIENTATION_DECIMALS = 3
 SeriesBySlices = dict[str, list[Slice]]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Series:
-    """One line of a list of series. `description` and `patient` may name a person."""
-
-    uid: str
-    modality: str
-    slices: int
-    description: str
-    patient: str
+class SeveralScansError(UsageError):
+    """A path names several scans, and it is not said which is meant."""
 
 
 def list_dicom_series(found: Found) -> tuple[Series, ...]:
@@ -117,15 +110,28 @@ def _ct_series(files: Iterable[Path]) -> tuple[SeriesBySlices, list[str]]:
     series: SeriesBySlices = {}
     other: Counter[str] = Counter()
     for path in files:
-        header = read_header(path)
-        kind = _other_kind(header)
+        slices, kind = ct_slices(path)
         if kind:
             other[kind] += 1
-            continue
-        for item in _slices(path, header):
-            series.setdefault(text_of(header, "SeriesInstanceUID"), []).append(item)
+        for item in slices:
+            series.setdefault(series_uid_of(item), []).append(item)
     left_out = [f"{count} files were left out: {kind}." for kind, count in sorted(other.items())]
-    return _grouped(series), left_out
+    return grouped(series), left_out
+
+
+def ct_slices(path: Path) -> tuple[list[Slice], str]:
+    """Return the CT slices of one file, and what kind of file it is if it is left out.
+
+    Raises InputError when the file is damaged.
+    """
+    header = read_header(path)
+    kind = _other_kind(header)
+    return ([], kind) if kind else (_slices(path, header), "")
+
+
+def series_uid_of(item: Slice) -> str:
+    """Return the UID of the series that the header of a slice names."""
+    return text_of(item.header, "SeriesInstanceUID")
 
 
 def _slices(path: Path, header: FileDataset) -> list[Slice]:
@@ -151,7 +157,7 @@ def _is_localizer(header: Dataset) -> bool:
     return bool({"LOCALIZER", "SCOUT"} & set(words))
 
 
-def _grouped(series: SeriesBySlices) -> SeriesBySlices:
+def grouped(series: SeriesBySlices) -> SeriesBySlices:
     """Join slices that each have a series UID of their own, as some anonymisers write them.
 
     A group goes by the UID of its first slice in the order of paths.
@@ -171,16 +177,7 @@ def _plane(item: Slice) -> tuple[str, ...]:
 
 
 def _listed(series: SeriesBySlices) -> tuple[Series, ...]:
-    lines = [
-        Series(
-            uid=as_series_uid(uid),
-            modality=text_of(slices[0].header, "Modality"),
-            slices=len(slices),
-            description=text_of(slices[0].header, "SeriesDescription"),
-            patient=text_of(slices[0].header, "PatientID"),
-        )
-        for uid, slices in series.items()
-    ]
+    lines = [described(uid, slices) for uid, slices in series.items()]
     return tuple(sorted(lines, key=lambda line: (-line.slices, line.uid)))
 
 
@@ -191,16 +188,18 @@ def _choose(
         own = [uid for uid, slices in series.items() if one_of in [item.path for item in slices]]
         if own:
             return own[0]
-    chosen = [uid for uid in series if series_uid in (uid, as_series_uid(uid))]
-    if chosen:
-        return chosen[0]
     if series_uid is None and len(series) == 1:
         return next(iter(series))
-    lines = [
-        f"\n  {line.uid}  {line.slices} slices  {line.description or '(no description)'}"
-        for line in _listed(series)
-    ]
+    listed = _listed(series)
+    chosen = [] if series_uid is None else named(listed, series_uid)
+    if len(chosen) == 1:
+        return chosen[0].uid
     what = f"{len(series)} CT series here"
     if series_uid is not None:
         what = f"no series {series_uid} among the {what}"
-    raise UsageError(what, file=place, why="".join(lines), hint="choose one with --series UID")
+    raise SeveralScansError(
+        what,
+        file=place,
+        why="".join(f"\n  {one.line()}" for one in listed),
+        hint="choose with --series, by UID, the beginning of it or number; or with --choose",
+    )

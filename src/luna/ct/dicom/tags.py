@@ -60,6 +60,7 @@ SLICE_TAGS = (
     *SAFE_TAGS,
     *PHI_TAGS,
     *("SpecificCharacterSet", "SOPClassUID", "ImageType", "SeriesInstanceUID", "InstanceNumber"),
+    "SeriesNumber",
     *("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "SpacingBetweenSlices"),
     *("NumberOfFrames", "SamplesPerPixel", "ModalityLUTSequence", "LossyImageCompression"),

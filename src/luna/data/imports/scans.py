@@ -98,7 +98,6 @@ def _dicom(folder: Path, root: Path) -> Iterator[FoundScan]:
     found = find_dicom(folder, below=False)
     for series in list_dicom_series(found) if found.files else ():
         above = {p.name for p in (folder, *folder.parents) if p.is_relative_to(root) and p != root}
-        names = frozenset({series.uid, series.patient, *above} - {""})
-        yield FoundScan(
-            uid=series.uid, path=folder, patient=patient_digest(series.patient), names=names
-        )
+        uid = as_series_uid(series.uid)
+        names = frozenset({uid, series.patient, *above} - {""})
+        yield FoundScan(uid=uid, path=folder, patient=patient_digest(series.patient), names=names)

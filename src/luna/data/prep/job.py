@@ -10,18 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from luna.ct.formats.keys import LOCAL
-from luna.ct.formats.metaimage import read_header
-from luna.ct.formats.stream import sibling
 from luna.ct.geometry import FloatArray
-from luna.ct.read import scan_suffix
+from luna.ct.listing.files import files_of
 from luna.data.luna16.folder import Luna16
 from luna.data.prep.config import PrepConfig, entry_key
 from luna.data.prep.own import OWN_FORMAT
 from luna.run.errors import InputError
-
-VOXEL_SUFFIXES = (".img", ".img.gz", ".raw", ".raw.gz")
-"""Of the voxels that lie beside a header of NIfTI or NRRD, under its name."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -83,17 +77,6 @@ def _stamp(path: Path) -> list[Any]:
     if not (path.is_file() or path.is_dir()):
         raise InputError("not a plain file", file=path)
     try:
-        return [[p.name, (s := p.stat()).st_size, s.st_mtime_ns] for p in _files(path)]
+        return [[p.name, (s := p.stat()).st_size, s.st_mtime_ns] for p in files_of(path)]
     except OSError as error:
         raise InputError("cannot be read", file=path, why=str(error)) from error
-
-
-def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        return sorted(p for p in path.rglob("*") if p.is_file())
-    if scan_suffix(path) == ".mhd":
-        name = read_header(path).data_file
-        return [path] if name == LOCAL else [path, sibling(path, name)]
-    stem = path.name[: -len(scan_suffix(path))]
-    beside = (path.with_name(stem + suffix) for suffix in VOXEL_SUFFIXES)
-    return [path, *(p for p in beside if p.is_file())]

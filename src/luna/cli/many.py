@@ -1,0 +1,157 @@
+"""`luna diagnose` of many scans: what is found, what becomes of each, and the list of them all."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from luna.cli import options
+from luna.cli.console import (
+    listener_by_line,
+    note,
+    print_data,
+    print_lines,
+    print_table,
+    progress,
+    stage,
+    warn,
+)
+from luna.cli.output import folder_beside
+from luna.run.errors import PartialFailure, UsageError
+
+if TYPE_CHECKING:
+    from luna.ct.listing.find import Listing
+    from luna.ct.scan import Scan
+    from luna.report.batch.run import Outcome
+    from luna.report.batch.scan import Order
+    from luna.report.batch.summary import Summary
+
+ROWS_MAX = 40
+"""Scans, or failures, that a terminal shows; the list in the folder has them all."""
+
+HEADER = ("scan", "result", "findings", "p", "malig", "axes mm")
+
+REPORTS = Path("luna-reports")
+
+
+def inputs(
+    scans: Sequence[Path] | None, scan_list: Path | None, weights: Sequence[Path] | None
+) -> list[Path]:
+    """Return every path that is read. Raises UsageError for one that is missing, and for none."""
+    if not scans and scan_list is None:
+        raise UsageError("no scan is named", hint="give a path, or a table with --list")
+    named = [*(scans or ()), *([scan_list] if scan_list else ())]
+    options.refuse_missing(named, weights)
+    return [*named, *(weights or ())]
+
+
+def folder_for(scans: Sequence[Path]) -> Path:
+    """Return the folder for the results where none is named."""
+    return folder_beside(scans[0]) if len(scans) == 1 else REPORTS
+
+
+def find(
+    scans: Sequence[Path],
+    scan_list: Path | None,
+    series: str | None,
+    choose: Literal["thinnest", "largest", "all"] | None,
+    out: Path,
+    *,
+    quiet: bool,
+) -> Scan | Listing:
+    """Read the one scan, or list the many, before torch is loaded, which takes longer."""
+    from luna.ct.listing.find import read_or_list
+
+    with progress(quiet=quiet) as advance, stage(advance, "read"):
+        return read_or_list(scans, table=scan_list, series=series, choose=choose, out=out)
+
+
+def show_plan(found: Scan | Listing, models: dict[str, str], out: Path) -> None:
+    """Print what a dry run found out."""
+    from luna.ct.scan import Scan
+
+    if isinstance(found, Scan):
+        shape = " × ".join(str(n) for n in found.shape_irc)
+        lines = [f"would look at series {found.series_uid}, {shape} voxels"]
+    else:
+        lines = [*found.sentences(), *(f"would look at {name}" for name in found.sources)]
+    what = "a report" if isinstance(found, Scan) else "reports"
+    print_lines(
+        *lines,
+        *(f"with {name} for {role}" for role, name in models.items()),
+        f"and write {what} to {out}",
+    )
+
+
+def look_at_all(listing: Listing, order: Order, *, as_json: bool, quiet: bool) -> None:
+    """Look at every scan, show what became of them, and fail when one has no result."""
+    from luna.report.batch.folder import PAGE
+    from luna.report.batch.run import diagnose_scans
+
+    note(*listing.sentences(), quiet=quiet)
+    for file, reason in listing.damaged.items():
+        warn(f"{file}: {reason}")
+        if as_json:
+            print_data(json.dumps({"file": file, "outcome": "failed", "reason": reason}))
+
+    def each(name: str, outcome: Outcome) -> None:
+        if as_json:
+            print_data(json.dumps(_values(name, outcome, listing, order), ensure_ascii=False))
+
+    listener = listener_by_line(quiet=quiet)
+    summary = diagnose_scans(listing, order, sys.argv, listener, each)
+    if not as_json:
+        print_table(HEADER, list(_rows(summary)), left=(True, True, False, False, False, False))
+        print_lines(_counts_line(summary), f"list: {order.out / PAGE}")
+    _refuse_failures(summary)
+
+
+def _values(name: str, outcome: Outcome, listing: Listing, order: Order) -> dict[str, Any]:
+    """Return a line of `--json`: what became of a scan, and where its report is."""
+    from luna.run.batch import Failed
+
+    values = {"scan": name, "path": str(listing.sources[name].path)}
+    if isinstance(outcome, Failed):
+        return {**values, "outcome": "failed", "reason": outcome.reason}
+    word = "kept" if outcome.kept else "done"
+    report = str(order.out / name / "report.html")
+    return {**values, "outcome": word, "report": report, **asdict(outcome.result)}
+
+
+def _rows(summary: Summary) -> Iterator[tuple[str, ...]]:
+    for entry in summary.ordered()[:ROWS_MAX]:
+        worst = entry.worst
+        p = (worst.p_nodule, worst.p_malignant) if worst else (None, None)
+        yield (
+            entry.folder,
+            entry.status,
+            str(entry.findings + entry.opacities),
+            *("–" if value is None else f"{value:.3f}" for value in p),
+            f"{worst.long_axis_mm:.1f}×{worst.short_axis_mm:.1f}" if worst else "–",
+        )
+
+
+def _counts_line(summary: Summary) -> str:
+    counts = ", ".join(f"{n} {status}" for status, n in summary.counts().items() if n)
+    more = len(summary.entries) - ROWS_MAX
+    return f"{counts}; {more} more are in the list" if more > 0 else counts
+
+
+def _refuse_failures(summary: Summary) -> None:
+    """Raise PartialFailure with the scans and files that have no result."""
+    sources = summary.listing.sources
+    reasons = [(str(sources[name].path), reason) for name, reason in summary.failures.items()]
+    reasons += summary.listing.damaged.items()
+    if not reasons:
+        return
+    shown = [f"\n  {file}: {reason}" for file, reason in reasons[:ROWS_MAX]]
+    more = len(reasons) - ROWS_MAX
+    raise PartialFailure(
+        f"{len(reasons)} scans or files have no result",
+        why="".join(shown) + (f"\n  and {more} more" if more > 0 else ""),
+        hint="mend or leave out these, and run the same command; the others are done",
+    )

@@ -1,0 +1,1 @@
+"""Which scans lie in files and folders, found by their headers alone."""

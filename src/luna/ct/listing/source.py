@@ -1,0 +1,68 @@
+"""A scan on disk that was found by a listing, and how it is read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from luna.ct.dicom.folder import Found, find_dicom
+from luna.ct.dicom.listed import Part
+from luna.ct.listing.files import files_of
+from luna.ct.read import read_files, read_scan, scan_suffix
+from luna.ct.scan import Scan
+from luna.run.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file that is read as it is, or a DICOM series with the parts that were found of it."""
+
+    path: Path
+    series_uid: str | None = None
+    parts: tuple[Part, ...] = ()
+
+    def read(self) -> Scan:
+        """Read the scan. Raises as `read_scan`."""
+        if self.series_uid is None or not self.parts:
+            return read_scan(self.path, series_uid=self.series_uid)
+        found = Found([])
+        for part in self.parts:
+            inside = _found_in(part)
+            found.files.extend(inside.files)
+            found.passed_over.update(inside.passed_over)
+        return read_files(self.path, found, self.series_uid)
+
+    def stamp(self) -> str | None:
+        """Return a hash over names, sizes and times of the files; None where they are not known:
+        a DICOM file that stands for its series, and NRRD headers, which may name any file.
+
+        Equal stamps mean that no file was written since, so that the scan need not be read again.
+        """
+        digest = hashlib.sha256(f"{self.series_uid}".encode())
+        files = list(self._files())
+        for path in files:
+            status = path.stat()
+            text = f"\n{path.absolute()} {status.st_size} {status.st_mtime_ns}"
+            digest.update(text.encode(errors="surrogateescape"))
+        return digest.hexdigest() if files else None
+
+    def _files(self) -> Iterator[Path]:
+        for part in self.parts:
+            names = part.names or [path.name for path in part.folder.iterdir()]
+            yield from (part.folder / name for name in sorted(names))
+        suffix = self.path.suffix.lower()
+        if not self.parts and (suffix == ".zip" or scan_suffix(self.path)) and suffix != ".nhdr":
+            yield from files_of(self.path)
+
+
+def _found_in(part: Part) -> Found:
+    if not part.names:
+        return find_dicom(part.folder, below=False)
+    for name in part.names:
+        if not (part.folder / name).is_file():
+            raise InputError("the file has gone since it was listed", file=part.folder / name)
+    beside = Counter({"damaged": part.damaged}) if part.damaged else Counter()
+    return Found([part.folder / name for name in part.names], beside)

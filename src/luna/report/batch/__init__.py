@@ -1,0 +1,1 @@
+"""Many scans: a report for each, and one list of them all."""

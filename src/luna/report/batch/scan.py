@@ -1,0 +1,123 @@
+"""One scan of many: read ahead of its turn, looked at, and kept with what decided its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from luna.ct.listing.source import Source
+from luna.ct.lungs import Lungs, find_lungs
+from luna.ct.scan import Scan
+from luna.detect.config import DiagnoseConfig
+from luna.detect.key import Key, run_key
+from luna.detect.pipeline import diagnose
+from luna.nets.models import Models
+from luna.report.batch.entry import Entry, entry_from, entry_of, thumbnail_of
+from luna.report.guidelines import Guidance
+from luna.report.write import write_report
+from luna.run.batch import Done, item_at_fault
+from luna.run.checked import DamagedError, Json, read_checked, write_checked
+
+RESULT = "result.json"
+"""The file in a scan's folder that says what its report was made from; it is written last."""
+
+SCHEMA = 1
+"""Raised when the file changes; scans with a file of another schema are looked at again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """How every scan is looked at, and where the reports go."""
+
+    models: Models
+    config: DiagnoseConfig
+    device: torch.device
+    out: Path
+    include_phi: bool = False
+    guidance: Guidance | None = None
+
+    def key(self) -> Key:
+        """Return everything that decides a report besides the scan."""
+        key = run_key(self.models.bundles(), self.config, self.device)
+        asked = None if self.guidance is None else asdict(self.guidance)
+        return {**key, "include_phi": self.include_phi, "guidance": asked}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ready:
+    """A scan that was read and whose lungs were found, or the entry that an earlier run made."""
+
+    scan: Scan | None = None
+    lungs: Lungs | None = None
+    stamp: str | None = None
+    kept: Entry | None = None
+    damage: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadScan:
+    """Reads one scan, unless its report is there already."""
+
+    source: Source
+    folder: Path
+    key: Key
+
+    def __call__(self) -> Ready:
+        with item_at_fault():
+            stamp = self.source.stamp()
+            values, damage = self._earlier()
+            if values is not None and stamp is not None and values["stamp"] == stamp:
+                return Ready(kept=entry_from(values["entry"]))
+            scan = self.source.read()
+            if values is not None and values["scan"] == scan.fingerprint():
+                return Ready(kept=entry_from(values["entry"]))
+            return Ready(scan=scan, lungs=find_lungs(scan), stamp=stamp, damage=damage)
+
+    def _earlier(self) -> tuple[Json | None, str]:
+        """Return what an earlier run stored by the same key, and what is wrong with the file."""
+        path = self.folder / RESULT
+        if not path.exists():
+            return None, ""
+        try:
+            values = read_checked(path)
+        except DamagedError as error:
+            return None, str(error)
+        same = values.get("schema") == SCHEMA and values.get("key") == self.key
+        whole = same and all((self.folder / name).is_file() for name in values["files"])
+        return (values, "") if whole else (None, "")
+
+
+@dataclass(frozen=True, slots=True)
+class LookAt:
+    """Looks at a scan that is read, and writes its report."""
+
+    order: Order
+    key: Key
+
+    def __call__(self, name: str, read: Callable[[], Ready]) -> Done[Entry]:
+        ready = read()
+        if ready.kept is not None:
+            return Done(result=ready.kept, kept=True)
+        assert ready.scan is not None  # noqa: S101 - what is not kept was read
+        scan, order, folder = ready.scan, self.order, self.order.out / name
+        with item_at_fault():
+            found = diagnose(scan, order.models, order.config, order.device, lungs=ready.lungs)
+        (folder / RESULT).unlink(missing_ok=True)
+        written = write_report(
+            scan, found, folder, include_phi=order.include_phi, guidance=order.guidance
+        )
+        entry = entry_of(scan, found, name)
+        values = {
+            "schema": SCHEMA,
+            "key": self.key,
+            "stamp": ready.stamp,
+            "scan": found.scan_fingerprint,
+            "files": [path.name for path in written],
+            "entry": asdict(entry),
+            "thumbnail": thumbnail_of(scan, found),
+        }
+        write_checked(folder / RESULT, values)
+        return Done(result=entry, damage=ready.damage)
