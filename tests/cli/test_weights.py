@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from luna.nets.bundle import save_bundle
+
 Luna = Callable[..., Any]
 
 SEGMENTER = "seg_2020-01-26_19.45.12_w4d3c1-bal_1_nodupe-label_pos-d1_fn8-adam"
@@ -100,3 +102,21 @@ def test_info_takes_what_diagnose_takes(luna: Luna, book_models: Path) -> None:
     both = luna("weights", "info", book_models / f"{SEGMENTER}.best.state", "shipped", "--json")
     assert len(json.loads(both.out)) == 4
     assert json.loads(luna("weights", "info", "--json").out) == json.loads(both.out)[1:]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_exported_networks_are_listed_with_how_they_compare(luna, models, tmp_path):
+    pytest.importorskip("onnxruntime", reason="the extra luna-ct[export] is not installed")
+    save_bundle(models.nodule, tmp_path / "mine")
+    out = tmp_path / "exported"
+    done = luna("weights", "export", tmp_path / "mine", "--out", out, "--json")
+    assert done.code == 0, done.err
+    (line,) = json.loads(done.out)
+    assert line["file"] == str(out / "nodule.onnx")
+    assert line["largest_difference"] <= 1e-4
+    again = luna("weights", "export", tmp_path / "mine", "--out", out)
+    assert again.code == 2
+    assert "already holds files" in again.err
+    twice = (tmp_path / "mine", tmp_path / "mine")
+    both = luna("weights", "export", *twice, "--out", tmp_path / "both")
+    assert both.code == 2

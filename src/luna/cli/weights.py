@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from luna.cli import options
 from luna.cli.console import note, print_data, print_lines, print_table, warn
+from luna.cli.output import claim_folder
+from luna.run.errors import UsageError
+
+if TYPE_CHECKING:
+    from luna.nets.export import Exported
 
 app = typer.Typer(no_args_is_help=True, help="Fetch, import and list networks.")
 
@@ -108,6 +113,66 @@ def fetch(
     for folder in fetch_book(SOURCE if source is None else source, partial(note, quiet=quiet)):
         print_data(str(folder))
     note("`--weights book` means these", quiet=quiet)
+
+
+@app.command()
+def export(
+    weights: Annotated[
+        list[Path] | None,
+        typer.Argument(help="As for `luna weights info`; `shipped` is the default."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("exported"),
+    form: Annotated[
+        Literal["onnx", "pt2"],
+        typer.Option("--format", help="ONNX, or a program of torch.export."),
+    ] = "onnx",
+    force: options.Force = False,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Write networks for other programs, and check that they compute the same.
+
+    Each file holds the network from Hounsfield units to logits, and says in
+    its metadata what has to be done before and after. Times are of this
+    machine.
+
+    Example:
+
+      luna weights export shipped --format onnx --out exported/
+    """
+    from luna.nets.export import export_network
+    from luna.nets.models import SHIPPED, load_each
+
+    bundles, left_out = load_each(weights or [Path(SHIPPED)])
+    for sentence in left_out:
+        warn(sentence)
+    roles = [bundle.card.role for bundle in bundles]
+    if len(set(roles)) < len(roles):
+        raise UsageError("two networks with one role", hint="export them one after another")
+    claim_folder(out, weights or (), force=force)
+    show_exported([export_network(bundle, out, form) for bundle in bundles], as_json=as_json)
+
+
+def show_exported(done: list[Exported], *, as_json: bool) -> None:
+    """Print the files that were written, and how they compare with luna's own networks."""
+    import json
+    from dataclasses import asdict
+
+    if as_json:
+        print_data(json.dumps([asdict(line) for line in done], indent=2, default=str))
+        return
+    header = ("file", "MB", "largest difference", "luna ms", "exported ms")
+    rows = [
+        (
+            str(line.file),
+            f"{line.bytes / 1e6:.1f}",
+            f"{line.largest_difference:.1e}",
+            f"{line.own_ms:.1f}",
+            f"{line.exported_ms:.1f}",
+        )
+        for line in done
+    ]
+    print_table(header, rows, left=[True, False, False, False, False])
 
 
 @app.command("list")

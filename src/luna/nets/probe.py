@@ -25,7 +25,7 @@ def refuse_useless(module: nn.Module, hu_window: tuple[int, int]) -> None:
     Finite weights can fail it: a variance below zero, an overflow, or layers of zeros.
     """
     with torch.inference_mode():
-        answers = [_answer(module, hu.clamp(*hu_window)) for hu in _probe(module)]
+        answers = [_answer(module, hu.clamp(*hu_window)) for hu in probe_inputs(module)]
     for logits in answers:
         refuse_non_finite(logits, why="on a built-in probe")
     every = torch.cat([logits.flatten() for logits in answers])
@@ -53,8 +53,8 @@ def _answer(module: nn.Module, hu: torch.Tensor) -> torch.Tensor:
     return logits if isinstance(module, UNet) else logits[:, 1] - logits[:, 0]
 
 
-def _probe(module: nn.Module) -> list[torch.Tensor]:
-    """The inputs, each (1, C, …) float32 HU in the network's own size."""
+def probe_inputs(module: nn.Module) -> list[torch.Tensor]:
+    """Return the inputs, each (1, C, …) float32 HU in the network's own size."""
     if isinstance(module, UNet):
         side = max(PIXELS, module.alignment)
         shape: tuple[int, ...] = (module.context_slices, side, side)
