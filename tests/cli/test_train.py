@@ -216,3 +216,12 @@ def test_a_process_that_dies_ends_the_run(small_cache: Path, tmp_path: Path) -> 
     assert first.returncode == 1
     assert err.count("error: ") == 1
     assert "another process of this run" in err
+
+
+def test_mps_is_refused_before_a_run_begins(
+    luna: Luna, small_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    outcome = luna("train-cls", small_cache, "--runs", tmp_path / "runs", "--device", "mps")
+    assert (outcome.code, "no float64" in outcome.err) == (4, True)
+    assert not (tmp_path / "runs").exists()

@@ -12,7 +12,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from luna.train.board import Board
+from luna.train.board.events import Board
 from luna.train.config import TrainConfig
 from luna.train.loop import train
 from luna.train.runs import Run

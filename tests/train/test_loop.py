@@ -22,7 +22,7 @@ from luna.train.checkpoint import LAST, PREVIOUS, read_checkpoint
 from luna.train.config import TrainConfig
 from luna.train.loop import train
 from luna.train.runs import Run, State
-from luna.train.tasks import NODULE, SEGMENTATION, Data, new_network, parts_of, start_from
+from luna.train.tasks import NODULE, SEGMENTATION, Data, blocks_of, new_network, start_from
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(epochs=3, batch_size=8, precision="float32", learning_rate=0.01, save_every=3)
@@ -252,11 +252,11 @@ def test_fine_tuning_starts_from_a_bundle_and_moves_only_its_last_parts(
     net = new_network("classifier", old.card.arguments, unfreeze=1)
     start_from(run.folder / "bundle", net, "classifier")
     train(NODULE, cubes(), net, CONFIG, CPU, make_run("b"))
-    first, *_, head = parts_of(old.module)
-    tuned_first, *_, tuned_head = parts_of(net)
+    first, *_, head = blocks_of(old.module)
+    tuned_first, *_, tuned_head = blocks_of(net)
     assert torch.equal(first.weight, tuned_first.weight)
     assert not torch.equal(head.weight, tuned_head.weight)
-    with pytest.raises(UsageError, match="3 parts"):
+    with pytest.raises(UsageError, match="3 blocks"):
         new_network("classifier", old.card.arguments, unfreeze=4)
     with pytest.raises(UsageError, match="cannot start"):
         start_from(run.folder / "bundle", net, "unet")

@@ -8,7 +8,14 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from luna.train.pictures import FALSE_MARK, HIT, MISS, candidates_figure, roc_figure, slices_figure
+from luna.train.board.pictures import (
+    FALSE_MARK,
+    HIT,
+    MISS,
+    candidates_figure,
+    roc_figure,
+    slices_figure,
+)
 
 
 def test_a_slice_shows_hit_miss_and_false_mark() -> None:

@@ -17,13 +17,13 @@ from torch import nn
 
 from luna.nets.card import Card
 from luna.run.config import dump_config, flat, load_config
-from luna.run.errors import InputError, TrustError, UsageError
+from luna.run.errors import EnvironmentFault, InputError, TrustError, UsageError
 from luna.run.files import read_plain, replace_file
 from luna.run.folders import check_folder, held_folder
 from luna.run.machine.precision import refuse_absent
 from luna.run.progress import SILENT, Listener
 from luna.run.record import record_run, write_record
-from luna.train.board import Board
+from luna.train.board.events import Board
 from luna.train.config import TrainConfig
 from luna.train.loop import steps_of, train
 from luna.train.metrics import Metrics
@@ -86,6 +86,7 @@ def start(
     """
     if not name or Path(name).name != name or name.startswith("."):
         raise UsageError(f"{name!r} cannot be part of a folder's name", hint="choose a plain word")
+    refuse_without_float64(device)
     config = dump_config(recipe)
     refuse_absent(device, recipe.train.precision)
     with joined_ranks(device) as ranks, ExitStack() as stack:
@@ -101,6 +102,16 @@ def start(
             _write_down(recipe, config, job, cache, folder, device, command)
         ranks.wait()
         return folder, _go(recipe, job, folder, name, device, ranks, listener)
+
+
+def refuse_without_float64(device: torch.device) -> None:
+    """Raise EnvironmentFault for a device on which augmentation and metrics cannot be exact."""
+    if device.type == "mps":
+        raise EnvironmentFault(
+            "luna does not train on mps",
+            why="Apple's GPUs have no float64, in which samples are changed and judged",
+            hint="train with --device cpu; luna diagnose runs on mps",
+        )
 
 
 def plan(recipe: Recipe, cache: Path, runs: Path) -> list[str]:
@@ -136,6 +147,7 @@ def resume(
             file=folder,
             hint=f"luna {data['command']} --resume {shlex.quote(str(folder))}",
         )
+    refuse_without_float64(device)
     recipe = load_config(root, folder / CONFIG)
     refuse_absent(device, recipe.train.precision)
     with joined_ranks(device) as ranks, ExitStack() as stack:

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from luna.run.errors import DivergedError, EnvironmentFault, UsageError
-from luna.run.figures import Figure
+from luna.run.errors import EnvironmentFault, UsageError
 from luna.run.machine.memory import is_out_of_memory, keep_freed_memory
 from luna.run.machine.precision import exact_float32, tuned_kernels
 from luna.run.stop import stoppable
@@ -31,12 +30,10 @@ from luna.train.optimize import (
 from luna.train.ranks import Ranks
 from luna.train.readout import Reading, Readout
 from luna.train.resident import kept_in_memory
-from luna.train.runs import Run, State, last_checkpoint
-from luna.train.tasks import Data, Task, parts_of
-from luna.train.trainer import Trainer, augmented, batches_of, forward, to_device
-
-PICTURED = 4
-"""Samples of each sort that TensorBoard shows."""
+from luna.train.runs import Run, State, diverged
+from luna.train.tasks import Data, Task, blocks_of
+from luna.train.trainer import Trainer, augmented, batches_of, forward
+from luna.train.validation import validate
 
 SIGNALLED = 128
 """Exit codes of signals start here: 130 for Ctrl-C, 143 for SIGTERM, as the shell has it."""
@@ -79,7 +76,10 @@ def train(
         while state.epoch < config.epochs:
             metrics = {"train": _train_epoch(trainer, state, trained)}
             if config.validates(state.epoch + 1):
-                metrics["validation"] = _judge(trainer, state, net)
+                found = validate(trainer, state.epoch, net)
+                if found is None:
+                    raise _stopped(trainer, state)
+                metrics["validation"] = found
             state.finish_epoch()
             if trainer.ranks.leads:
                 run.keep(state, metrics, trainer.best_by)
@@ -90,11 +90,11 @@ def train(
 
 
 def _train_epoch(trainer: Trainer, state: State, net: Forward) -> Metrics:
-    """The rest of the epoch in which the state stands."""
+    """Train for the rest of the epoch in which the state stands, and return its metrics."""
     task, config = trainer.task, trainer.config
-    _let_learn(state.net)
+    _set_training_mode(state.net)
     batches = batches_of(trainer, state)
-    _tell(trainer, state)
+    _report_progress(trainer, state)
     readout = Readout(config.batch_size)
     for batch, waited_s in read_ahead(trainer.data.train, batches, config.threads, trainer.device):
         step = state.epoch * trainer.steps + state.step
@@ -103,113 +103,58 @@ def _train_epoch(trainer: Trainer, state: State, net: Forward) -> Metrics:
         with tuned_kernels(trainer.device):
             logits = forward(trainer, net, hu)
             losses = task.loss(logits, target)
-            readout.send(step, rate, waited_s, _shared(trainer, losses))
-            stopping = _take_down(trainer, readout.readings())
+            readout.send(step, rate, waited_s, _mean_over_ranks(trainer, losses))
+            stopping = _log(trainer, readout.readings())
             learn(state.net, state.optimizer, losses, config)
         state.add(task.rows(logits.detach(), target, losses.detach(), config.threshold))
-        _tell(trainer, state)
+        _report_progress(trainer, state)
         if stopping:
             raise _stopped(trainer, state, readout)
         if state.step % config.save_every == 0:
             _save(trainer, state, readout)
-    _take_down(trainer, readout.readings(rest=True))
+    _log(trainer, readout.readings(rest=True))
     state.collect(trainer.ranks)
     _refuse_broken(trainer, state)
     return task.metrics(state.earlier, config.threshold)
 
 
-def _shared(trainer: Trainer, losses: torch.Tensor) -> torch.Tensor:
-    """The mean loss over all ranks, and above 0 when one of them is to stop: (2,)."""
+def _mean_over_ranks(trainer: Trainer, losses: torch.Tensor) -> torch.Tensor:
+    """Return the mean loss over all ranks, and above 0 when one of them is to stop: (2,)."""
     # Filled where it lies: a value that is moved there would be waited for.
     stopping = losses.new_full((), float(trainer.stop.signal))
     return trainer.ranks.mean(torch.stack([losses.detach().mean(), stopping]))
 
 
-def _take_down(trainer: Trainer, readings: Sequence[Reading]) -> bool:
-    """Write down the steps that were read; whether the run is to stop.
+def _log(trainer: Trainer, readings: Sequence[Reading]) -> bool:
+    """Log the steps whose losses have come, and return whether the run is to stop.
 
     Raises DivergedError for a loss that is not finite.
     """
     for reading in readings:
         if not math.isfinite(reading.loss):
-            raise _diverged(reading.step, trainer.run)
+            raise diverged(reading.step, trainer.run.folder)
         if trainer.ranks.leads:
             trainer.run.log_step(reading.step, reading.rate, reading.loss, reading.speed)
     return any(reading.stopping for reading in readings)
 
 
-def _tell(trainer: Trainer, state: State) -> None:
-    """How many samples of the epoch are done."""
+def _report_progress(trainer: Trainer, state: State) -> None:
+    """Report how many samples of the epoch are done."""
     done, total = (steps * trainer.config.batch_size for steps in (state.step, trainer.steps))
     trainer.run.listener.progress(f"epoch {state.epoch + 1}", done, total)
 
 
-def _let_learn(net: nn.Module) -> None:
-    """Training mode, but for frozen parts: their batch norm keeps its statistics too."""
+def _set_training_mode(net: nn.Module) -> None:
+    """Set training mode, but not for frozen blocks: their batch norm keeps its statistics too."""
     net.train()
-    for part in parts_of(net):
-        if not any(p.requires_grad for p in part.parameters()):
-            part.eval()
-
-
-def _judge(trainer: Trainer, state: State, net: nn.Module) -> Metrics:
-    """The metrics of a validation, shown on the board too."""
-    task, ranks, board = trainer.task, trainer.ranks, trainer.run.board
-    ranks.share_buffers(net)
-    mine = _validate(trainer, state.epoch, net)
-    if float(ranks.mean(mine.new_full((), float(trainer.stop.signal)))) > 0:
-        raise _stopped(trainer, state)
-    table = ranks.gather(mine).cpu().numpy()
-    metrics = task.metrics(table, trainer.config.threshold)
-    if not math.isfinite(metrics["loss/all"]):
-        raise _diverged(state.epoch * trainer.steps + state.step, trainer.run)
-    if ranks.leads and board is not None:
-        board.judged(state.epoch + 1, table, _picture(trainer, net, mine), task)
-    return metrics
-
-
-@torch.no_grad()
-def _validate(trainer: Trainer, epoch: int, net: nn.Module) -> torch.Tensor:
-    """One row per validation sample of this rank, every `count`-th of them.
-
-    A signal breaks it off: whole slices may take longer than a machine waits before it kills.
-    """
-    task, config = trainer.task, trainer.config
-    net.eval()
-    total, count = len(trainer.data.validation), trainer.ranks.count
-    mine = np.arange(trainer.ranks.rank, total, count)
-    cuts = range(config.validation_batch_size, len(mine), config.validation_batch_size)
-    stage, done, rows = f"validate {epoch + 1}", 0, []
-    trainer.run.listener.progress(stage, done, total)
-    for batch, _ in read_ahead(
-        trainer.data.validation, np.split(mine, cuts), config.threads, trainer.device
-    ):
-        hu, target = to_device(trainer, batch)
-        logits = forward(trainer, net, hu)
-        rows.append(task.rows(logits, target, task.loss(logits, target), config.threshold))
-        done += len(hu) * count
-        trainer.run.listener.progress(stage, min(done, total), total)
-        if trainer.stop.signal:
-            break
-    return torch.cat(rows)
-
-
-@torch.no_grad()
-def _picture(trainer: Trainer, net: nn.Module, rows: torch.Tensor) -> Figure:
-    """The first validation samples, which stay the same, and those with the highest loss."""
-    loss = rows[:, 0].cpu().numpy()
-    worst = np.argsort(-loss, kind="stable")[:PICTURED] * trainer.ranks.count
-    samples = []
-    for index in [*range(min(PICTURED, len(trainer.data.validation))), *worst.tolist()]:
-        hu, target = to_device(trainer, trainer.data.validation.read([index]))
-        logits = forward(trainer, net, hu)
-        samples.append((hu[0].cpu(), target[0].cpu(), logits[0].float().cpu()))
-    return trainer.task.picture(samples, trainer.config.threshold)
+    for block in blocks_of(net):
+        if not any(p.requires_grad for p in block.parameters()):
+            block.eval()
 
 
 def _save(trainer: Trainer, state: State, readout: Readout) -> None:
-    """The state as the newest checkpoint, once every loss up to it is known to be finite."""
-    _take_down(trainer, readout.readings(rest=True))
+    """Save the newest checkpoint, once every loss up to it is known to be finite."""
+    _log(trainer, readout.readings(rest=True))
     state.collect(trainer.ranks)
     _refuse_broken(trainer, state)
     if trainer.ranks.leads:
@@ -217,7 +162,7 @@ def _save(trainer: Trainer, state: State, readout: Readout) -> None:
 
 
 def _stopped(trainer: Trainer, state: State, readout: Readout | None = None) -> SystemExit:
-    """What ends a run that a signal asked to stop; saved first. Any rank may have got it."""
+    """Save, and return what ends a run that a signal asked to stop, on whichever rank."""
     _save(trainer, state, readout or Readout(trainer.config.batch_size))
     return SystemExit(SIGNALLED + (trainer.stop.signal or signal.SIGTERM))
 
@@ -229,11 +174,11 @@ def _refuse_broken(trainer: Trainer, state: State) -> None:
     """
     weights = [value for value in state.net.state_dict().values() if value.is_floating_point()]
     if not torch.stack([value.isfinite().all() for value in weights]).all():
-        raise _diverged(state.epoch * trainer.steps + state.step, trainer.run)
+        raise diverged(state.epoch * trainer.steps + state.step, trainer.run.folder)
 
 
 def steps_of(task: Task, data: Data, config: TrainConfig, count: int = 1) -> int:
-    """Steps of an epoch; what does not fill a batch is left to other epochs.
+    """Return the steps of an epoch; samples that do not fill a batch are left to other epochs.
 
     Raises UsageError when the numbers leave nothing to do or do not divide by `count` processes.
     """
@@ -249,18 +194,8 @@ def steps_of(task: Task, data: Data, config: TrainConfig, count: int = 1) -> int
         )
     # One row of zeros, wide enough for every task, tells the names.
     if config.best_by != "auto" and config.best_by not in task.metrics(np.zeros((1, 4)), 0.5):
-        raise UsageError(f"best_by is {config.best_by}, which {task.role} has not")
+        raise UsageError(f"best_by is {config.best_by}, but task {task.role} has no such metric")
     return samples // size
-
-
-def _diverged(step: int, run: Run) -> DivergedError:
-    last = last_checkpoint(run.folder)
-    return DivergedError(
-        f"the loss of step {step} is not finite",
-        file=last,
-        why="the file is the last checkpoint with finite numbers" if last else "no checkpoint yet",
-        hint="lower learning_rate, or raise warmup, with --set",
-    )
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class ClassifierRecipe:
     init: Path | None = None
     """Bundle to start from, with a new head; a relative path is made absolute."""
     unfreeze: int = 1
-    """With `init`: how many of the last parts learn, the head counted."""
+    """With `init`: how many of the last blocks learn, the head counted."""
     split: SplitConfig = field(default_factory=SplitConfig)
     """Which series validate."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)

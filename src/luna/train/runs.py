@@ -24,10 +24,10 @@ from torch import nn
 
 from luna.nets.bundle import Bundle, save_bundle
 from luna.nets.card import Card
-from luna.run.errors import TrustError, naming
+from luna.run.errors import DivergedError, TrustError, naming
 from luna.run.files import read_plain, replace_file, sweep, write_fault
 from luna.run.progress import SILENT, Listener
-from luna.train.board import Board
+from luna.train.board.events import Board
 from luna.train.checkpoint import (
     BEST,
     LAST,
@@ -47,7 +47,7 @@ from luna.train.ranks import Ranks
 CONFIG, RECORD = "config.toml", "record.json"
 CHECKPOINTS = "checkpoints"
 LOSSES, METRICS = "losses.csv", "metrics.jsonl"
-SAID = ("loss/all", "auc", "precision", "recall", "f1", "dice")
+SHOWN = ("loss/all", "auc", "precision", "recall", "f1", "dice")
 LOSSES_HEADER = "step,learning_rate,loss\n"
 TABLE_BYTES_MAX = 1 << 30
 
@@ -237,6 +237,17 @@ def last_checkpoint(folder: Path) -> Path | None:
     return next((path for path in paths if path.exists()), None)
 
 
+def diverged(step: int, folder: Path) -> DivergedError:
+    """Return the error of a run in this folder whose loss is not finite at a step."""
+    last = last_checkpoint(folder)
+    return DivergedError(
+        f"the loss of step {step} is not finite",
+        file=last,
+        why="the file is the last checkpoint with finite numbers" if last else "no checkpoint yet",
+        hint="lower learning_rate, or raise warmup, with --set",
+    )
+
+
 def _append(path: Path, line: str, head: str = "") -> None:
     """A line at the end of a table, after its head when it is the first."""
     try:
@@ -259,7 +270,7 @@ def _without_nan(values: Metrics) -> dict[str, float | None]:
 def _line(epoch: int, metrics: Mapping[str, Metrics]) -> str:
     """An epoch in one line, for a person who looks at the terminal."""
     parts = [
-        f"{part} " + "  ".join(f"{k} {values[k]:.4f}" for k in SAID if k in values)
+        f"{part} " + "  ".join(f"{k} {values[k]:.4f}" for k in SHOWN if k in values)
         for part, values in metrics.items()
     ]
     return f"epoch {epoch}: " + " | ".join(parts)

@@ -17,6 +17,7 @@ from luna.nets.card import Role
 from luna.nets.losses import cross_entropy, segmentation_loss
 from luna.run.errors import UsageError
 from luna.run.figures import Figure
+from luna.train.board.pictures import Sample, candidates_figure, slices_figure
 from luna.train.metrics import (
     CLASS_COLUMNS,
     MASK_COLUMNS,
@@ -27,7 +28,6 @@ from luna.train.metrics import (
     mask_metrics,
     mask_rows,
 )
-from luna.train.pictures import Sample, candidates_figure, slices_figure
 
 IntArray = NDArray[np.int64]
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -108,29 +108,29 @@ class Data:
     augment: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Batch]
 
 
-def parts_of(net: nn.Module) -> list[nn.Module]:
-    """The parts of a network that have parameters, from input to head; blocks count singly."""
-    parts: list[nn.Module] = []
+def blocks_of(net: nn.Module) -> list[nn.Module]:
+    """Return the blocks of a network that have parameters, from input to head."""
+    blocks: list[nn.Module] = []
     for child in net.children():
-        parts += list(child) if isinstance(child, nn.Sequential | nn.ModuleList) else [child]
-    return [part for part in parts if any(True for _ in part.parameters())]
+        blocks += list(child) if isinstance(child, nn.Sequential | nn.ModuleList) else [child]
+    return [block for block in blocks if any(True for _ in block.parameters())]
 
 
 def new_network(
     architecture: str, arguments: Mapping[str, Any], unfreeze: int | None = None
 ) -> nn.Module:
-    """A network with random weights, of which only the last `unfreeze` parts learn, if given.
+    """Make a network with random weights, of which only the last `unfreeze` blocks learn, if given.
 
-    The head counts as one. Raises UsageError for more parts than there are.
+    The head counts as one. Raises UsageError for more blocks than there are.
     """
     net = build_network(architecture, arguments)
     if unfreeze is None:
         return net
-    parts = parts_of(net)
-    if unfreeze > len(parts):
-        raise UsageError(f"unfreeze is {unfreeze}, but the network has {len(parts)} parts")
-    for part in parts[:-unfreeze]:
-        part.requires_grad_(False)
+    blocks = blocks_of(net)
+    if unfreeze > len(blocks):
+        raise UsageError(f"unfreeze is {unfreeze}, but the network has {len(blocks)} blocks")
+    for block in blocks[:-unfreeze]:
+        block.requires_grad_(False)
     return net
 
 
@@ -146,7 +146,7 @@ def start_from(init: Path, net: nn.Module, architecture: str) -> None:
             file=init,
             hint="--set network.architecture=… names the kind of network",
         )
-    head = parts_of(net)[-1]
+    head = blocks_of(net)[-1]
     new_head = {name: tensor.clone() for name, tensor in head.state_dict().items()}
     fit_tensors(net, bundle.module.state_dict())
     head.load_state_dict(new_head)

@@ -16,8 +16,8 @@ from torch.utils.tensorboard.summary import hparams
 
 from luna.run.figures import Figure
 from luna.run.files import write_fault
+from luna.train.board.pictures import roc_figure
 from luna.train.metrics import FloatArray, Metrics
-from luna.train.pictures import roc_figure
 from luna.train.tasks import Task
 
 STEPS_BETWEEN_POINTS = 10
