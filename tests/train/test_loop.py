@@ -165,6 +165,7 @@ def test_a_signal_saves_after_the_step_and_goes_on_bitwise(
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own, on import
+@pytest.mark.slow  # compiles three networks
 def test_a_compiled_run_learns_the_same_and_goes_on_bitwise(
     make_run: MakeRun, cubes: Make, network: Network
 ) -> None:
