@@ -41,7 +41,7 @@ class Given:
     @cached_property
     def scan(self) -> Scan:
         """A synthetic chest, the same on every machine."""
-        size = {"size": 96, "slab_mm": 60.0} if self.small else {"size": 512, "slab_mm": 200.0}
+        size = {"size": 96, "slab_mm": 60.0} if self.small else {"size": 512, "slab_mm": 120.0}
         return make_scan(7, PhantomConfig(**size)).scan
 
     def scan_of(self, slices: int) -> Scan:

@@ -34,6 +34,14 @@ def test_other_numbers_and_seeds_give_other_scans(phantoms):
     assert len(prints) == len(phantoms) + 1
 
 
+@pytest.mark.parametrize("slab_mm", [200.0, 240.0, 500.0])
+def test_a_slab_as_tall_as_the_lungs_and_more_is_made(slab_mm: float):
+    config = PhantomConfig(size=64, slab_mm=slab_mm, slice_mm=(5.0, 5.0), negatives=(1, 1))
+    scan = make_scan(7, config).scan
+    height_mm = (scan.shape_irc[0] + 1) * scan.geometry.spacing_xyz[2]
+    assert height_mm > min(slab_mm, 200.0)
+
+
 def test_anatomy_has_the_attenuation_of_its_tissues(phantoms):
     for phantom in phantoms:
         hu = phantom.scan.hu

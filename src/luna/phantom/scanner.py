@@ -55,7 +55,9 @@ def draw_scanner(rng: np.random.Generator, config: PhantomConfig, patient: Patie
     low, high = -0.66 * patient.height - MARGIN_MM, 0.52 * patient.height + MARGIN_MM
     if config.slab_mm:
         height = min(config.slab_mm, high - low)
-        low = rng.uniform(max(low, -0.4 * patient.height), min(high, 0.4 * patient.height) - height)
+        first, last = max(low, -0.4 * patient.height), min(high, 0.4 * patient.height) - height
+        # A slab nearly as tall as the lungs fits in one place.
+        low = min(rng.uniform(first, max(first, last)), high - height)
         high = low + height
     slices = max(int((high - low) / thickness), 3)
     soft = rng.random() < config.soft_kernel_share
