@@ -130,6 +130,20 @@ def test_zoom_keeps_what_lies_under_the_pointer(shown) -> None:
     assert under() == before
 
 
+def test_zoom_by_key_brings_the_finding_to_the_middle_of_every_plane(shown, tmp_path) -> None:
+    shown.click("a[data-finding='1']")
+    shown.key("o")
+    shown.click("[data-window=soft]")
+    for _ in range(8):
+        shown.key("+")
+    for plane in PLANES:
+        pixels = grey(shown, tmp_path, plane)
+        height, width = pixels.shape[:2]
+        # The bright box is right of and below the crosshair's voxel, on which the view centres.
+        near = pixels[height // 2 - 30 : height // 2 + 30, width // 2 - 30 : width // 2 + 30]
+        assert np.median(near) > 150
+
+
 def grey(browser: Any, tmp_path: Path, plane: str = "axial") -> np.ndarray:
     """The pixels of a plane, as they are on the screen."""
     browser.middle(f"#{plane}")

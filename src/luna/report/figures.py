@@ -132,11 +132,11 @@ def _key_image(
 
 
 def _framed(grey: Bytes, size: tuple[int, int]) -> str:
-    """Enlarge a grey image, centre it in a square, and return it as a PNG data URI."""
+    """Enlarge a grey image, centre it in a square, and return it as a data URI."""
     frame = Image.new("L", (KEY_PIXELS, KEY_PIXELS))
     image = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC)
     frame.paste(image, ((KEY_PIXELS - size[0]) // 2, (KEY_PIXELS - size[1]) // 2))
-    return data_uri(frame, "PNG")
+    return data_uri(frame, "JPEG")
 
 
 def outline_path(

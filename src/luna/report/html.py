@@ -21,7 +21,9 @@ from luna.report.words import probability_words, volume_words, whole
 TEMPLATES = files("luna.report") / "templates"
 
 STYLES = ("page.css", "report.css", "viewer.css")
-SCRIPTS = ("script/stack.js", "script/pane.js", "script/viewer.js", "script/page.js")
+SCRIPTS = tuple(
+    f"script/{name}.js" for name in ("stack", "pane", "hands", "keys", "viewer", "page")
+)
 
 PICTURED_MAX = 30
 """Findings and opacities with key images: a page of more is too large to open or to mail."""

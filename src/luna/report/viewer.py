@@ -54,9 +54,9 @@ def _found(
     stack: Stack, name: str, title: str, found: Finding | Opacity, *, with_mask: bool
 ) -> dict[str, Any]:
     """One finding: its centre, and the first and last voxel that its mask touches."""
-    sides = found.mask.slices
-    low = [_voxel(stack, axis, side.start) for axis, side in enumerate(sides)]
-    high = [_voxel(stack, axis, side.stop - 1) for axis, side in enumerate(sides)]
+    inside = np.argwhere(found.mask.voxels) + found.mask.start_irc
+    low = [_voxel(stack, axis, v) for axis, v in enumerate(inside.min(axis=0))]
+    high = [_voxel(stack, axis, v) for axis, v in enumerate(inside.max(axis=0))]
     center = [_voxel(stack, axis, v) for axis, v in enumerate(found.center_irc)]
     packed = _packed(found.mask) if with_mask else None
     return {

@@ -74,6 +74,7 @@ class Pane {
     for (const found of this.stack.data.findings) {
       if (k < found.low[axis] || k > found.high[axis]) continue;
       const outline = this.#outline(found, frame, k);
+      if (!outline) continue;
       stroke(context, MARK, 1.4 * this.ratio, (path) => path.addPath(outline));
       const right = frame.x0 + (found.high[across] + 1.5) * frame.dx;
       const tops = [found.low[down], found.high[down] + 1].map((v) => frame.y0 + v * frame.dy);
@@ -81,20 +82,19 @@ class Pane {
     }
   }
 
-  // The edges of a finding's mask in this plane; without a mask, the box round it.
+  // The edges of a finding's mask in this plane, if it is cut; without a mask, the box round it.
   #outline(found, frame, k) {
     const path = new Path2D(), { across, down } = this.plane;
     const point = (x, y) => [frame.x0 + x * frame.dx, frame.y0 + y * frame.dy];
-    for (const [x1, y1, x2, y2] of edges(found, this.plane, this.stack.data, k)) {
-      path.moveTo(...point(x1, y1));
-      path.lineTo(...point(x2, y2));
-    }
     if (!found.mask) {
       const [x1, y1] = point(found.low[across] - 1, found.low[down] - 1);
       const [x2, y2] = point(found.high[across] + 2, found.high[down] + 2);
       path.rect(x1, y1, x2 - x1, y2 - y1);
+      return path;
     }
-    return path;
+    const lines = [...edges(found, this.plane, this.stack.data, k)];
+    for (const [x1, y1, x2, y2] of lines) line(path, ...point(x1, y1), ...point(x2, y2));
+    return lines.length ? path : null;
   }
 
   #letters(context, frame) {
@@ -144,7 +144,6 @@ function line(path, x1, y1, x2, y2) {
 // bit a voxel of the scan; a voxel of the stack may cover several of them.
 function* edges(found, plane, data, k) {
   const mask = found.mask, { axis, down, across } = plane;
-  if (!mask) return;
   const [size, start] = [mask.shape, mask.start];
   const strides = [size[1] * size[2], size[2], 1];
   const from = data.start[axis] + k * data.step[axis] - start[axis];

@@ -6,10 +6,7 @@ const PLANES = [
   { name: "sagittal", axis: 2, down: 0, across: 1, up: true },
 ];
 const PRESETS = { lung: [-600, 1500], soft: [40, 400], bone: [400, 1800], wide: [0, 2600] };
-const NOTCH = 100; // pixels that a wheel turns for one slice
-const PAUSE_MS = 250; // a wheel that rests so long begins anew
 const ZOOM_MAX = 20;
-const LEAP_MM = 10;
 
 class Viewer {
   constructor(data) {
@@ -24,7 +21,9 @@ class Viewer {
       return new Pane(plane, this.stack, this.view);
     });
     this.window(...PRESETS.lung);
+    this.active = this.panes[0];
     for (const pane of this.panes) listenTo(pane, this);
+    listenToKeys(this);
     this.#controls();
     new ResizeObserver(() => this.draw(true)).observe(document.getElementById("panes"));
     this.#begin();
@@ -55,13 +54,14 @@ class Viewer {
     if (all[next]) this.goTo(all[next]);
   }
 
+  // By pointer, what lies under it stays; by key or button, the crosshair comes to the middle.
   zoom(factor, pane, event) {
-    const zoom = clamp(this.view.zoom * factor, 1, ZOOM_MAX);
-    const still = event ? pane.voxel(event) : this.view.look;
-    const axes = pane ? [pane.plane.down, pane.plane.across] : [];
-    for (const axis of axes) {
-      const [here, away] = [still[axis], still[axis] - this.view.look[axis]];
-      this.view.look[axis] = here - (away * this.view.zoom) / zoom;
+    const { at, look, zoom: before } = this.view;
+    const zoom = clamp(before * factor, 1, ZOOM_MAX);
+    const still = event ? pane.voxel(event) : at;
+    for (const axis of [0, 1, 2]) {
+      const held = event && axis !== pane.plane.axis;
+      look[axis] = held ? still[axis] - ((still[axis] - look[axis]) * before) / zoom : at[axis];
     }
     this.view.zoom = zoom;
     if (zoom === 1) this.view.look = this.stack.data.shape.map((n) => (n - 1) / 2);
@@ -193,95 +193,4 @@ class Viewer {
     }
     document.getElementById("view").dataset.ready = String(seen);
   }
-}
-
-// ---- mouse, touch and keyboard on one pane
-
-function listenTo(pane, viewer) {
-  const { canvas, plane } = pane, fingers = new Map();
-  let turned = 0, last = 0, drag = null;
-
-  canvas.addEventListener("wheel", (event) => {
-    if (viewer.passing) return; // the page is being scrolled past the viewer
-    event.preventDefault();
-    const pixels = event.deltaY * [1, 33, 800][event.deltaMode];
-    if (event.ctrlKey) { viewer.zoom(Math.exp(-pixels / 200), pane, event); return; }
-    if (event.timeStamp - last > PAUSE_MS || turned * pixels < 0) turned = 0;
-    [turned, last] = [turned + pixels, event.timeStamp];
-    const steps = Math.trunc(turned / NOTCH);
-    turned -= steps * NOTCH;
-    if (steps) viewer.step(plane.axis, -steps);
-  }, { passive: false });
-
-  canvas.addEventListener("contextmenu", (event) => event.preventDefault());
-
-  canvas.addEventListener("pointerdown", (event) => {
-    canvas.focus({ preventScroll: true });
-    canvas.setPointerCapture(event.pointerId);
-    fingers.set(event.pointerId, event);
-    const other = { 1: "pan", 2: "window" }[event.button] ?? (event.shiftKey ? "pan" : viewer.tool);
-    drag = fingers.size > 1 ? "pinch" : other;
-    if (drag === "point") pointAt(event);
-  });
-
-  canvas.addEventListener("pointermove", (event) => {
-    const before = fingers.get(event.pointerId);
-    if (!before) return;
-    const [dx, dy] = [event.clientX - before.clientX, event.clientY - before.clientY];
-    if (drag === "point") pointAt(event);
-    if (drag === "pan") viewer.pan(pane, dx, dy);
-    if (drag === "window") viewer.window(viewer.level + dy * viewer.width / 400, viewer.width * Math.exp(dx / 200));
-    if (drag === "pinch") pinch(event, before, dx, dy);
-    fingers.set(event.pointerId, event);
-  });
-
-  for (const name of ["pointerup", "pointercancel"]) {
-    canvas.addEventListener(name, (event) => { fingers.delete(event.pointerId); drag = null; });
-  }
-
-  function pointAt(event) {
-    const point = pane.voxel(event);
-    for (const axis of [plane.down, plane.across]) viewer.point(axis, Math.round(point[axis]));
-  }
-
-  function pinch(event, before, dx, dy) {
-    const other = [...fingers.values()].find((f) => f.pointerId !== event.pointerId);
-    if (!other) return;
-    const apart = (f) => Math.hypot(f.clientX - other.clientX, f.clientY - other.clientY);
-    viewer.zoom(apart(event) / Math.max(apart(before), 1), pane, other);
-    viewer.pan(pane, dx / 2, dy / 2);
-  }
-
-  canvas.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const leap = Math.max(1, Math.round(LEAP_MM / viewer.stack.data.mm[plane.axis]));
-    const steps = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: leap, PageDown: -leap, Home: -1e6, End: 1e6 };
-    const panned = { ArrowUp: [0, 20], ArrowDown: [0, -20], ArrowLeft: [20, 0], ArrowRight: [-20, 0] };
-    const presets = Object.keys(PRESETS);
-    if (event.shiftKey && panned[event.key]) viewer.pan(pane, ...panned[event.key]);
-    else if (steps[event.key]) viewer.step(plane.axis, steps[event.key]);
-    else if (event.key === "+" || event.key === "=") viewer.zoom(1.25, pane, null);
-    else if (event.key === "-") viewer.zoom(0.8, pane, null);
-    else if (event.key === "0") viewer.reset();
-    else if (event.key === "o") viewer.toggleMarks();
-    else if (event.key === "n") viewer.jump(1);
-    else if (event.key === "p") viewer.jump(-1);
-    else if (event.key === "[" || event.key === "]") viewer.window(viewer.level, viewer.width * (event.key === "[" ? 0.8 : 1.25));
-    else if (event.key === "," || event.key === ".") viewer.window(viewer.level + (event.key === "," ? -25 : 25), viewer.width);
-    else if (presets[event.key - 1]) viewer.window(...PRESETS[presets[event.key - 1]]);
-    else return;
-    event.preventDefault();
-  });
-}
-
-// A wheel that began on the page goes on over the viewer until it rests.
-function letPagePass(viewer) {
-  let last = -Infinity;
-  window.addEventListener("wheel", (event) => {
-    const inside = event.target.closest("canvas");
-    if (!inside || viewer.passing) {
-      viewer.passing = !inside || event.timeStamp - last < PAUSE_MS;
-    }
-    last = event.timeStamp;
-  }, { capture: true, passive: true });
 }
