@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from pydicom.dataset import FileDataset
 
 from luna.ct.archive import extracted
 from luna.ct.dicom.directory import is_directory
 from luna.ct.dicom.file import is_dicom
 from luna.ct.dicom.folder import Found, find_dicom
+from luna.ct.dicom.instances import headers_of
 from luna.ct.dicom.series import SeveralScansError, read_dicom, series_of
 from luna.ct.formats.metaimage import read_metaimage
 from luna.ct.formats.nrrd import read_nrrd
 from luna.ct.orient import orientation_code, to_patient_axes
-from luna.ct.scan import Provenance, Scan
+from luna.ct.scan import Instance, Provenance, Scan
 from luna.ct.volume import Volume, as_series_uid
 from luna.run.errors import EnvironmentFault, InputError, UsageError
 
@@ -76,6 +78,26 @@ def read_files(place: Path, found: Found, series_uid: str) -> Scan:
     """Read the series of some DICOM files; `place` is what messages name. Raises as `read_scan`."""
     with _opened(place):
         return _scan(read_dicom(place, found, series_uid), place.resolve().name)
+
+
+def read_headers(path: Path, instances: Sequence[Instance]) -> tuple[FileDataset, ...]:
+    """Read the headers of a scan's DICOM files again: all of each file but its pixels.
+
+    `path` is what the scan was read from, `instances` its provenance's. Each file comes once, in
+    the order of the instances. Raises InputError where a file is not there any more, and as
+    `read_scan`.
+    """
+    with _opened(path) as place:
+        return headers_of(_dicom_files(place), instances)
+
+
+def _dicom_files(place: Path) -> Found:
+    """Find the DICOM files of a folder, of a DICOMDIR, or beside a file of a series."""
+    if place.is_dir():
+        return find_dicom(place)
+    if not is_dicom(place):
+        return Found([])
+    return find_dicom(place.parent, below=is_directory(place))
 
 
 @contextmanager
@@ -185,6 +207,7 @@ def _scan(volume: Volume, source: str) -> Scan:
             warnings=volume.warnings,
             stored_orientation=code,
             image_numbers=_turned_numbers(volume.image_numbers, code),
+            instances=volume.instances,
             padding_voxels=volume.padding_voxels,
         ),
     )

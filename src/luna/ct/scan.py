@@ -17,6 +17,14 @@ AIR_HU = -1000
 """What lies outside the volume, and the lower end of the networks' window."""
 
 
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One image of a DICOM file: its SOP Instance UID, and the frame of the file, from 1."""
+
+    uid: str
+    frame: int = 1
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
     """Where a scan came from and what was noticed on the way in.
@@ -27,6 +35,8 @@ class Provenance:
     only on request. `warnings` are sentences for the report. `stored_orientation` is the ITK
     orientation code of the file's own grid (`LPS` when nothing was flipped); `image_numbers`
     are the instance numbers of the slices in index order, empty where the format has none.
+    `instances` are the DICOM images, one for each plane of the file's own grid in that grid's
+    order, which `stored_orientation` names; empty where they cannot be told apart by UID.
     """
 
     source: str
@@ -36,6 +46,7 @@ class Provenance:
     warnings: tuple[str, ...] = ()
     stored_orientation: str = "LPS"
     image_numbers: tuple[int, ...] = ()
+    instances: tuple[Instance, ...] = ()
     padding_voxels: int = 0
 
 

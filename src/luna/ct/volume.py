@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from luna.ct.geometry import Geometry
-from luna.ct.scan import HuArray
+from luna.ct.scan import HuArray, Instance
 from luna.run.errors import InputError
 
 MIN_HU = -1024
@@ -53,7 +53,7 @@ class Volume:
 
     `hu` is (index, row, column) int16 with column the file's fastest axis, as SimpleITK's
     arrays. `series_uid` is empty where the format has none; the other fields are as in
-    Provenance, with `image_numbers` in the file's index order.
+    Provenance, with `image_numbers` and `instances` in the file's index order.
     """
 
     hu: HuArray
@@ -65,6 +65,7 @@ class Volume:
     phi: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     image_numbers: tuple[int, ...] = ()
+    instances: tuple[Instance, ...] = ()
 
 
 def as_series_uid(name: str) -> str:

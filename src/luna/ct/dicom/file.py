@@ -113,6 +113,12 @@ def read_header(path: Path) -> FileDataset:
     return header
 
 
+def read_but_pixels(path: Path) -> FileDataset:
+    """Read all of one file but its pixels; nothing is decoded. Raises InputError."""
+    with pydicom_faults(path), _plain(path) as stream:
+        return read_partial(stream, stop_when=_after_header, force=True)
+
+
 def read_whole(path: Path) -> FileDataset:
     """Read one file with its pixels, PIXEL_TAGS decoded. Raises InputError."""
     with pydicom_faults(path), _plain(path) as stream:

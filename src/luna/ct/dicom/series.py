@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset, FileDataset
 from luna.ct.dicom import frames
 from luna.ct.dicom.file import CT_IMAGE, ENHANCED_CT, pydicom_faults, read_header, sop_class
 from luna.ct.dicom.folder import Found
+from luna.ct.dicom.instances import instances_of
 from luna.ct.dicom.listed import Series, described, named
 from luna.ct.dicom.mixture import check_one_scan
 from luna.ct.dicom.pixels import read_pixels
@@ -101,6 +102,7 @@ def _volume(place: Path, uid: str, ordered: list[Slice], notes: list[str]) -> Vo
         phi=private,
         warnings=(*notes, *pixels.warnings),
         image_numbers=() if None in images else tuple(n for n in images if n is not None),
+        instances=instances_of(pixels.slices),
         padding_voxels=pixels.padding_voxels,
     )
 

@@ -59,8 +59,8 @@ GROUP_TAGS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequenc
 SLICE_TAGS = (
     *SAFE_TAGS,
     *PHI_TAGS,
-    *("SpecificCharacterSet", "SOPClassUID", "ImageType", "SeriesInstanceUID", "InstanceNumber"),
-    "SeriesNumber",
+    *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "ImageType"),
+    *("SeriesInstanceUID", "SeriesNumber", "InstanceNumber"),
     *("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "SpacingBetweenSlices"),
     *("NumberOfFrames", "SamplesPerPixel", "ModalityLUTSequence", "LossyImageCompression"),
