@@ -153,3 +153,29 @@ def test_a_mask_that_is_all_of_the_scan_has_a_size(scan_of, shape, hu: int) -> N
     assert body.voxels.any()
     assert 0 < m.short_axis_mm <= m.long_axis_mm
     assert m.volume_mm3 > 0
+
+
+@given(angle_deg=st.floats(0, 180), ratio=st.floats(0.4, 0.8))
+@settings(max_examples=15)
+def test_the_axes_can_be_drawn_where_they_were_measured(
+    scan_of, angle_deg: float, ratio: float
+) -> None:
+    mask = ellipsoid((9.0, 9.0 * ratio, 6.0), angle_deg)
+    scan = scan_with(scan_of, mask)
+    drawn = size(scan, mask).axial
+    assert drawn is not None
+    assert abs(drawn.slice_index - 20) <= 2  # noise chooses among slices that are nearly alike
+    long_xyz, short_xyz = (
+        np.diff(scan.geometry.xyz_from_irc(ends), axis=0)[0]
+        for ends in (drawn.long_ends_irc, drawn.short_ends_irc)
+    )
+    # As long as they are stated, to the rounding; across each other; along the ellipsoid's axis.
+    assert np.linalg.norm(long_xyz) == pytest.approx(drawn.long_axis_mm, abs=0.006)
+    assert np.linalg.norm(short_xyz) == pytest.approx(drawn.short_axis_mm, abs=0.006)
+    assert abs(long_xyz @ short_xyz) < 1e-6
+    along = (np.cos(np.deg2rad(angle_deg)), np.sin(np.deg2rad(angle_deg)), 0.0)
+    assert abs(long_xyz @ along) > 0.97 * np.linalg.norm(long_xyz)
+    for ends in (drawn.long_ends_irc, drawn.short_ends_irc):
+        middle_xyz = scan.geometry.xyz_from_irc(np.mean(ends, axis=0))
+        center_xyz = scan.geometry.xyz_from_irc((20, 40, 40))
+        assert np.linalg.norm((middle_xyz - center_xyz)[:2]) < 1.0

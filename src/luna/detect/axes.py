@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,18 +25,35 @@ LARGEST_BLUR = 0.75
 contour is not linear in the blur (docs/reliability.md: balls of 3 mm in slices of 2.5 mm)."""
 
 
+Ends = NDArray[np.float64]
+"""(2, 2) voxel coordinates in a plane: the two ends of a line."""
+
+
 @dataclass(frozen=True, slots=True)
 class Axes:
     """The longest chord of a contour, and the extent of the contour across it.
 
     `index` is the slice along the axis `normal` of the volume, both 0-based: normal 0 is an
-    axial plane, 1 a coronal one and 2 a sagittal one.
+    axial plane, 1 a coronal one and 2 a sagittal one. `long_ends` and `short_ends` are where to
+    draw them, as long as they are stated and across each other.
     """
 
     long_mm: float
     short_mm: float
     normal: int
     index: int
+    long_ends: Ends
+    short_ends: Ends
+
+    def ends_irc(self, start_irc: Sequence[float]) -> tuple[tuple[float, float, float], ...]:
+        """Return the ends of the long and of the short axis in voxels of a scan.
+
+        Voxel (0, 0, 0) of the measured volume is `start_irc` of the scan.
+        """
+        points = np.insert(
+            np.concatenate([self.long_ends, self.short_ends]), self.normal, self.index, axis=1
+        )
+        return tuple((i, r, c) for i, r, c in (points + start_irc).tolist())
 
 
 def plane_axes(field: NDArray[np.float32], level: float, spacing_irc: Triple, normal: int) -> Axes:
@@ -47,7 +65,7 @@ def plane_axes(field: NDArray[np.float32], level: float, spacing_irc: Triple, no
     planes = np.moveaxis(field, normal, 0)
     spacing = [s for axis, s in enumerate(spacing_irc) if axis != normal]
     found = [
-        Axes(*_axes(_contour(planes[k], level, spacing), spacing, spacing_irc[normal]), normal, k)
+        _axes(_contour(planes[k], level, spacing), spacing_irc, normal, k)
         for k in np.flatnonzero((planes > level).any(axis=(1, 2))).tolist()
     ]
     return max(found, key=lambda axes: axes.long_mm)
@@ -70,21 +88,34 @@ def _contour(plane: NDArray[np.float32], level: float, spacing: list[float]) -> 
     return np.concatenate(points) * spacing
 
 
-def _axes(
-    points_mm: NDArray[np.float64], spacing: list[float], across_mm: float
-) -> tuple[float, float]:
+def _axes(points_mm: NDArray[np.float64], spacing_irc: Triple, normal: int, index: int) -> Axes:
     """The longest chord of points and the extent across it, both corrected for blur."""
+    spacing = np.delete(spacing_irc, normal)
     hull = points_mm[ConvexHull(points_mm).vertices]
     chords = squareform(pdist(hull))
     a, b = np.unravel_index(chords.argmax(), chords.shape)
     along = (hull[b] - hull[a]) / chords[a, b]
-    normal = np.array([-along[1], along[0]])
-    long_mm, short_mm = float(chords[a, b]), float(np.ptp(hull @ normal))
+    across = np.array([-along[1], along[0]])
+    heights = hull @ across
+    low, high = hull[heights.argmin()], hull[heights.argmax()]
     # A length is blurred along the two tangents at its ends: in the plane, and across it.
-    return (
-        _unblurred(long_mm, math.hypot(*(normal * spacing)), across_mm),
-        _unblurred(short_mm, math.hypot(*(along * spacing)), across_mm),
+    depth_mm = spacing_irc[normal]
+    long_mm = _unblurred(float(chords[a, b]), math.hypot(*(across * spacing)), depth_mm)
+    short_mm = _unblurred(float(np.ptp(heights)), math.hypot(*(along * spacing)), depth_mm)
+    # The points furthest across lie at different places along: the short axis between them.
+    middle = (low + high) / 2
+    return Axes(
+        long_mm,
+        short_mm,
+        normal,
+        index,
+        _line((hull[a] + hull[b]) / 2, along * long_mm) / spacing,
+        _line(middle, across * short_mm) / spacing,
     )
+
+
+def _line(middle: NDArray[np.float64], whole: NDArray[np.float64]) -> Ends:
+    return np.stack([middle - whole / 2, middle + whole / 2])
 
 
 def _unblurred(length_mm: float, *tangent_voxels_mm: float) -> float:

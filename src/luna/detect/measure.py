@@ -10,7 +10,7 @@ from luna.ct.geometry import Triple
 from luna.ct.mask import BoxMask, Mask
 from luna.ct.scan import Scan
 from luna.detect.axes import Axes, plane_axes
-from luna.detect.findings import PLANES, Measurement
+from luna.detect.findings import PLANES, AxialAxes, Measurement
 from luna.detect.opening import opened
 
 LUNG_HU = -850.0
@@ -53,7 +53,8 @@ def measure(scan: Scan, mask: BoxMask) -> tuple[BoxMask, Measurement]:
         rim = ndimage.binary_dilation(body, CROSS)
         share = (field[rim] - lung_hu) / (core_hu - lung_hu)
         volume_vox = float(np.clip(share, 0, 1).sum())
-    axes = _axes(np.pad(field, 1, constant_values=min(lung_hu, level - 1)), level, spacing)
+    padded = np.pad(field, 1, constant_values=min(lung_hu, level - 1))
+    axial, axes = _axes(padded, level, spacing)
     # To 0.01 mm, far below the error: what is shown, written and compared is one number.
     long_mm, short_mm = round(axes.long_mm, 2), round(axes.short_mm, 2)
     own_hu = hu[body]
@@ -67,6 +68,18 @@ def measure(scan: Scan, mask: BoxMask) -> tuple[BoxMask, Measurement]:
         hu_max=int(own_hu.max()),
         plane=PLANES[axes.normal],
         plane_index=box.start_irc[axes.normal] + axes.index - 1,
+        axial=axial_axes(axial, box),
+    )
+
+
+def axial_axes(axes: Axes, box: BoxMask) -> AxialAxes:
+    """The axes of an axial plane in a scan; they were measured in a box padded by one voxel."""
+    a, b, c, d = axes.ends_irc([k - 1 for k in box.start_irc])
+    return AxialAxes(
+        long_axis_mm=round(axes.long_mm, 2),
+        short_axis_mm=round(axes.short_mm, 2),
+        long_ends_irc=(a, b),
+        short_ends_irc=(c, d),
     )
 
 
@@ -98,9 +111,10 @@ def _core_hu(hu: NDArray[np.float32], mask: Mask, lung_hu: float) -> float:
     return float(np.median(hu[inside]))
 
 
-def _axes(field: NDArray[np.float32], level: float, spacing_irc: Triple) -> Axes:
-    """The axes in the plane to report, of a field that is below the level at its borders."""
+def _axes(field: NDArray[np.float32], level: float, spacing_irc: Triple) -> tuple[Axes, Axes]:
+    """The axes in the axial plane and in the plane to report, of a field with low borders."""
     axial, *others = (plane_axes(field, level, spacing_irc, normal) for normal in range(3))
     longest = max(others, key=lambda axes: axes.long_mm)
     # Across slices the contour is coarser: a small difference may be no more than that.
-    return longest if longest.long_mm > axial.long_mm + max(spacing_irc) else axial
+    far_longer = longest.long_mm > axial.long_mm + max(spacing_irc)
+    return axial, longest if far_longer else axial

@@ -24,6 +24,7 @@ from luna.ct.scan import Scan
 from luna.ct.sides import AERATED_HU, LEFT, RIGHT
 from luna.detect.axes import plane_axes
 from luna.detect.findings import PLANES, Measurement, Opacity
+from luna.detect.measure import axial_axes
 from luna.nets.trained import TrainedRange
 
 LARGEST_NODULE_MM = 30.0
@@ -193,6 +194,7 @@ def _measurement(scan: Scan, mask: BoxMask) -> Measurement:
         hu_max=int(hu.max()),
         plane=PLANES[0],
         plane_index=mask.start_irc[0] + axes.index - 1,
+        axial=axial_axes(axes, mask),
     )
 
 
