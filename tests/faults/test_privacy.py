@@ -48,13 +48,35 @@ def test_no_report_log_or_table_tells_who_it_is(
     run_luna: Run, dicom_chest: Path, good_weights: Path, tmp_path: Path
 ) -> None:
     arguments = ("diagnose", dicom_chest, "--weights", good_weights, "--out", tmp_path / "out")
-    outcome = run_luna(*arguments, "--json")
+    outcome = run_luna(*arguments, "--json", "--dicom", "none")
     assert outcome.code == 0, outcome
     said = everything_said(outcome, tmp_path / "out")
     assert [word for word in PERSONAL if word in said] == []
     asked = everything_said(run_luna(*arguments, "--force", "--include-phi"), tmp_path / "out")
     assert "DOE" in asked
     assert "100ml" in asked
+
+
+def test_only_objects_for_the_archive_tell_who_it_is(
+    run_luna: Run, dicom_chest: Path, good_weights: Path, tmp_path: Path
+) -> None:
+    """They are filed under the patient of their study, as the standard has it."""
+    for path in dicom_chest.iterdir():
+        ds = pydicom.dcmread(path)
+        ds.StudyInstanceUID, ds.FrameOfReferenceUID = f"{UID}.8", f"{UID}.9"
+        ds.save_as(path)
+    out = tmp_path / "out"
+    given = ("--weights", good_weights, "--out", out, "--dicom", "all")
+    outcome = run_luna("diagnose", dicom_chest, *given)
+    assert outcome.code == 0, outcome
+    objects = [path for path in out.iterdir() if path.suffix == ".dcm"]
+    assert {"measurements.sr.dcm", "report.pdf.dcm"} <= {path.name for path in objects}
+    for path in objects:
+        ds = pydicom.dcmread(path)
+        assert (ds.PatientName, ds.PatientID) == ("DOE^JANE", "4711-X")
+        path.unlink()
+    said = everything_said(outcome, out)
+    assert [word for word in PERSONAL if word in said] == []
 
 
 def test_markup_in_a_name_is_shown_and_not_obeyed(

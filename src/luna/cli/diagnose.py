@@ -87,10 +87,11 @@ def diagnose(
         bool,
         typer.Option(
             "--include-phi",
-            help="Put the patient's name into the report.",
+            help="Put the patient's name into the report's pages and tables.",
             rich_help_panel=options.OUTPUT,
         ),
     ] = False,
+    dicom: options.Dicom = None,
     guideline: patient.Guideline = "none",
     age: patient.Age = None,
     sex: patient.Sex = None,
@@ -117,6 +118,10 @@ def diagnose(
     scan-luna/ for scan.mhd, in the working folder. Slices, rows and columns count from 0,
     slices from the feet; LPS is the DICOM patient position. A scan without
     nodules is a result, exit code 0.
+
+    Of a scan in DICOM it also writes nodules.seg.dcm and measurements.sr.dcm
+    for the archive that the scan came from: they name the patient as the scan
+    does. --dicom none leaves them out.
 
     Of several paths, a table or a folder of several studies, every scan gets
     such a folder, and index.html, summary.csv and summary.json list them all.
@@ -154,12 +159,12 @@ def diagnose(
 
     order = Order(
         models=models, config=settings, device=processor, out=out,
-        include_phi=include_phi, guidance=guidance,
+        include_phi=include_phi, guidance=guidance, dicom=dicom,
     )  # fmt: skip
     if isinstance(found, Listing):
         many.look_at_all(found, order, as_json=as_json, quiet=quiet)
     else:
-        look_at_one(found, order, as_json=as_json, quiet=quiet)
+        look_at_one(inputs[0], found, order, as_json=as_json, quiet=quiet)
 
 
 def load_networks(
@@ -180,16 +185,19 @@ def load_networks(
     return processor, models
 
 
-def look_at_one(scan: Scan, order: Order, *, as_json: bool, quiet: bool) -> None:
-    """Look at one scan, write its report and show it."""
+def look_at_one(path: Path, scan: Scan, order: Order, *, as_json: bool, quiet: bool) -> None:
+    """Look at the scan that was read from a path, write its report and show it."""
     from luna.detect.pipeline import diagnose as find_nodules
+    from luna.report.dicom.results import results_of, with_reason
     from luna.report.write import write_report
 
+    dicom, why_none = results_of(path, scan, order.dicom)
     with progress(quiet=quiet) as bar:
         found = find_nodules(scan, order.models, order.config, order.device, bar)
+        found = with_reason(found, why_none)
         write_report(
             scan, found, order.out, include_phi=order.include_phi, guidance=order.guidance,
-            progress=bar,
+            dicom=dicom, progress=bar,
         )  # fmt: skip
     show(found, order.out, as_json=as_json)
 

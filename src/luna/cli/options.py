@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import typer
 from typer.core import TyperCommand
@@ -81,6 +81,15 @@ Faithful = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results.", rich_help_panel=OUTPUT)]
+Dicom = Annotated[
+    Literal["none", "results", "all"] | None,
+    typer.Option(
+        "--dicom",
+        help="For a DICOM scan: SEG and SR (results, the default), also key images and a PDF "
+        "(all), or none. They carry the patient's identifiers, as objects of the study must.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Force = Annotated[
     bool,
     typer.Option(

@@ -14,6 +14,7 @@ import numpy as np
 from luna.ct.scan import Scan
 from luna.ct.write import write_labels
 from luna.detect.findings import Findings
+from luna.report.dicom.results import DicomResults, earlier_files
 from luna.report.document import Document, ReportedFinding, document
 from luna.report.guidelines import Guidance
 from luna.report.html import render
@@ -34,13 +35,15 @@ def write_report(
     *,
     include_phi: bool = False,
     guidance: Guidance | None = None,
+    dicom: DicomResults | None = None,
     progress: Progress = silent,
 ) -> list[Path]:
     """Write the report of one scan into a folder, which is made when it is missing.
 
     `report.html` comes last and is rendered before the first file is written, so its
     presence means that the others are there. The files of an earlier report, perhaps of
-    another patient, go before the first one is written. `progress` counts the
+    another patient, go before the first one is written. `dicom` names the objects of the
+    scan's study to write with it (`luna.report.dicom.results`). `progress` counts the
     pictures of the stage `report`. Raises EnvironmentFault when the disk is full or the folder
     cannot be written.
     """
@@ -51,6 +54,7 @@ def write_report(
         "nodules.nii.gz": lambda path: _write_labels(path, scan, findings),
         "nodules.csv": lambda path: _write_nodules(path, content),
         "detections.csv": lambda path: _write_detections(path, findings),
+        **_dicom_writers(scan, findings, content, dicom),
         "report.json": lambda path: path.write_text(_json_text(content), encoding="utf-8"),
         "report.html": lambda path: path.write_text(page, encoding="utf-8"),
     }
@@ -58,12 +62,22 @@ def write_report(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_fault(out, error) from error
-    remove_files(out, reversed(writers))
+    remove_files(out, [*reversed(writers), *earlier_files(out)])
     for name, write in writers.items():
         with replace_file(out / name) as path:
             write(path)
     progress("report", 1, 1)
     return [out / name for name in writers]
+
+
+def _dicom_writers(
+    scan: Scan, findings: Findings, content: Document, asked: DicomResults | None
+) -> dict[str, Callable[[Path], object]]:
+    if asked is None:
+        return {}
+    from luna.report.dicom.write import dicom_writers  # highdicom takes a second to import
+
+    return dicom_writers(scan, findings, content, asked)
 
 
 def _json_text(content: Document) -> str:

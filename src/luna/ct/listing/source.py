@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydicom.dataset import FileDataset
+
 from luna.ct.dicom.folder import Found, find_dicom
+from luna.ct.dicom.instances import headers_of
 from luna.ct.dicom.listed import Part
 from luna.ct.listing.files import files_of
-from luna.ct.read import read_files, read_scan, scan_suffix
-from luna.ct.scan import Scan
+from luna.ct.read import read_files, read_headers, read_scan, scan_suffix
+from luna.ct.scan import Instance, Scan
 from luna.run.errors import InputError
 
 
@@ -28,12 +31,21 @@ class Source:
         """Read the scan. Raises as `read_scan`."""
         if self.series_uid is None or not self.parts:
             return read_scan(self.path, series_uid=self.series_uid)
+        return read_files(self.path, self._found(), self.series_uid)
+
+    def headers(self, instances: Sequence[Instance]) -> tuple[FileDataset, ...]:
+        """Read the headers of the scan's DICOM files again. Raises as `read_headers`."""
+        if not self.parts:
+            return read_headers(self.path, instances)
+        return headers_of(self._found(), instances)
+
+    def _found(self) -> Found:
         found = Found([])
         for part in self.parts:
             inside = _found_in(part)
             found.files.extend(inside.files)
             found.passed_over.update(inside.passed_over)
-        return read_files(self.path, found, self.series_uid)
+        return found
 
     def stamp(self) -> str | None:
         """Return a hash over names, sizes and times of the files; None where they are not known:

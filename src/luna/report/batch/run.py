@@ -43,7 +43,10 @@ def diagnose_scans(
     out.mkdir(parents=True, exist_ok=True)
     remove_files(out, (PAGE, SUMMARY, TABLE))
     write_record(record_run(command, dump_config(order.config), str(order.device)), out / RECORD)
-    reads = {name: ReadScan(source, out / name, key) for name, source in listing.sources.items()}
+    reads = {
+        name: ReadScan(source, out / name, key, order.dicom)
+        for name, source in listing.sources.items()
+    }
     try:
         run_batch("scan", reads, LookAt(order, key), OneAhead(), listener, note)
     except KeyboardInterrupt:

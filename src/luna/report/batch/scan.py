@@ -16,6 +16,7 @@ from luna.detect.key import Key, run_key
 from luna.detect.pipeline import diagnose
 from luna.nets.models import Models
 from luna.report.batch.entry import Entry, entry_from, entry_of, thumbnail_of
+from luna.report.dicom.results import Choice, DicomResults, results_of, with_reason
 from luna.report.guidelines import Guidance
 from luna.report.write import write_report
 from luna.run.batch import Done, item_at_fault
@@ -38,12 +39,13 @@ class Order:
     out: Path
     include_phi: bool = False
     guidance: Guidance | None = None
+    dicom: Choice | None = None
 
     def key(self) -> Key:
         """Return everything that decides a report besides the scan."""
         key = run_key(self.models.bundles(), self.config, self.device)
         asked = None if self.guidance is None else asdict(self.guidance)
-        return {**key, "include_phi": self.include_phi, "guidance": asked}
+        return {**key, "include_phi": self.include_phi, "guidance": asked, "dicom": self.dicom}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +57,8 @@ class Ready:
     stamp: str | None = None
     kept: Entry | None = None
     damage: str = ""
+    dicom: DicomResults | None = None
+    why_no_dicom: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class ReadScan:
     source: Source
     folder: Path
     key: Key
+    dicom: Choice | None = None
 
     def __call__(self) -> Ready:
         with item_at_fault():
@@ -74,7 +79,11 @@ class ReadScan:
             scan = self.source.read()
             if values is not None and values["scan"] == scan.fingerprint():
                 return Ready(kept=entry_from(values["entry"]))
-            return Ready(scan=scan, lungs=find_lungs(scan), stamp=stamp, damage=damage)
+            dicom, why_none = results_of(self.source.path, scan, self.dicom, self.source.headers)
+            return Ready(
+                scan=scan, lungs=find_lungs(scan), stamp=stamp, damage=damage,
+                dicom=dicom, why_no_dicom=why_none,
+            )  # fmt: skip
 
     def _earlier(self) -> tuple[Json | None, str]:
         """Return what an earlier run stored by the same key, and what is wrong with the file."""
@@ -105,10 +114,12 @@ class LookAt:
         scan, order, folder = ready.scan, self.order, self.order.out / name
         with item_at_fault():
             found = diagnose(scan, order.models, order.config, order.device, lungs=ready.lungs)
+            found = with_reason(found, ready.why_no_dicom)
         (folder / RESULT).unlink(missing_ok=True)
         written = write_report(
-            scan, found, folder, include_phi=order.include_phi, guidance=order.guidance
-        )
+            scan, found, folder, include_phi=order.include_phi, guidance=order.guidance,
+            dicom=ready.dicom,
+        )  # fmt: skip
         entry = entry_of(scan, found, name)
         values = {
             "schema": SCHEMA,

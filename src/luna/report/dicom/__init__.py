@@ -1,0 +1,1 @@
+"""One scan's findings as DICOM objects of the study that the scan is of."""
