@@ -379,6 +379,33 @@ def test_wrong_usage(luna, chest_dicom, tmp_path, given, words):
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.slow
+def test_from_import_to_report(luna, small_cohort, tmp_path):
+    """The commands of docs/import.md, on masks: what they train diagnoses one of the scans."""
+    scans, masks = tmp_path / "scans", tmp_path / "masks"
+    masks.mkdir()
+    scans.mkdir()
+    for k, path in enumerate(sorted(small_cohort.glob("subset*/*.mhd"))):
+        scan = read_scan(path)
+        sitk.WriteImage(sitk.ReadImage(str(path)), str(scans / f"case{k}_0000.nii.gz"))
+        write_labels(masks / f"case{k}.nii.gz", labels_of(scan), scan)
+    out, cache, runs = tmp_path / "cohort", tmp_path / "cache", tmp_path / "runs"
+    small = ("--set", "train.epochs=1", "--set", "sampling.samples_per_epoch=64")
+    for command in (
+        ("import", scans, "--masks", masks, "--out", out),
+        ("prep", out, "--cache", cache, "--set", "slices=all"),
+        ("train-seg", cache, "--config", "tiny", "--runs", runs, *small),
+        ("train-cls", cache, "--config", "tiny", "--runs", runs, *small),
+    ):
+        done = luna(*command)
+        assert done.code == 0, done.err
+    weights = [word for run in runs.iterdir() for word in ("--weights", run / "bundle")]
+    report = tmp_path / "report"
+    done = luna("diagnose", scans / "case0_0000.nii.gz", *weights, "--out", report)
+    assert done.code == 0, done.err
+    assert (report / "report.html").exists()
+
+
 def test_lidc_idri_0001_from_its_readers_segmentations(luna, shared, tmp_path):
     """The four readers' DICOM SEG give the nodule that LUNA16 lists, within 1 mm."""
     real = shared / "real"

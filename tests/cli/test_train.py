@@ -225,3 +225,18 @@ def test_mps_is_refused_before_a_run_begins(
     outcome = luna("train-cls", small_cache, "--runs", tmp_path / "runs", "--device", "mps")
     assert (outcome.code, "no float64" in outcome.err) == (4, True)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "word", "name"),
+    [
+        (("train-seg",), "tiny", "tiny-seg"),
+        (("train-cls",), "default", "cls"),
+        (("train-cls", "--task", "malignancy"), "best", "shipped-malignancy"),
+    ],
+)
+def test_one_word_names_the_recipe_of_each_network(luna, command, word, name):
+    by_word = luna(*command, "--config", word, "--print-config")
+    by_name = luna(*command, "--config", name, "--print-config")
+    assert by_word.code == by_name.code == 0
+    assert by_word.out == by_name.out

@@ -22,6 +22,15 @@ def test_every_third_validates():
     assert split.train == ("b", "c", "e", "f")
 
 
+@given(st.sets(st.text("0123456789.", min_size=1, max_size=6), min_size=5, max_size=60))
+def test_of_a_small_cohort_three_series_validate_and_of_a_large_one_every_tenth(series):
+    split = make_split(series, SplitConfig())
+    assert len(split.validation) >= 3
+    assert len(split.train) >= 2
+    if len(series) > 20:
+        assert split == make_split(series, SplitConfig(stride=10))
+
+
 def test_folds_keep_one_subset_for_the_test():
     folds = {"a": 0, "b": 1, "c": 2, "d": 2, "e": 0}
     split = make_split("abcdef", SplitConfig(method="folds", stride=3, test_fold=2), folds)

@@ -179,7 +179,7 @@ def show(report: ImportReport, out: Path, *, as_json: bool) -> None:
         left = f", {report.unagreed} findings of too few readers left out" * bool(report.unagreed)
         print_lines(
             f"{report.scans} scans, {report.nodules} nodules{left}, {report.masks} masks in {out}",
-            f"next: luna prep {out} --cache cache/",
+            f"next: luna prep {out} --cache cache/ --set slices=all",
         )
     if report.failed:
         raise PartialFailure(

@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 RUNS, NAME = "runs", "luna"
 RUN, TASK = "Run", "Task"
 
+RECIPES = {
+    "tiny": ("tiny-seg", "tiny-cls", "tiny-cls"),
+    "default": ("seg", "cls", "cls"),
+    "best": ("shipped-seg", "shipped-cls", "shipped-malignancy"),
+}
+"""The shipped configs that one word means, for the U-Net, the nodule and malignancy classifier."""
+
 Cache = Annotated[
     Path | None, typer.Argument(help="Cache that `luna prep` filled; not with --resume.")
 ]
@@ -116,7 +123,9 @@ def train_cls(
 
     Examples:
 
-      luna train-cls cache/ --config cls
+      luna train-cls cache/ --config tiny
+
+      luna train-cls cache/ --config best
 
       luna train-cls cache/ --task malignancy --init runs/nodule-…/bundle --unfreeze 2
 
@@ -129,7 +138,8 @@ def train_cls(
     chosen = {"task": task, "init": init, "unfreeze": unfreeze}
     said = [f"{key}={value}" for key, value in chosen.items() if value is not None]
     place = Place(cache=cache, resume=resume, runs=runs, name=name)
-    settings = Settings(ClassifierRecipe, config, [*(overrides or ()), *said], print_config)
+    file = shipped_recipe(config, 2 if task == "malignancy" else 1)
+    settings = Settings(ClassifierRecipe, file, [*(overrides or ()), *said], print_config)
     _train(place, settings, device, as_json=as_json, quiet=quiet, dry_run=dry_run)
 
 
@@ -155,7 +165,7 @@ def train_seg(
 
     Examples:
 
-      luna train-seg cache/ --config seg
+      luna train-seg cache/ --config default
 
       luna train-seg cache/ --set train.epochs=40 --set train.batch_size=64
 
@@ -164,8 +174,14 @@ def train_seg(
     from luna.train.recipes import SegmenterRecipe
 
     place = Place(cache=cache, resume=resume, runs=runs, name=name)
-    settings = Settings(SegmenterRecipe, config, overrides or [], print_config)
+    file = shipped_recipe(config, 0)
+    settings = Settings(SegmenterRecipe, file, overrides or [], print_config)
     _train(place, settings, device, as_json=as_json, quiet=quiet, dry_run=dry_run)
+
+
+def shipped_recipe(config: Path | None, network: int) -> Path | None:
+    """Return the config that a word means for this network; other names and paths as they are."""
+    return Path(RECIPES[str(config)][network]) if str(config) in RECIPES else config
 
 
 def _train(

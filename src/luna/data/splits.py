@@ -18,6 +18,10 @@ SplitMethod = Literal["stride", "folds"]
 FOLDS = 10
 """LUNA16's subsets."""
 
+BOOK_STRIDE = 10
+FEWEST = 3
+"""Series that validate in a small cohort; one alone may hold no nodule."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SplitConfig:
@@ -25,13 +29,14 @@ class SplitConfig:
 
     method: SplitMethod = "stride"
     """`stride`: every N-th series validates, as in the book. `folds`: LUNA16's subsets."""
-    stride: int = 10
-    """Every how many series, in the order of their UIDs, one goes to validation."""
+    stride: int | None = None
+    """Every how many series, in the order of their UIDs, one goes to validation; "none" takes 10,
+    as the book, or fewer where less than three series would validate."""
     test_fold: int = 9
     """The subset kept for the test; read by `folds` only."""
 
     def __post_init__(self) -> None:
-        if self.stride < 2:
+        if self.stride is not None and self.stride < 2:
             raise UsageError(f"stride is {self.stride}, must be at least 2")
         if not 0 <= self.test_fold < FOLDS:
             raise UsageError(f"test_fold is {self.test_fold}, not between 0 and {FOLDS - 1}")
@@ -68,7 +73,7 @@ def make_split(
     """
     ordered = sorted(set(series))
     patients = patient_of or {}
-    validating = _validating(ordered, config.stride, patients)
+    validating = _validating(ordered, config.stride or _stride(len(ordered)), patients)
     if config.method == "stride":
         return Split(
             train=tuple(uid for uid in ordered if uid not in validating),
@@ -88,6 +93,15 @@ def make_split(
         test=tuple(test),
         left_out=tuple(uid for uid in rest if patients.get(uid, uid) in barred),
     )
+
+
+def _stride(series: int) -> int:
+    """Return the book's stride, or the largest by which FEWEST series of a small cohort validate.
+
+    >>> [_stride(n) for n in (3, 6, 8, 20, 21, 888)]
+    [2, 2, 3, 9, 10, 10]
+    """
+    return min(BOOK_STRIDE, max(2, (series - 1) // (FEWEST - 1)))
 
 
 def _validating(ordered: list[str], stride: int, patients: Mapping[str, str]) -> set[str]:
