@@ -226,3 +226,14 @@ def test_the_header_names_nobody_unless_asked(small_scan, small_findings, tmp_pa
     assert "DOE^JANE" in named
     assert "born 1950-12-31" in named
     assert "not in the file" in named  # a study date
+
+
+def test_a_name_of_markup_is_text(small_scan, small_findings, tmp_path: Path) -> None:
+    phi = {"PatientName": "<img src=x onerror=alert(1)>", "StudyDate": "2007<b>"}
+    scan = replace(small_scan, provenance=replace(small_scan.provenance, phi=phi))
+    write_report(scan, small_findings, tmp_path, include_phi=True)
+    page = (tmp_path / "report.html").read_text()
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page
+    assert "<img src=x" not in page
+    assert "2007&lt;b&gt;" in page
+    assert "2007<b>" not in page

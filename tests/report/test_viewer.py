@@ -87,6 +87,16 @@ def test_the_wheel_steps_by_distance(shown) -> None:
     assert slice_of(shown) == 15
 
 
+def test_a_drag_goes_through_slices(shown) -> None:
+    shown.click("[name=tool][value=slices]")
+    x, y = shown.middle("#axial")
+    shown.mouse("mousePressed", x, y, button="left", clickCount=1)
+    for down in (20, 40, 60, 80):  # eight pixels a slice, counted on from event to event
+        shown.mouse("mouseMoved", x, y + down, button="left")
+    shown.mouse("mouseReleased", x, y + 80, button="left", clickCount=1)
+    assert slice_of(shown) == 8
+
+
 def test_a_wheel_that_scrolls_the_page_is_not_caught(shown) -> None:
     shown.value("window.scrollTo(0, 0)")
     shown.mouse("mouseWheel", 600, 40, deltaX=0, deltaY=NOTCH)

@@ -1,6 +1,7 @@
 // Mouse and touch on one plane.
 
 const NOTCH = 100; // pixels that a wheel turns for one slice
+const DRAGGED = 8; // pixels that a drag goes for one slice
 const PAUSE_MS = 250; // a wheel that rests so long begins anew
 
 function listenTo(pane, viewer) {
@@ -12,12 +13,18 @@ function listenTo(pane, viewer) {
     event.preventDefault();
     const pixels = event.deltaY * [1, 33, 800][event.deltaMode];
     if (event.ctrlKey) { viewer.zoom(Math.exp(-pixels / 200), pane, event); return; }
-    if (event.timeStamp - last > PAUSE_MS || turned * pixels < 0) turned = 0;
-    [turned, last] = [turned + pixels, event.timeStamp];
+    if (event.timeStamp - last > PAUSE_MS) turned = 0;
+    last = event.timeStamp;
+    turn(pixels);
+  }, { passive: false });
+
+  // Slices by distance: what is less than one counts for the next, unless the direction changes.
+  function turn(pixels) {
+    turned = turned * pixels < 0 ? pixels : turned + pixels;
     const steps = Math.trunc(turned / NOTCH);
     turned -= steps * NOTCH;
     if (steps) viewer.step(plane.axis, -steps);
-  }, { passive: false });
+  }
 
   // The keys act where the eye is.
   for (const name of ["pointerenter", "focus"]) {
@@ -40,6 +47,7 @@ function listenTo(pane, viewer) {
     if (!before) return;
     const [dx, dy] = [event.clientX - before.clientX, event.clientY - before.clientY];
     if (drag === "point") pointAt(event);
+    if (drag === "slices") turn((dy * NOTCH) / DRAGGED);
     if (drag === "pan") viewer.pan(pane, dx, dy);
     if (drag === "window") viewer.window(viewer.level + dy * viewer.width / 400, viewer.width * Math.exp(dx / 200));
     if (drag === "pinch") pinch(event, before, dx, dy);
