@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from luna.data.luna16.folder import read_luna16
+from luna.detect import pipeline
 from luna.detect.config import SegmentConfig
 from luna.evaluate.cohort import CohortConfig, diagnose_cohort
 from luna.evaluate.scans import write_outcome
@@ -311,3 +312,28 @@ def test_two_workers_write_what_one_writes(evaluate, uninterrupted, cohort, tmp_
     assert found == b"".join(
         line for line in uninterrupted.splitlines(keepends=True) if not line.startswith(b"1.1,")
     )
+
+
+def test_a_scan_that_exhausts_the_card_is_counted_and_the_others_are_done(
+    evaluate, tmp_path, monkeypatch, uninterrupted
+):
+    """Smaller batches are tried first; what fits in none stops no other, and can be tried again."""
+    whole, sizes = pipeline.segment, []
+
+    def full(scan, lungs, bundle, config, device, progress):
+        if scan.series_uid == UIDS[1]:
+            sizes.append(config.batch_slices)
+            raise torch.AcceleratorError("CUDA error: out of memory")
+        return whole(scan, lungs, bundle, config, device, progress)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "segment", full)
+        outcome = evaluate()
+    assert outcome.code == 5
+    assert sizes == [4, 2, 1]
+    assert outcomes(outcome.err) == {UIDS[0]: "done", UIDS[1]: "failed", UIDS[2]: "done"}
+    assert f"no result for {UIDS[1]}: out of memory" in outcome.err
+    again = evaluate()
+    assert again.code == 0
+    assert outcomes(again.err) == {UIDS[0]: "kept", UIDS[1]: "done", UIDS[2]: "kept"}
+    assert (tmp_path / "out" / "detections.csv").read_bytes() == uninterrupted

@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -171,7 +172,8 @@ def test_another_file_is_refused_and_not_kept(luna: Luna, server: Server, tmp_pa
     outcome = luna("weights", "fetch", "book", "--from", server.url)
     assert outcome.code == 6
     assert "not the published checkpoint (SHA-256 differs)" in outcome.err
-    assert not [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+    kept = [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+    assert [p for p in kept if p.suffix != ".lock"] == []
 
 
 def test_a_server_without_the_file(luna: Luna, server: Server) -> None:
@@ -237,8 +239,11 @@ def test_from_the_file_itself(luna: Luna, stream: bytes, tmp_path: Path) -> None
     assert "name the folder that holds it" in outcome.err
 
 
-def test_book_is_a_name_for_diagnose(luna: Luna, stream: bytes, tmp_path: Path) -> None:
-    arguments = ("diagnose", tmp_path, "--weights", "book", "--out", tmp_path / "report")
+def test_book_is_a_name_for_diagnose(
+    luna: Luna, stream: bytes, small_cohort: Path, tmp_path: Path
+) -> None:
+    scan = next(small_cohort.rglob("*.mhd"))
+    arguments = ("diagnose", scan, "--weights", "book", "--out", tmp_path / "report")
     unfetched = luna(*arguments)
     assert unfetched.code == 2
     assert "luna weights fetch book" in unfetched.err
@@ -308,3 +313,14 @@ def test_a_user_without_a_home_has_no_folder_for_downloads(
     assert outcome.code == 4
     assert "set HOME or XDG_CACHE_HOME" in outcome.err
     assert "shipped" in luna("weights", "list").out
+
+
+def test_several_fetches_at_once_ask_for_a_file_once(stream: bytes, server: Server) -> None:
+    """Each waits for the one that began, and then finds the bundle there."""
+    server.content, told = stream, list[str]()
+    with ThreadPoolExecutor(4) as pool:
+        runs = [pool.submit(fetch.fetch_book, server.url, told.append) for _ in range(4)]
+        bundles = [run.result(timeout=60) for run in runs]
+    assert len({tuple(found) for found in bundles}) == 1
+    assert server.ranges == [None]
+    assert sum(line.startswith("fetching ") for line in told) == 1

@@ -105,6 +105,40 @@ def test_a_killed_run_goes_on_bitwise(
         assert torch.equal(tensor, last[1].tensors[name])
 
 
+@pytest.mark.parametrize(
+    ("name", "left", "said"),
+    [
+        ("losses.csv", None, "lacks 8 of the 8 steps"),
+        ("losses.csv", 3, "lacks 6 of the 8 steps"),
+        ("metrics.jsonl", 0, "lacks 2 of the 2 epochs"),
+    ],
+)
+def test_a_table_that_was_removed_or_cut_is_noticed(
+    name: str, left: int | None, said: str, make_run: MakeRun, cubes: Make, network: Network
+) -> None:
+    run, warned = make_run("a"), list[str]()
+    train(NODULE, cubes(), network(), replace(CONFIG, epochs=2), CPU, run)
+    path = run.folder / name
+    if left is None:
+        path.unlink()
+    else:  # in the middle of a line
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:left]) + "12,0.")
+    listened = replace(run, listener=Listener(warn=warned.append))
+    train(NODULE, cubes(), network(), replace(CONFIG, epochs=2), CPU, listened)
+    assert [said in line for line in warned] == [True]
+    assert "12,0." not in path.read_text() if path.exists() else left is None
+
+
+def test_a_whole_run_is_resumed_without_a_warning(
+    make_run: MakeRun, cubes: Make, network: Network
+) -> None:
+    run, warned = make_run("a"), list[str]()
+    for _ in range(2):
+        listened = replace(run, listener=Listener(warn=warned.append))
+        train(NODULE, cubes(), network(), replace(CONFIG, epochs=2), CPU, listened)
+    assert warned == []
+
+
 def test_a_damaged_checkpoint_never_takes_the_good_ones_place(
     make_run: MakeRun, cubes: Make, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:

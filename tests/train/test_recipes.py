@@ -16,7 +16,13 @@ from luna.run.checked import read_checked, write_checked
 from luna.run.config import CONFIGS, load_config
 from luna.run.errors import UsageError
 from luna.train.config import TrainConfig
-from luna.train.recipes import ClassifierNetConfig, ClassifierRecipe, SegmenterRecipe, UNetConfig
+from luna.train.recipes import (
+    ClassifierNetConfig,
+    ClassifierRecipe,
+    SegmenterRecipe,
+    UNetConfig,
+    _outward,
+)
 
 ROOTS = {
     "cls": ClassifierRecipe,
@@ -174,3 +180,18 @@ def test_equal_seeds_take_equal_samples(small_cache: Path) -> None:
 def test_what_no_network_can_be_is_refused(wrong: object) -> None:
     with pytest.raises(UsageError):
         wrong()
+
+
+@pytest.mark.parametrize("recipe", [ClassifierRecipe(split=HALF), SegmenterRecipe(split=HALF)])
+def test_the_card_states_what_the_network_is_trained_for(
+    recipe: ClassifierRecipe | SegmenterRecipe, small_cache: Path
+) -> None:
+    card = recipe.job(small_cache).card
+    assert card.diameter_mm == (10.0, 15.0)  # the nodules of radius 2 and 3 voxels of 2.5 mm
+    assert card.slice_mm == card.pixel_mm == (2.5, 2.5)
+
+
+def test_a_range_holds_the_lengths_that_it_is_made_of() -> None:
+    assert _outward([0.703125, 0.0, 1.2500001]) == (0.7, 1.26)
+    assert _outward([0.001]) == (0.01, 0.01)
+    assert _outward([0.0]) is None

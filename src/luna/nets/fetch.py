@@ -9,7 +9,8 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from luna.nets.bundle import load_bundle, save_bundle
 from luna.nets.card import CARD_NAME
 from luna.run.errors import EnvironmentFault, InputError, TrustError, UsageError
 from luna.run.files import replace_file, write_fault
+from luna.run.lock import lock_file
 
 PUBLISHED = {
     "seg_2020-01-26_19.45.12_w4d3c1-bal_1_nodupe-label_pos-d1_fn8-adam.best.state": (
@@ -93,9 +95,11 @@ def fetch_book(source: str, tell: Tell) -> list[Path]:
         if _is_good(folder):
             tell(f"already here, checked: {folder.name}")
         else:
-            state = _obtain(source, name, sha256, _made(cache_folder() / "downloads"), tell)
-            _made(folder.parent)
-            save_bundle(import_state(state), folder)
+            with _alone(_made(cache_folder() / "downloads"), name, tell) as downloads:
+                if not _is_good(folder):  # another process may have made it meanwhile
+                    state = _obtain(source, name, sha256, downloads, tell)
+                    _made(folder.parent)
+                    save_bundle(import_state(state), folder)
         bundles.append(folder)
     return bundles
 
@@ -121,6 +125,23 @@ def _made(folder: Path) -> Path:
     except OSError as error:
         raise write_fault(folder, error, "XDG_CACHE_HOME") from error
     return folder
+
+
+@contextmanager
+def _alone(downloads: Path, name: str, tell: Tell) -> Iterator[Path]:
+    """Wait until no other process fetches a file into a folder: two would mix their parts."""
+    path = downloads / f"{name}.lock"
+    try:
+        file = path.open("a")
+    except OSError as error:
+        raise write_fault(path, error, "XDG_CACHE_HOME") from error
+    with file:
+        try:
+            lock_file(file.fileno())
+        except BlockingIOError:
+            tell(f"waiting for another luna that fetches {name}")
+            lock_file(file.fileno(), wait=True)
+        yield downloads
 
 
 def _is_good(folder: Path) -> bool:

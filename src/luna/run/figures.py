@@ -1,13 +1,14 @@
 """matplotlib as luna draws with it: no windows, and the defaults whatever a user or folder sets.
 
-A file `matplotlibrc` in the working folder would otherwise decide the resolution of plots, start
-LaTeX, or end the import when it is no text. Modules that draw import matplotlib's names from here.
+A file `matplotlibrc` of the working folder or the user's would otherwise decide the resolution of
+plots, start LaTeX, end the import when it is no text, or hold it for ever when it is a pipe.
+Modules that draw import matplotlib's names from here.
 """
 
 from contextlib import chdir
 from pathlib import Path
 
-with chdir(Path(__file__).parent):  # the import reads a matplotlibrc of the working folder
+with chdir(Path(__file__).parent):  # the import takes the first matplotlibrc: the one here
     import matplotlib as mpl
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg

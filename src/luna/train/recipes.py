@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from luna.data.augment import Augment, AugmentConfig
 from luna.data.chunks import CandidateChunks, MaskedSlices, masked_crops
@@ -20,6 +20,7 @@ from luna.data.sampling import SamplingConfig, crop_order, malignancy_order, nod
 from luna.data.splits import Split, SplitConfig, make_split
 from luna.nets.card import Card
 from luna.nets.losses import FALSE_NEGATIVE_WEIGHT, segmentation_loss
+from luna.nets.trained import Range
 from luna.run.errors import InputError, UsageError
 from luna.train.config import TrainConfig
 from luna.train.launch import Job
@@ -235,7 +236,33 @@ def _card_values(config: TrainConfig, prepared: Prepared, split: Split) -> dict[
         "licence": LICENCE,
         "hu_window": config.hu_window,
         "threshold": config.threshold,
+        **_trained_range(prepared, split.train),
     }
+
+
+def _trained_range(prepared: Prepared, uids: Sequence[str]) -> dict[str, Range | None]:
+    """Return the sizes of nodules and voxels in the training series, as a card states them."""
+    nodules = prepared.rows_in(prepared.nodules.series, uids)
+    spacing_irc = [
+        spacing
+        for uid, spacing in zip(prepared.series, prepared.spacing_irc, strict=True)
+        if uid in set(uids)
+    ]
+    return {
+        "diameter_mm": _outward(prepared.nodules.diameter_mm[nodules]),
+        "slice_mm": _outward([spacing[0] for spacing in spacing_irc]),
+        "pixel_mm": _outward([size for spacing in spacing_irc for size in spacing[1:]]),
+    }
+
+
+def _outward(values_mm: ArrayLike) -> Range | None:
+    """The smallest and largest length, rounded to hundredths so that both lie within."""
+    found = np.asarray(values_mm, dtype=np.float64)
+    found = found[found > 0]
+    if not found.size:
+        return None
+    low, high = np.floor(found.min() * 100) / 100, np.ceil(found.max() * 100) / 100
+    return max(float(low), 0.01), float(high)
 
 
 def _description(prepared: Prepared, split: Split) -> str:

@@ -180,13 +180,26 @@ class Run:
         return state
 
     def _truncate(self, steps: int, epochs: int) -> None:
-        """Drop what the tables hold of later steps and epochs, which will come again."""
-        for name, head, count in ((LOSSES, 1, steps), (METRICS, 0, epochs)):
+        """Drop what the tables hold of later steps and epochs, which will come again.
+
+        Warns of lines of earlier ones that are not there: the table was removed or cut since.
+        """
+        for name, what, head, count in (
+            (LOSSES, "steps", 1, steps),
+            (METRICS, "epochs", 0, epochs),
+        ):
             path = self.folder / name
+            # The last line of a table that was cut may be half of one.
+            lines = [line for line in _lines(path) if line.endswith("\n")] if path.exists() else []
+            missing = min(count, head + count - len(lines))
+            if missing > 0:
+                self.listener.warn(
+                    f"{path} lacks {missing} of the {count} {what} that are done; the run goes on "
+                    "from its checkpoint all the same"
+                )
             if path.exists():
-                kept = _lines(path)[: head + count]
                 with replace_file(path) as temporary:
-                    temporary.write_text("".join(kept), encoding="utf-8")
+                    temporary.write_text("".join(lines[: head + count]), encoding="utf-8")
 
     def log_step(self, step: int, rate: float, loss: float, speed: Metrics) -> None:
         """A line in losses.csv, in full precision, and points on the board."""
