@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ ODDS_UPPER_LOBE = 0.65
 class Lesion:
     """A nodule to paint into the lung, or a scar when `kind` is None.
 
-    `center` in body mm; the shape is a sphere of `radius` stretched by `axes` (3, 3) and
+    `number` is its place among the lesions as drawn. `center` in body mm; the shape is a sphere of `radius` stretched by `axes` (3, 3) and
     dented by `waves` (K, 4): direction and amplitude. `core` is the share of the radius
     that is solid; `hu` and `rim_hu` its attenuation inside and outside the core.
     """
@@ -52,6 +52,7 @@ class Lesion:
     rim_hu: float
     core: float
     edge_mm: float
+    number: int = 0
 
 
 def draw_lesions(
@@ -79,7 +80,7 @@ def draw_lesions(
         center = _deep_point(rng, anatomy, slab, 4.0)
         if center is not None and _free(center, radius, lesions):
             lesions.append(_scar(rng, center, radius))
-    return lesions
+    return [replace(lesion, number=k) for k, lesion in enumerate(lesions)]
 
 
 def malignancy_probability(diameter_mm: float, kind: NoduleKind, upper_lobe: bool) -> float:

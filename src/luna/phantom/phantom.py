@@ -19,10 +19,11 @@ from luna.phantom.anatomy import build_anatomy
 from luna.phantom.candidates import Candidate, draw_candidates, find_decoys
 from luna.phantom.config import NoduleKind, PhantomConfig, draw_patient
 from luna.phantom.field import STEP_MM, CoarseGrid, Points
-from luna.phantom.nodules import draw_lesions
+from luna.phantom.nodules import Lesion, draw_lesions
 from luna.phantom.render import Painted, render
 from luna.phantom.scanner import Scanner, draw_scanner, outside_circle
 from luna.phantom.vessels import build_vessels
+from luna.phantom.visit import Visit, moved_lesions, moved_vessels, widened
 
 UID_ROOT = "1.2.826.0.1.3680043.10.9999"
 
@@ -34,8 +35,10 @@ class Nodule:
     `center_xyz` (LPS mm) and `diameter_mm` are the centre of mass and the equivalent
     sphere of what the lung shows of it. `voxels` is bool (index, row, column), true where
     it fills more than half a voxel; its voxel (0, 0, 0) is `start_irc` of the scan.
+    `number` counts a patient's nodules from 0 and is the same in all visits.
     """
 
+    number: int
     center_xyz: Triple
     diameter_mm: float
     kind: NoduleKind
@@ -57,10 +60,13 @@ def series_uid(seed: int, number: int) -> str:
     return f"{UID_ROOT}.{seed}.{number}"
 
 
-def make_scan(seed: int, config: PhantomConfig, number: int = 0) -> Phantom:
+def make_scan(
+    seed: int, config: PhantomConfig, number: int = 0, visit: Visit | None = None
+) -> Phantom:
     """Make scan `number` of the cohort `seed`: the same bytes on every machine.
 
-    `scan.provenance.stored_orientation` is the orientation in which its file is written.
+    With a visit it is one of several scans of a patient, who is another one than that of the scan
+    without. `scan.provenance.stored_orientation` is the orientation in which its file is written.
     """
     streams = np.random.SeedSequence([seed, number]).spawn(5)
     body_rng, vessel_rng, lesion_rng, scanner_rng, candidate_rng = map(
@@ -68,30 +74,33 @@ def make_scan(seed: int, config: PhantomConfig, number: int = 0) -> Phantom:
     )
     patient = draw_patient(body_rng, config)
     scanner = draw_scanner(scanner_rng, config, patient)
-    anatomy = build_anatomy(body_rng, patient, _coarse_grid(scanner))
-    vessels = build_vessels(vessel_rng, anatomy)
     slab = _slab(scanner)
+    anatomy = build_anatomy(body_rng, patient, _coarse_grid(widened(scanner) if visit else scanner))
+    vessels = build_vessels(vessel_rng, anatomy)
     lesions = draw_lesions(lesion_rng, config, anatomy, vessels.blood, slab)
-    hu, painted = render(scanner_rng, scanner, anatomy, vessels, lesions)
+    bends = scanner_rng
+    if visit:  # the vessels of a patient bend alike in every visit
+        bends, scanner_rng = vessel_rng, visit.rng(seed, number)
+        scanner = visit.scanner(scanner_rng, config, patient, scanner)
+        lesions = visit.lesions(lesions)
+    moved = moved_vessels(vessels, scanner.breath), moved_lesions(lesions, scanner.breath)
+    hu, painted = render(scanner_rng, bends, scanner, anatomy, *moved)
     geometry, stored = _placement(scanner_rng, config, scanner)
-    nodules = tuple(
-        _nodule(lesion.kind, lesion.malignant, shown, geometry)
-        for lesion, shown in zip(lesions, painted, strict=True)
-        if lesion.kind is not None and shown.volume_vox > 0
-    )
+    nodules = _nodules(lesions, painted, geometry)
     decoys = find_decoys(candidate_rng, anatomy, vessels, lesions, slab)
     decoys_xyz = {name: _to_patient(scanner, geometry, at) for name, at in decoys.items()}
     nodules_xyz = np.array([n.center_xyz for n in nodules]).reshape(-1, 3)
     diameters_mm = np.array([n.diameter_mm for n in nodules])
     candidates = draw_candidates(candidate_rng, config, nodules_xyz, diameters_mm, decoys_xyz)
     padding_voxels = scanner.circle * len(hu) * int(outside_circle(hu.shape[1:]).sum())
-    scan = _scan(hu, geometry, series_uid(seed, number), stored, padding_voxels)
-    return Phantom(scan, nodules, candidates)
+    uid = series_uid(seed, number) + (f".{visit.number}" if visit else "")
+    return Phantom(_scan(hu, geometry, uid, stored, padding_voxels), nodules, candidates)
 
 
 def _to_patient(scanner: Scanner, geometry: Geometry, body_xyz: Points) -> Points:
-    """Convert positions in the body frame to LPS mm, both (M, 3)."""
-    return geometry.xyz_from_irc(((body_xyz - scanner.low_xyz) / scanner.spacing_xyz)[:, ::-1])
+    """Convert positions in the body at rest to LPS mm, both (M, 3)."""
+    moved = scanner.breath.moved(body_xyz)
+    return geometry.xyz_from_irc(((moved - scanner.low_xyz) / scanner.spacing_xyz)[:, ::-1])
 
 
 def _coarse_grid(scanner: Scanner) -> CoarseGrid:
@@ -136,14 +145,26 @@ def _rotation_xyz(a: float, b: float, c: float) -> NDArray[np.float64]:
     )
 
 
-def _nodule(kind: NoduleKind, malignant: bool, shown: Painted, geometry: Geometry) -> Nodule:
+def _nodules(
+    lesions: list[Lesion], painted: list[Painted], geometry: Geometry
+) -> tuple[Nodule, ...]:
+    """The nodules of which the scan shows something."""
+    return tuple(
+        _nodule(lesion, lesion.kind, shown, geometry)
+        for lesion, shown in zip(lesions, painted, strict=True)
+        if lesion.kind is not None and shown.volume_vox > 0
+    )
+
+
+def _nodule(lesion: Lesion, kind: NoduleKind, shown: Painted, geometry: Geometry) -> Nodule:
     x, y, z = geometry.xyz_from_irc(shown.center_irc).tolist()
     volume_mm3 = shown.volume_vox * geometry.voxel_mm3
     return Nodule(
+        number=lesion.number,
         center_xyz=(x, y, z),
         diameter_mm=float((6 * volume_mm3 / np.pi) ** (1 / 3)),
         kind=kind,
-        malignant=malignant,
+        malignant=lesion.malignant,
         start_irc=shown.start_irc,
         voxels=shown.voxels,
     )

@@ -113,7 +113,8 @@ class _Slicer:
         corner = anatomy.grid.index(scanner.low_xyz)
         steps = scanner.spacing_xyz[::-1] / STEP_MM
         self._at = [
-            corner[axis] + steps[axis] * np.arange(n) for axis, n in enumerate(scanner.shape_irc)
+            corner[axis] + steps[axis] * np.arange(n) - _moved_by(scanner, axis) / STEP_MM
+            for axis, n in enumerate(scanner.shape_irc)
         ]
 
     def cut(self, field: Field, index: int) -> Image:
@@ -132,20 +133,33 @@ class _Slicer:
         return np.asarray(plane, dtype=np.float32)
 
 
+def _moved_by(scanner: Scanner, axis: int) -> NDArray[np.float64]:
+    """How far, in mm, the breath took what is seen at the voxels along an axis (index first)."""
+    places = scanner.low_xyz[2 - axis] + scanner.spacing_xyz[2 - axis] * np.arange(
+        scanner.shape_irc[axis]
+    )
+    return np.asarray(places - scanner.breath.at_rest(2 - axis, places), dtype=np.float64)
+
+
 def render(
     rng: np.random.Generator,
+    bends: np.random.Generator,
     scanner: Scanner,
     anatomy: Anatomy,
     vessels: Vessels,
     lesions: list[Lesion],
 ) -> tuple[HuArray, list[Painted]]:
-    """Render the volume (index, row, column) int16, and tell what it shows of each lesion."""
+    """Render the volume (index, row, column) int16, and tell what it shows of each lesion.
+
+    Vessels and lesions stand where the scanner's breath took them. `bends` draws how the vessels
+    bend.
+    """
     patches = [_Patch(lesion, scanner) for lesion in lesions]
     kernel = build_kernel(scanner)
     noise = Noise(rng, kernel.noise, scanner.shape_irc[2], scanner.noise_memory)
     strength = _noise_map(scanner, anatomy)
     hu = np.empty(scanner.shape_irc, np.int16)
-    sharp = _anatomy_slices(rng, scanner, anatomy, vessels, patches)
+    sharp = _anatomy_slices(rng, bends, scanner, anatomy, vessels, patches)
     for index, image in enumerate(_through_plane(sharp, scanner.neighbour)):
         seen = blur(image, kernel) + noise.next() * strength
         hu[index] = np.clip(np.rint(seen), LOWEST_HU, 3071)
@@ -166,6 +180,7 @@ def _through_plane(slices: Iterator[Image], neighbour: float) -> Iterator[Image]
 
 def _anatomy_slices(
     rng: np.random.Generator,
+    bends: np.random.Generator,
     scanner: Scanner,
     anatomy: Anatomy,
     vessels: Vessels,
@@ -177,7 +192,7 @@ def _anatomy_slices(
     memory = float(np.exp(-scanner.spacing_xyz[2] / 1.5))
     texture = Noise(rng, build_kernel(scanner).texture, size, memory)
     tubes = [
-        specks(rng, tree, scanner.low_xyz, scanner.spacing_xyz, scanner.shape_irc[0], bow)
+        specks(bends, tree, scanner.low_xyz, scanner.spacing_xyz, scanner.shape_irc[0], bow)
         for tree, bow in ((vessels.blood, BOW), (vessels.walls, 0.0), (vessels.lumens, 0.0))
     ]
     backdrop = table_image(scanner)

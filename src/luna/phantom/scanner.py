@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from luna.phantom.breath import STILL, Breath
 from luna.phantom.config import (
     MAX_SPACING_MM,
     MIN_SPACING_MM,
@@ -29,7 +30,7 @@ class Scanner:
     `low_xyz` is voxel (0, 0, 0) in body mm. `cutoff` is the frequency per mm at which the
     kernel passes 10 %, `edge` its overshoot in the middle frequencies, `neighbour` the
     share that each adjacent slice adds, `noise_memory` the correlation of the noise between
-    adjacent slices.
+    adjacent slices. `breath` is where the tissue stands while it scans.
     """
 
     low_xyz: NDArray[np.float64]
@@ -44,6 +45,7 @@ class Scanner:
     table_hu: float
     blanket: bool
     circle: bool
+    breath: Breath = STILL
 
 
 def draw_scanner(rng: np.random.Generator, config: PhantomConfig, patient: Patient) -> Scanner:
