@@ -61,6 +61,13 @@ SHARED = {
     "--weights": "networks: bundles, `.state` files of the book, folders of them, or the words "
     "`book` and `shipped`; repeatable; without it luna's own",
     "--faithful": "compute as the book's code does, whatever the config says",
+    "--age": "the patient's age in years, where DICOM has none or another one",
+    "--sex": "`F` or `M`, where DICOM has none or another one",
+    "--risk": "`low` or `high`: of lung cancer, as the Fleischner Society means it",
+    "--smoker": "the patient smokes or smoked; `--no-smoker`: never did",
+    "--family-history": "lung cancer in the family; `--no-family-history`: none",
+    "--emphysema": "emphysema on CT, as a reader says; `--no-emphysema`: none",
+    "--cancer": "a known cancer; `--no-cancer`: none",
     "--json": "print one JSON document to stdout and nothing else there",
     "--quiet": "no progress and no notes on stderr; warnings and errors stay",
     "--debug": "print the traceback of an error before its message",

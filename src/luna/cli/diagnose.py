@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from luna.cli import many, options, patient
+from luna.cli import prior as prior_scan
 from luna.cli.console import note, print_data, print_lines, print_table, progress, warn
 from luna.cli.output import claim_reports
 from luna.clinical.size import axes_words
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from luna.ct.scan import Scan
     from luna.detect.findings import Findings
+    from luna.detect.prior.fit import Prior
     from luna.nets.models import Models
     from luna.report.batch.scan import Order
 
@@ -100,6 +102,8 @@ def diagnose(
     family_history: patient.FamilyHistory = None,
     emphysema: patient.Emphysema = None,
     cancer: patient.Cancer = None,
+    prior: prior_scan.PriorScan = None,
+    interval: prior_scan.Interval = None,
     faithful: options.Faithful = False,
     device: options.Device = "auto",
     config: options.ConfigFile = None,
@@ -128,6 +132,9 @@ def diagnose(
     An interrupted run goes on when the same command is run again. A scan that
     cannot be read does not stop the others; the exit code is 5.
 
+    With --prior the nodules of one scan are compared with those of an earlier
+    scan of the patient, which is aligned or, where it does not fit, refused.
+
     Examples:
 
       luna diagnose scan.mhd
@@ -137,17 +144,20 @@ def diagnose(
       luna diagnose archive/ more/scan.nii.gz --out reports/ --choose thinnest
 
       luna diagnose --list scans.csv --out reports/
+
+      luna diagnose now/ --prior before/ --guideline lung-rads
     """
     from luna.detect.config import DiagnoseConfig
     from luna.detect.config import faithful as as_the_book
 
     settings = options.settings(DiagnoseConfig, config, overrides, print_only=print_config)
     settings = as_the_book(settings) if faithful else settings
-    inputs = many.inputs(scans, scan_list, weights)
+    inputs = [*many.inputs(scans, scan_list, weights), *prior_scan.inputs(prior, interval)]
     guidance = patient.guidance(context.params)
     out = many.folder_for(scans or ()) if out is None else out
     claim_reports(out, inputs, force=force, dry_run=dry_run)
     found = many.find(scans or (), scan_list, series, choose, out, quiet=quiet)
+    earlier = prior_scan.read_prior(prior, found, interval, quiet=quiet)
     processor, models = load_networks(device, weights, quiet=quiet)
     note(f"computing on {processor}, report to {out}", quiet=quiet)
     if dry_run:
@@ -164,7 +174,7 @@ def diagnose(
     if isinstance(found, Listing):
         many.look_at_all(found, order, as_json=as_json, quiet=quiet)
     else:
-        look_at_one(inputs[0], found, order, as_json=as_json, quiet=quiet)
+        look_at_one(inputs[0], found, order, earlier, as_json=as_json, quiet=quiet)
 
 
 def load_networks(
@@ -185,19 +195,23 @@ def load_networks(
     return processor, models
 
 
-def look_at_one(path: Path, scan: Scan, order: Order, *, as_json: bool, quiet: bool) -> None:
-    """Look at the scan that was read from a path, write its report and show it."""
+def look_at_one(
+    path: Path, scan: Scan, order: Order, prior: Prior | None, *, as_json: bool, quiet: bool
+) -> None:
+    """Look at the scan that was read from a path, compare it with the prior, write its report."""
     from luna.detect.pipeline import diagnose as find_nodules
+    from luna.detect.prior.compare import compare
     from luna.report.dicom.results import results_of, with_reason
     from luna.report.write import write_report
 
     dicom, why_none = results_of(path, scan, order.dicom)
+    how = (order.models, order.config, order.device)
     with progress(quiet=quiet) as bar:
-        found = find_nodules(scan, order.models, order.config, order.device, bar)
-        found = with_reason(found, why_none)
+        found = find_nodules(scan, *how, bar, lungs=prior.own_lungs if prior else None)
+        comparison = compare(scan, found, prior, *how, bar) if prior else None
         write_report(
-            scan, found, order.out, include_phi=order.include_phi, guidance=order.guidance,
-            dicom=dicom, progress=bar,
+            scan, with_reason(found, why_none), order.out, include_phi=order.include_phi,
+            guidance=order.guidance, dicom=dicom, comparison=comparison, progress=bar,
         )  # fmt: skip
     show(found, order.out, as_json=as_json)
 
@@ -207,13 +221,13 @@ def show(findings: Findings, out: Path, *, as_json: bool) -> None:
 
     All numbers are taken from the report, so that they are rounded as on its page.
     """
-    for warning in findings.warnings:
-        warn(warning)
     text = (out / "report.json").read_text(encoding="utf-8")
+    report = json.loads(text)
+    for warning in (*findings.warnings, *prior_scan.warnings(report)):
+        warn(warning)
     if as_json:
         print_data(text)
         return
-    report = json.loads(text)
     for opacity in report["opacities"]:
         print_lines(_opacity_line(opacity, report["trained_for"]["diameter_mm"]))
     if report["findings"]:
@@ -221,6 +235,7 @@ def show(findings: Findings, out: Path, *, as_json: bool) -> None:
         print_lines(*_calibration_lines(report["models"]))
     else:
         print_lines(_nothing_line(findings))
+    prior_scan.show_changes(report)
     print_lines(*patient.guideline_lines(out), f"report: {out / 'report.html'}")
 
 

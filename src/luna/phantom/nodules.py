@@ -36,9 +36,10 @@ ODDS_UPPER_LOBE = 0.65
 class Lesion:
     """A nodule to paint into the lung, or a scar when `kind` is None.
 
-    `number` is its place among the lesions as drawn. `center` in body mm; the shape is a sphere of `radius` stretched by `axes` (3, 3) and
-    dented by `waves` (K, 4): direction and amplitude. `core` is the share of the radius
-    that is solid; `hu` and `rim_hu` its attenuation inside and outside the core.
+    `number` is its place among the lesions as drawn. `center` in body mm; the shape is a sphere of
+    `radius` stretched by `axes` (3, 3) and dented by `waves` (K, 4): direction and amplitude.
+    `core` is the share of the radius that is solid; `hu` and `rim_hu` its attenuation inside and
+    outside the core.
     """
 
     kind: NoduleKind | None

@@ -20,7 +20,9 @@ from luna.detect.findings import (
     Status,
     Third,
 )
+from luna.detect.prior.changes import Comparison
 from luna.nets.trained import TrainedRange
+from luna.report.growth import ReportedPrior, reported_prior
 from luna.report.guidelines import Guidance, guideline_section
 from luna.run.record import git_commit, versions
 
@@ -131,8 +133,8 @@ class LookedAt:
 class Document:
     """The report of one scan.
 
-    `guidelines` and `patient` are None unless they were asked for; `json_values` then leaves them
-    out.
+    `guidelines`, `prior` and `patient` are None unless they were asked for; `json_values` then
+    leaves them out.
     """
 
     schema: str = SCHEMA
@@ -151,6 +153,7 @@ class Document:
     opacities: Sequence[ReportedOpacity]
     seconds: Mapping[str, float]
     guidelines: Mapping[str, Any] | None = None
+    prior: ReportedPrior | None = None
     patient: Mapping[str, str] | None = None
 
     @property
@@ -161,7 +164,8 @@ class Document:
 
     def json_values(self) -> dict[str, Any]:
         """The document as values for `json.dumps`."""
-        unasked = {name for name in ("guidelines", "patient") if getattr(self, name) is None}
+        optional = ("guidelines", "prior", "patient")
+        unasked = {name for name in optional if getattr(self, name) is None}
         return {name: value for name, value in asdict(self).items() if name not in unasked}
 
 
@@ -171,12 +175,14 @@ def document(
     *,
     include_phi: bool = False,
     guidance: Guidance | None = None,
+    comparison: Comparison | None = None,
 ) -> Document:
     """Put together the report of one scan.
 
     It names the patient, the file and the dates only with `include_phi`; otherwise the scan is
     known by its series UID and a short hash of its content. With `guidance` it also holds what
-    guidelines state, and the patient's age and sex where a statement rests on them.
+    guidelines state, and the patient's age and sex where a statement rests on them;
+    with `comparison` what became of each nodule since a prior scan.
     """
     return Document(
         status=findings.status,
@@ -206,7 +212,10 @@ def document(
             for letter, opacity in zip(LETTERS, findings.opacities, strict=False)
         ],
         seconds={stage: round(seconds, 2) for stage, seconds in findings.seconds.items()},
-        guidelines=None if guidance is None else guideline_section(scan, findings, guidance),
+        guidelines=(
+            None if guidance is None else guideline_section(scan, findings, guidance, comparison)
+        ),
+        prior=None if comparison is None else reported_prior(comparison),
         patient=_patient(scan) if include_phi else None,
     )
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from luna.clinical.brock import brock
 from luna.clinical.fleischner import fleischner
+from luna.clinical.lungrads import GUIDELINE as LUNG_RADS
 from luna.clinical.lungrads import categorise, lung_rads
 from luna.clinical.mayo import mayo
 from luna.clinical.nodule import Nodule, Scope
@@ -16,6 +17,7 @@ from luna.clinical.patient import OLDEST, Patient, Sex
 from luna.clinical.statement import Probability, Statement
 from luna.ct.scan import Scan
 from luna.detect.findings import Finding, Findings
+from luna.detect.prior.changes import Change, Comparison
 
 Guideline = Literal["lung-rads", "fleischner", "both"]
 
@@ -30,21 +32,27 @@ class Guidance:
 
 NO_KIND = "kind: too faint and small for these slices; taken as solid"
 HALO = "how far the halo reaches: the size is that at half way between lung and core"
+NO_INTERVAL = "the time between the scans: growth is taken as within 12 months"
+NOT_SHOWN = "growth: the prior scan does not show the place of this nodule"
 CONTRAST = "calcification: the scan has contrast agent"
 
 DICOM_AGE = re.compile(r"([0-9]{3})([DWMY])")
 """The value representation AS: DICOM PS3.5, table 6.2-1."""
 
 
-def guideline_section(scan: Scan, findings: Findings, guidance: Guidance) -> dict[str, Any]:
+def guideline_section(
+    scan: Scan, findings: Findings, guidance: Guidance, comparison: Comparison | None = None
+) -> dict[str, Any]:
     """The statements of the chosen guidelines and the models' probabilities, JSON-ready.
 
     Age and sex come from the file where the user gave none. Lung-RADS and Fleischner judge the
-    exam; Brock judges every finding, Mayo a finding that is the only one.
+    exam; Brock judges every finding, Mayo a finding that is the only one. Without a comparison
+    with a prior scan every nodule counts as seen for the first time.
     """
     patient = with_tags(guidance.patient, scan.provenance.phi)
     contrast = bool(scan.provenance.phi.get("ContrastBolusAgent"))
-    nodules = [nodule_of(finding, contrast) for finding in findings.findings]
+    changes = {f.number: comparison.of(f.number) if comparison else None for f in findings.findings}
+    nodules = [nodule_of(f, contrast, changes[f.number]) for f in findings.findings]
     scope = scope_of(findings)
     statements = []
     if guidance.guideline in ("lung-rads", "both"):
@@ -54,7 +62,7 @@ def guideline_section(scan: Scan, findings: Findings, guidance: Guidance) -> dic
     lung_rads_asked = guidance.guideline in ("lung-rads", "both")
     return {
         "categories": _categories(nodules, scope) if lung_rads_asked else [],
-        "statements": [asdict(_completed(s, findings, contrast)) for s in statements],
+        "statements": [asdict(_completed(s, findings, contrast, changes)) for s in statements],
         "probabilities": [asdict(p) for p in _probabilities(nodules, patient, scope)],
     }
 
@@ -77,7 +85,7 @@ def scope_of(findings: Findings) -> Scope:
     return Scope(limited=bool(findings.limits), beyond_range=len(findings.opacities))
 
 
-def nodule_of(finding: Finding, contrast: bool) -> Nodule:
+def nodule_of(finding: Finding, contrast: bool, change: Change | None = None) -> Nodule:
     """A finding as guidelines see it.
 
     A finding without a kind counts as solid, the more suspicious of what it can be at its size.
@@ -93,13 +101,19 @@ def nodule_of(finding: Finding, contrast: bool) -> Nodule:
         long_axis_mm=size.long_axis_mm,
         short_axis_mm=size.short_axis_mm,
         volume_mm3=size.volume_mm3,
+        change=change.lung_rads if change else "baseline",
         solid_mm=min(look.solid_mm or 0, size.diameter_mm) if kind == "part-solid" else None,
         calcification=None if contrast else look.calcification,
         fat=look.fat,
     )
 
 
-def _completed(statement: Statement, findings: Findings, contrast: bool) -> Statement:
+def _completed(
+    statement: Statement,
+    findings: Findings,
+    contrast: bool,
+    changes: Mapping[int, Change | None],
+) -> Statement:
     """The statement with what the measuring could not assess for it."""
     if statement.nodule is None:
         return statement
@@ -109,7 +123,17 @@ def _completed(statement: Statement, findings: Findings, contrast: bool) -> Stat
         CONTRAST if words == "calcification" and contrast else words
         for words in statement.not_assessed
     )
-    return replace(statement, not_assessed=(*of_kind, *told))
+    grown = _of_change(statement.guideline, changes[statement.nodule])
+    return replace(statement, not_assessed=(*of_kind, *grown, *told))
+
+
+def _of_change(guideline: str, change: Change | None) -> tuple[str, ...]:
+    """What a comparison leaves open for Lung-RADS."""
+    if change is None or guideline != LUNG_RADS:
+        return ()
+    if not change.shown:
+        return (NOT_SHOWN,)
+    return (NO_INTERVAL,) if change.days is None and change.lung_rads == "growing" else ()
 
 
 def _categories(nodules: list[Nodule], scope: Scope) -> list[dict[str, Any]]:

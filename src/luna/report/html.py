@@ -12,15 +12,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from luna.clinical.size import axes_words
 from luna.ct.scan import Scan
 from luna.detect.findings import Finding, Findings, Opacity
+from luna.detect.prior.changes import Comparison
 from luna.report.document import Document, ReportedFinding
 from luna.report.figures import KeyImage, key_images
+from luna.report.pairs import Pair, pair_images
 from luna.report.stack import MARGIN_MM, pack
 from luna.report.viewer import Named, viewer_data
 from luna.report.words import probability_words, volume_words, whole
 
 TEMPLATES = files("luna.report") / "templates"
 
-STYLES = ("page.css", "report.css", "viewer.css")
+STYLES = ("page.css", "report.css", "viewer.css", "growth.css")
 SCRIPTS = tuple(
     f"script/{name}.js" for name in ("stack", "pane", "hands", "keys", "viewer", "page")
 )
@@ -56,6 +58,7 @@ def render(
     findings: Findings,
     content: Document,
     count: Callable[[int, int], None] = lambda done, total: None,
+    comparison: Comparison | None = None,
 ) -> str:
     """Render the HTML of a report.
 
@@ -76,6 +79,8 @@ def render(
     return template.render(
         content=content,
         rows=rows,
+        rows_max=ROWS_MAX,
+        pairs=_pairs(scan, comparison),
         categories=content.categories,
         opacity_images=pictures[: len(opacities)],
         images=pictures[len(opacities) :],
@@ -118,3 +123,10 @@ def _pictures(
         pictures.append(key_images(scan, one))
     count(len(found), len(found) + 1)
     return pictures
+
+
+def _pairs(scan: Scan, comparison: Comparison | None) -> list[list[Pair]]:
+    """Images of the first nodules beside the prior scan; none without one."""
+    if comparison is None:
+        return []
+    return [pair_images(scan, comparison, c) for c in comparison.changes[:PICTURED_MAX]]

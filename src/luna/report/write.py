@@ -14,8 +14,10 @@ import numpy as np
 from luna.ct.scan import Scan
 from luna.ct.write import write_labels
 from luna.detect.findings import Findings
+from luna.detect.prior.changes import Comparison
 from luna.report.dicom.results import DicomResults, earlier_files
 from luna.report.document import Document, ReportedFinding, document
+from luna.report.growth import growth_rows
 from luna.report.guidelines import Guidance
 from luna.report.html import render
 from luna.run.files import remove_files, replace_file, write_fault
@@ -24,6 +26,10 @@ from luna.run.table import table_text
 
 POINTS = {"center_irc": "irc", "center_lps_mm": "xyz", "center_ras_mm": "xyz"}
 """The fields of a finding that are points, and the names of their axes."""
+
+GROWTH = "growth.csv"
+OPTIONAL = (GROWTH,)
+"""What only some reports have; that of an earlier report does not stay beside another one."""
 
 DETECTIONS_HEADER = ("seriesuid", "coordX", "coordY", "coordZ", "probability")
 
@@ -36,6 +42,7 @@ def write_report(
     include_phi: bool = False,
     guidance: Guidance | None = None,
     dicom: DicomResults | None = None,
+    comparison: Comparison | None = None,
     progress: Progress = silent,
 ) -> list[Path]:
     """Write the report of one scan into a folder, which is made when it is missing.
@@ -48,8 +55,10 @@ def write_report(
     cannot be written.
     """
     out = Path(out)
-    content = document(scan, findings, include_phi=include_phi, guidance=guidance)
-    page = render(scan, findings, content, partial(progress, "report"))
+    content = document(
+        scan, findings, include_phi=include_phi, guidance=guidance, comparison=comparison
+    )
+    page = render(scan, findings, content, partial(progress, "report"), comparison)
     writers: dict[str, Callable[[Path], object]] = {
         "nodules.nii.gz": lambda path: _write_labels(path, scan, findings),
         "nodules.csv": lambda path: _write_nodules(path, content),
@@ -58,11 +67,15 @@ def write_report(
         "report.json": lambda path: path.write_text(_json_text(content), encoding="utf-8"),
         "report.html": lambda path: path.write_text(page, encoding="utf-8"),
     }
+    if content.prior is not None:
+        rows = growth_rows(content.prior)
+        writers = {GROWTH: lambda path: _write_rows(path, rows), **writers}
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_fault(out, error) from error
-    remove_files(out, [*reversed(writers), *earlier_files(out)])
+    others = [name for name in OPTIONAL if name not in writers]
+    remove_files(out, [*reversed(writers), *others, *earlier_files(out)])
     for name, write in writers.items():
         with replace_file(out / name) as path:
             write(path)

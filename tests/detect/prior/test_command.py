@@ -1,0 +1,162 @@
+"""`luna diagnose --prior`, from two files to the terminal, the tables and the page."""
+
+import csv
+import io
+import json
+import shutil
+import signal
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from luna.cli import app
+from luna.ct.scan import Scan
+from luna.nets.bundle import save_bundle
+from luna.nets.models import Models
+from luna.report.growth import ReportedChange
+
+from .conftest import BEFORE, GONE, GROWN, NEW, NOW, SMALLER, STABLE
+
+PLACES = {"grown": GROWN, "stable": STABLE, "smaller": SMALLER, "new": NEW}
+
+
+def written(scan: Scan, path: Path) -> Path:
+    image = sitk.GetImageFromArray(scan.hu)
+    image.SetOrigin(scan.geometry.origin_xyz)
+    image.SetSpacing(scan.geometry.spacing_xyz)
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(
+    now: Scan,
+    before: Scan,
+    visit: Callable[..., Scan],
+    models: Models,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    folder = tmp_path_factory.mktemp("visits")
+    written(now, folder / "now.mha")
+    written(before, folder / "before.mha")
+    written(visit(2, BEFORE, noise=3), folder / "stranger.mha")
+    for bundle in models.bundles():
+        save_bundle(bundle, folder / "weights" / bundle.card.name)
+    return folder
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the command, run in this process."""
+    handler = signal.getsignal(signal.SIGTERM)
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = app.run([str(argument) for argument in arguments])
+    signal.signal(signal.SIGTERM, handler)
+    return code, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def told(files: Path) -> tuple[str, Path]:
+    """What the command printed, and the folder of its report."""
+    out = files / "report"
+    code, text, err = run(
+        *("diagnose", files / "now.mha", "--prior", files / "before.mha", "--interval", 365),
+        *("--weights", files / "weights", "--out", out, "--guideline", "lung-rads"),
+    )
+    assert code == 0, err
+    assert "places in them found again" in err
+    return text, out
+
+
+def test_the_terminal_has_a_line_for_each_nodule(told: tuple[str, Path]) -> None:
+    lines = [line.split("\t") for line in told[0].splitlines()]
+    header = next(k for k, line in enumerate(lines) if line[0] == "change")
+    rows = lines[header + 1 : header + 6]
+    assert sorted(row[0] for row in rows) == ["gone", "grown", "new", "smaller", "stable"]
+    grown = next(row for row in rows if row[0] == "grown")
+    assert 300 < float(grown[-1]) < 450
+    assert "by finding" not in told[0]
+    assert "new or growing" in told[0]  # the row of Lung-RADS that decides: 12 mm and new
+
+
+def test_report_json_has_places_volumes_and_limits(told: tuple[str, Path]) -> None:
+    report = json.loads((told[1] / "report.json").read_text())
+    prior = report["prior"]
+    assert prior["days"] == 365
+    assert prior["series_uid"] == "before"
+    by_verdict = {change["verdict"]: change for change in prior["changes"]}
+    for verdict, place in PLACES.items():
+        change = by_verdict[verdict]
+        assert np.linalg.norm(np.array(change["center_lps_mm"]) - NOW.placed(place)) < 3
+        assert np.linalg.norm(np.array(change["prior_center_lps_mm"]) - place) < 3
+    grown = by_verdict["grown"]
+    assert grown["volume_change_low"] < grown["volume_change"] < grown["volume_change_high"]
+    assert by_verdict["new"]["prior_volume_mm3"] is None
+    gone = by_verdict["gone"]
+    assert gone["finding"] is None
+    assert np.linalg.norm(np.array(gone["prior_center_lps_mm"]) - GONE) < 3
+    facts = {fact["name"]: fact["value"] for fact in report["guidelines"]["statements"][0]["facts"]}
+    assert facts["change"] in {"new", "growing"}
+
+
+def test_growth_csv_has_the_same_values(told: tuple[str, Path]) -> None:
+    text = (told[1] / "growth.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    changes = json.loads((told[1] / "report.json").read_text())["prior"]["changes"]
+    assert len(rows) == len(changes)
+    for row, change in zip(rows, changes, strict=True):
+        assert row["days"] == "365"
+        assert row["verdict"] == change["verdict"]
+        assert float(row["center_lps_mm_x"]) == change["center_lps_mm"][0]
+        volume = change["volume_mm3"]
+        assert row["volume_mm3"] == ("" if volume is None else str(volume))
+    names = {item.name for item in fields(ReportedChange)}
+    assert names <= {name.removesuffix("_x") for name in rows[0]}
+
+
+def test_the_page_shows_both_scans_side_by_side(told: tuple[str, Path]) -> None:
+    page = (told[1] / "report.html").read_text(encoding="utf-8")
+    assert "Change since the prior scan" in page
+    assert page.count('<article class="finding growth">') == 5
+    assert page.count("coronal image, before") == 5
+    assert "365 days before" in page
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "message"),
+    [
+        (["--prior", "stranger.mha"], 3, "the prior does not fit the scan"),
+        (["--prior", "now.mha"], 2, "the prior is the scan itself"),
+        (["--prior", "nowhere"], 2, "no such file or folder"),
+        (["--prior", "report"], 2, "this is a report, which holds no voxels"),
+        (["--interval", "90"], 2, "--interval is the time since a prior scan"),
+        (["before.mha", "--prior", "stranger.mha"], 2, "--prior is for one scan"),
+    ],
+)
+def test_a_prior_that_cannot_serve_is_refused_before_the_networks_run(
+    files: Path, told: tuple[str, Path], more: list[str], code: int, message: str
+) -> None:
+    paths = [files / word if word[0].isalpha() else word for word in more]
+    weights = ("--weights", files / "weights", "--out", files / "other")
+    found, out, err = run("diagnose", files / "now.mha", *paths, *weights)
+    assert (found, out) == (code, "")
+    assert message in " ".join(err.split())
+    assert "segment" not in err
+    assert not (files / "other").exists()
+
+
+def test_without_a_prior_nothing_of_it_stays(files: Path, told: tuple[str, Path]) -> None:
+    """A report without a prior takes the place of one with it."""
+    folder = files / "again"
+    shutil.copytree(told[1], folder)
+    weights = ("--weights", files / "weights", "--out", folder, "--force")
+    code, out, err = run("diagnose", files / "now.mha", *weights)
+    assert code == 0, err
+    assert not (folder / "growth.csv").exists()
+    assert "prior" not in json.loads((folder / "report.json").read_text())
+    assert "change\tno" not in out
