@@ -317,6 +317,23 @@ def test_lidcs_readers_have_to_agree(luna, chest_dicom, tmp_path):
     assert json.loads(one.out)["nodules"] == 4
 
 
+def test_a_series_in_several_folders_is_one_scan(luna, chest_dicom, tmp_path):
+    scans = tmp_path / "scans"
+    for k, path in enumerate(sorted((chest_dicom / "DOE_JANE" / "study").iterdir())):
+        place = scans / "patient" / f"part{k % 2}" / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(path)
+    scan, table = dicom_scan(chest_dicom), tmp_path / "t.csv"
+    x, y, z = scan.geometry.xyz_from_irc(CENTERS[0]).tolist()
+    table.write_text(f"series,x,y,z,diameter\npatient,{x},{y},{z},15\n")
+    done = luna("import", scans, "--table", table, "--out", tmp_path / "c")
+    assert done.code == 0, done.err
+    prepared = luna("prep", tmp_path / "c", "--cache", tmp_path / "cache", "--json")
+    assert json.loads(prepared.out)["scans"] == 1
+    cached = open_prepared(tmp_path / "cache")
+    assert cached.shapes_irc[0] == scan.shape_irc
+
+
 def test_a_patients_scans_stay_in_one_subset(luna, chest_dicom, tmp_path):
     table = tmp_path / "t.csv"
     scan = dicom_scan(chest_dicom)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from luna.ct.dicom.folder import find_dicom
-from luna.ct.dicom.series import list_dicom_series
+from luna.ct.dicom.listed import Series
+from luna.ct.listing.tree import Tree
 from luna.ct.read import scan_suffix
 from luna.ct.volume import as_series_uid
 from luna.run.errors import InputError, UsageError
@@ -78,14 +78,10 @@ def patient_digest(patient: str) -> str:
 
 
 def _scans(root: Path) -> Iterator[FoundScan]:
-    for place, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        folder = Path(place)
-        volumes = [name for name in sorted(names) if not name.startswith(".")]
-        volumes = [name for name in volumes if scan_suffix(folder / name)]
-        yield from (_volume(folder / name) for name in volumes)
-        if len(volumes) < len(names):
-            yield from _dicom(folder, root)
+    tree = Tree()
+    tree.add(root)
+    yield from (_volume(path) for path in tree.volumes if scan_suffix(path))
+    yield from (_dicom(series, root) for series in tree.series.values())
 
 
 def _volume(path: Path) -> FoundScan:
@@ -94,10 +90,10 @@ def _volume(path: Path) -> FoundScan:
     return FoundScan(uid=as_series_uid(stem), path=path, patient="", names=frozenset(names))
 
 
-def _dicom(folder: Path, root: Path) -> Iterator[FoundScan]:
-    found = find_dicom(folder, below=False)
-    for series in list_dicom_series(found) if found.files else ():
-        above = {p.name for p in (folder, *folder.parents) if p.is_relative_to(root) and p != root}
-        uid = as_series_uid(series.uid)
-        names = frozenset({uid, series.patient, *above} - {""})
-        yield FoundScan(uid=uid, path=folder, patient=patient_digest(series.patient), names=names)
+def _dicom(series: Series, root: Path) -> FoundScan:
+    """Return a series as the folder that holds all of its parts."""
+    folder = Path(os.path.commonpath([part.folder for part in series.parts]))
+    above = {p.name for p in (folder, *folder.parents) if p.is_relative_to(root) and p != root}
+    uid = as_series_uid(series.uid)
+    names = frozenset({uid, series.patient, *above} - {""})
+    return FoundScan(uid=uid, path=folder, patient=patient_digest(series.patient), names=names)

@@ -190,8 +190,8 @@ def _uid_of(path: Path) -> str:
     suffix = scan_suffix(path)
     if suffix:
         return path.name[: -len(suffix)]
-    if not path.is_dir():
-        return ""
+    if not path.is_dir() or path.is_symlink():  # `luna import` links the folders of series
+        return path.name if path.is_dir() else ""
     first = next((p for p in sorted(path.iterdir()) if not p.name.startswith(".")), None)
     return path.name if first is not None and first.is_file() and is_dicom(first) else ""
 
