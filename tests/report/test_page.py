@@ -212,6 +212,16 @@ def test_probabilities_say_where_they_are_not_calibrated(page: Path) -> None:
     assert "&lt;i&gt;two&lt;/i&gt; scans" in text
 
 
+def test_without_a_calibration_every_probability_says_so(
+    small_scan, small_findings, tmp_path: Path
+) -> None:
+    write_report(small_scan, small_findings, tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    assert "a nodule probability of 0.5 (not calibrated)" in text
+    assert "probability 0.900 (not calibrated)" in text
+    assert 'data-label="Nodule probability, not calibrated"' in text
+
+
 def test_the_header_names_nobody_unless_asked(small_scan, small_findings, tmp_path: Path) -> None:
     def header(folder: str, **options: Any) -> str:
         write_report(small_scan, small_findings, tmp_path / folder, **options)
