@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+
+from luna.ct.scan import Scan
+
+from .dicom_chest import write_series
 
 Luna = Callable[..., Any]
 A0001 = "1.3.6.1.4.1.14519.5.2.1.6655.2359.257508444832901632590301540805"
@@ -30,19 +35,39 @@ def test_an_unknown_choice_is_a_usage_error(luna: Luna, tmp_path: Path) -> None:
     assert luna("diagnose", tmp_path, "--dicom", "some").code == 2
 
 
+def test_each_of_many_scans_gets_its_objects_or_the_reason(
+    luna: Luna, nodule_chest: Scan, original: Path, tmp_path: Path
+) -> None:
+    for uid, more in (("1.2.1", {"FrameOfReferenceUID": "1.2.1.7"}), ("1.2.2", {})):
+        write_series(tmp_path / "archive" / "flat", nodule_chest, uid, **more)
+    given = ("--weights", original / "weights", "--set", "threshold=0.01")
+    outcome = luna("diagnose", tmp_path / "archive", "--out", tmp_path / "out", *given)
+    assert outcome.code == 0, outcome.err
+    reports = {folder.parent: folder for folder in (tmp_path / "out").rglob("report.json")}
+    assert len(reports) == 2
+    for folder, report in reports.items():
+        said = json.loads(report.read_text())
+        whole = said["scan"]["series_uid"] == "1.2.1"
+        assert bool(list(folder.glob("*.sr.dcm"))) == whole
+        reasons = [w for w in said["warnings"] if "no valid FrameOfReferenceUID" in w]
+        assert len(reasons) == (0 if whole else 1)
+    # Another choice makes other reports.
+    again = luna(
+        "diagnose", tmp_path / "archive", "--out", tmp_path / "out", *given, "--dicom", "none"
+    )
+    assert again.code == 0, again.err
+    assert list((tmp_path / "out").rglob("*.dcm")) == []
+
+
+@pytest.mark.slow
 @pytest.mark.shared_data
-@pytest.mark.parametrize("choice", ["none", "results"])
-def test_a_real_scan_gets_what_was_asked_for(
-    luna: Luna, shared: Path, tmp_path: Path, choice: str
+def test_a_real_scan_has_one_place_in_the_objects_and_the_mask(
+    luna: Luna, shared: Path, tmp_path: Path
 ) -> None:
     scan, out = shared / "real" / "lidc-idri-0001", tmp_path / "out"
-    given = ("--out", out, "--set", "threshold=0.99")
-    outcome = luna("diagnose", scan, *given, "--dicom", choice)
+    outcome = luna("diagnose", scan, "--out", out, "--set", "threshold=0.99")
     assert outcome.code == 0, outcome.err
     objects = sorted(path.name for path in out.glob("*.dcm"))
-    if choice == "none":
-        assert objects == []
-        return
     assert objects == ["measurements.sr.dcm", "nodules.seg.dcm"]
     source = pydicom.dcmread(next(p for p in scan.rglob("*") if p.is_file()))
     assert pydicom.dcmread(out / objects[0]).PatientID == source.PatientID

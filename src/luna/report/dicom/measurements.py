@@ -42,7 +42,7 @@ from luna.ct.scan import Scan
 from luna.detect.findings import AxialAxes, Finding, Findings
 from luna.report.dicom import codes
 from luna.report.dicom.equipment import equipment, weights_used
-from luna.report.dicom.lesions import Labels, Lesion, derived_uid
+from luna.report.dicom.lesions import LESIONS_MAX, Labels, Lesion, derived_uid
 from luna.report.dicom.source import Source, stored_geometry
 from luna.report.document import NOTICE
 
@@ -281,7 +281,11 @@ def _search_group(findings: Findings) -> MeasurementsAndQualitativeEvaluations:
 
 def _searched(findings: Findings) -> str:
     count = len(findings.candidates.p_nodule)
-    return (
+    told = (
         f"{count} candidates were judged; a candidate with a certainty of "
         f"{100 * findings.threshold:g} % or more is a finding."
     )
+    lesions = len(findings.findings) + len(findings.opacities)
+    if lesions <= LESIONS_MAX:
+        return told
+    return f"{told} There are {lesions} findings and opacities; this lists the first {LESIONS_MAX}."
