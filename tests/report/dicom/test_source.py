@@ -6,7 +6,7 @@ import gc
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import highdicom as hd
@@ -23,6 +23,9 @@ from luna.ct.read import read_scan
 from luna.ct.scan import Scan
 from luna.report.dicom.lesions import LESIONS_MAX, lesions_of, tracking_uid
 from luna.report.dicom.results import results_of
+from luna.report.dicom.write import dicom_writers
+from luna.report.document import document
+from luna.report.growth import ReportedChange, ReportedPrior
 from luna.report.write import write_report
 from luna.run.errors import InputError, UsageError
 
@@ -287,15 +290,32 @@ def uids_of(ds: Dataset) -> list[str]:
     return found
 
 
-def test_a_tracking_uid_can_be_carried_over_from_a_prior_scan(written: Written) -> None:
+def test_what_was_compared_with_a_prior_scan_keeps_the_id_of_both(written: Written) -> None:
     case, _ = written("axial")
-    prior = tracking_uid("1.2.3", case.findings.findings[0])
-    carried = lesions_of(case.findings, {2: prior})
     own = lesions_of(case.findings)
+    shared_id = "0123456789abcdef" * 2
+    carried = lesions_of(case.findings, {"2": shared_id, "A": "f" * 32})
     assert [one.name for one in carried] == ["Opacity A", "Finding 1", "Finding 2"]
-    assert [one.tracking_uid for one in carried[:2]] == [one.tracking_uid for one in own[:2]]
-    assert carried[2].tracking_uid == prior != own[2].tracking_uid
+    assert carried[1].tracking_uid == own[1].tracking_uid
+    assert carried[2].tracking_uid == tracking_uid(shared_id)
+    assert carried[0].tracking_uid == f"2.25.{2**128 - 1}"
     assert len({one.tracking_uid for one in own}) == 3
+
+
+def test_the_objects_take_the_ids_of_the_comparison(written: Written, tmp_path: Path) -> None:
+    case, _ = written("axial")
+    change = ReportedChange(
+        **{item.name: None for item in fields(ReportedChange)}
+        | {"finding": "2", "tracking_id": "ab" * 16}
+    )
+    prior = ReportedPrior(
+        **{item.name: None for item in fields(ReportedPrior)} | {"changes": [change]}
+    )
+    content = replace(document(case.scan, case.findings), prior=prior)
+    writers = dicom_writers(case.scan, case.findings, content, case.results)
+    writers["nodules.seg.dcm"](tmp_path / "seg.dcm")
+    uids = uids_of(pydicom.dcmread(tmp_path / "seg.dcm"))
+    assert [uid == tracking_uid("ab" * 16) for uid in uids] == [False, False, True]
 
 
 def test_a_scan_with_very_many_findings_keeps_its_objects_small(written: Written) -> None:

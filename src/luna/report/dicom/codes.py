@@ -23,7 +23,9 @@ SIDES: dict[Side, Code] = {
     "right": Code("24028007", "SCT", "Right"),
     "left": Code("7771000", "SCT", "Left"),
 }
-CT_CHEST = Code("24627-2", "LN", "CT Chest")
+CT = Code("25045-6", "LN", "CT unspecified body region")
+"""The one CT of CID 100; the findings tell the region."""
+
 AI = Code("123110", "DCM", "Artificial Intelligence")
 DEVICE = Code("121007", "DCM", "Device")
 COMMENT = Code("121106", "DCM", "Comment")

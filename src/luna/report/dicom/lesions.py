@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from luna.ct.orient import to_stored_axes
 from luna.ct.scan import Scan
 from luna.detect.findings import Finding, Findings, Opacity
+from luna.detect.prior.changes import tracking_id
 from luna.report.document import LETTERS
 
 LESIONS_MAX = 100
@@ -36,26 +37,31 @@ def derived_uid(*words: object) -> str:
     return f"2.25.{uuid5(NAMESPACE, ' '.join(map(str, words))).int}"
 
 
-def tracking_uid(series_uid: str, found: Finding | Opacity) -> str:
-    """Return the UID that a lesion keeps: by its series and its centre, to a millimetre."""
-    return derived_uid(series_uid, *(round(v) for v in found.center_xyz))
+def tracking_uid(tracking: str) -> str:
+    """Return the UID of a nodule's tracking ID, 32 hexadecimal digits (`luna.detect.prior`).
+
+    >>> tracking_uid("00000000000000000000000000000010")
+    '2.25.16'
+    """
+    return f"2.25.{int(tracking, 16)}"
 
 
-def lesions_of(findings: Findings, tracked: Mapping[int, str] | None = None) -> list[Lesion]:
+def lesions_of(findings: Findings, tracked: Mapping[str, str] | None = None) -> list[Lesion]:
     """Return opacities, then findings, as the report lists them, LESIONS_MAX at most.
 
-    `tracked` gives findings, by number, the tracking UID that the same nodule had in a prior scan.
+    `tracked` gives the tracking IDs of those that were compared with a prior scan, by number or
+    letter; another one is named by this scan and its place.
     """
-    named: list[tuple[str, Finding | Opacity, str | None]] = [
-        (f"Opacity {letter}", opacity, None)
+    named: list[tuple[str, str, Finding | Opacity]] = [
+        ("Opacity", letter, opacity)
         for letter, opacity in zip(LETTERS, findings.opacities, strict=False)
     ]
-    named += [
-        (f"Finding {one.number}", one, (tracked or {}).get(one.number)) for one in findings.findings
-    ]
+    named += [("Finding", str(one.number), one) for one in findings.findings]
+    own = {key: tracking_id(findings.scan_fingerprint, found.center_xyz) for _, key, found in named}
+    ids = {**own, **(tracked or {})}
     return [
-        Lesion(name, found, uid or tracking_uid(findings.series_uid, found))
-        for name, found, uid in named[:LESIONS_MAX]
+        Lesion(f"{word} {key}", found, tracking_uid(ids[key]))
+        for word, key, found in named[:LESIONS_MAX]
     ]
 
 

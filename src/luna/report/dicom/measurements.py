@@ -79,7 +79,7 @@ def measurement_report(
         evidence=_each_once([*images, *marked, *([] if segments is None else [segments])]),
         content=MeasurementReport(
             observation_context=_observer(findings),
-            procedure_reported=codes.CT_CHEST,
+            procedure_reported=codes.CT,
             imaging_measurements=groups,
             referenced_images=images,
         ),

@@ -70,7 +70,7 @@ STATUSES: Mapping[Status, str] = {
     "nothing",
 }
 
-FACTS = ("scan", "looked_at", "trained_for", "models", "patient")
+FACTS = ("prior", "scan", "looked_at", "trained_for", "models", "patient")
 """The parts of the report that stand at its end, name by name."""
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,14 +20,10 @@ KEY_PATTERN = "key-*.sc.dcm"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DicomResults:
-    """The objects to write: SEG and SR, and with `everything` key images and the PDF.
-
-    `tracked` gives findings, by number, the tracking UID that the same nodule had in a prior scan.
-    """
+    """The objects to write: SEG and SR, and with `everything` key images and the PDF."""
 
     source: Source
     everything: bool = False
-    tracked: Mapping[int, str] = field(default_factory=dict)
 
 
 def results_of(

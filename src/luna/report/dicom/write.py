@@ -38,7 +38,7 @@ def dicom_writers(
 def _objects(
     scan: Scan, findings: Findings, content: Document, asked: DicomResults
 ) -> dict[str, Dataset]:
-    source, lesions = asked.source, lesions_of(findings, asked.tracked)
+    source, lesions = asked.source, lesions_of(findings, _tracked(content))
     labels = painted(scan, lesions)
     objects: dict[str, Dataset] = {}
     segments = segmentation(scan, findings, lesions, labels, source) if labels.seen else None
@@ -51,6 +51,12 @@ def _objects(
         names = content.patient is not None
         objects[PDF_NAME] = encapsulated_pdf(pdf, findings, source, names=names)
     return objects
+
+
+def _tracked(content: Document) -> dict[str, str]:
+    """Return the tracking IDs of what was compared with a prior scan, by number or letter."""
+    changes = content.prior.changes if content.prior else ()
+    return {change.finding: change.tracking_id for change in changes if change.finding}
 
 
 def _pictures(
