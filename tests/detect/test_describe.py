@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
 
 from luna.ct.geometry import Geometry
 from luna.ct.lungs import Lungs
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Scan
-from luna.detect.describe import describe
+from luna.detect.describe import THICK_MM, _holds_cuboid, describe
 from luna.detect.findings import Description
 from luna.detect.measure import measure
 
@@ -209,3 +211,26 @@ def test_the_place_of_the_box_in_the_scan_changes_nothing(
     tight = BoxMask((i, r, c), nodule[box])
     loose = BoxMask((10, 10, 10), nodule)
     assert describe(scan, lungs, tight, tight) == describe(scan, lungs, loose, loose)
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.tuples(*[st.sampled_from([0.3, 0.7, 1.0, 2.5])] * 3),
+    st.floats(0.5, 0.999),
+)
+@settings(max_examples=100)
+def test_where_no_cuboid_fits_no_ball_does(seed: int, spacing_irc, share: float) -> None:
+    """The distance transform is left out there, and would have found nothing."""
+    shape = [max(3, round(10 / s)) for s in spacing_irc]
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), 2)
+    mask = noise < np.quantile(noise, share)
+    depth_mm = ndimage.distance_transform_edt(mask, sampling=spacing_irc)
+    if (depth_mm >= THICK_MM).any():
+        assert _holds_cuboid(mask, THICK_MM / np.sqrt(3), spacing_irc)
+
+
+def test_a_sheet_holds_no_cuboid_and_a_ball_does() -> None:
+    grid = np.mgrid[:21, :21, :21] - 10
+    ball = (grid**2).sum(axis=0) <= 5**2
+    assert _holds_cuboid(ball, THICK_MM / np.sqrt(3), (1.0, 1.0, 1.0))
+    assert not _holds_cuboid(np.abs(grid[0]) <= 1, THICK_MM / np.sqrt(3), (1.0, 1.0, 1.0))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
-from scipy.spatial.distance import pdist, squareform
 
 from luna.ct.geometry import Triple
 
@@ -92,7 +91,8 @@ def _axes(points_mm: NDArray[np.float64], spacing_irc: Triple, normal: int, inde
     """The longest chord of points and the extent across it, both corrected for blur."""
     spacing = np.delete(spacing_irc, normal)
     hull = points_mm[ConvexHull(points_mm).vertices]
-    chords = squareform(pdist(hull))
+    step_mm = hull[:, None] - hull
+    chords = np.sqrt((step_mm**2).sum(axis=2))
     a, b = np.unravel_index(chords.argmax(), chords.shape)
     along = (hull[b] - hull[a]) / chords[a, b]
     across = np.array([-along[1], along[0]])

@@ -6,7 +6,7 @@ with radiologists and with phantoms is measured in docs/descriptions.md.
 
 from __future__ import annotations
 
-from math import pi
+from math import ceil, pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,8 +125,8 @@ class _Surroundings:
         own = (self.component | self.body).astype(np.uint8)
         self.own_box: tuple[slice, ...] = ndimage.find_objects(own)[0]
         self.outside_mm = self._distance_to(self.body)
-        self.thick = self._thick_tissue()
-        self.thick_mm = self._distance_to(self.thick)
+        self.at_thick = self._near_thick_tissue()
+        self.core = self._core()
         self.lung_hu = self._lung_hu()
 
     def _placed(self, mask: BoxMask) -> Mask:
@@ -143,18 +143,20 @@ class _Surroundings:
             return np.full(mask.shape, np.inf)
         return np.asarray(ndimage.distance_transform_edt(~mask, sampling=self.spacing_irc))
 
-    def _thick_tissue(self) -> Mask:
-        """Soft tissue beside the nodule that a ball of THICK_MM fits into."""
+    def _near_thick_tissue(self) -> Mask:
+        """Where soft tissue that a ball of THICK_MM fits into touches, beside the nodule."""
         tissue = (self.hu > SOLID_HU) & (self.outside_mm > min(self.spacing_irc))
         pad = [(int(np.ceil(THICK_MM / s)) + 1,) * 2 for s in self.spacing_irc]
         wide = np.pad(tissue, pad, mode="edge")  # the chest wall goes on beyond the box
+        if not _holds_cuboid(wide, THICK_MM / sqrt(3), self.spacing_irc):
+            return np.zeros_like(tissue)  # so no ball either, and most nodules end here
         depth = ndimage.distance_transform_edt(wide, sampling=self.spacing_irc)
         core = depth >= THICK_MM
         if not core.any():
             return np.zeros_like(tissue)
         near = ndimage.distance_transform_edt(~core, sampling=self.spacing_irc) <= THICK_MM
-        inner = tuple(slice(p, -p) for p, _ in pad)
-        return np.asarray(tissue & near[inner])
+        thick = tissue & near[tuple(slice(p, -p) for p, _ in pad)]
+        return np.asarray(self._distance_to(thick) <= CONTACT_MM)
 
     def _lung_hu(self) -> float:
         """The median of the aerated lung around the nodule."""
@@ -165,13 +167,21 @@ class _Surroundings:
         """The radius of a ball of the same volume."""
         return float(np.cbrt(3 / (4 * pi) * voxels.sum() * np.prod(self.spacing_irc)))
 
-    def core(self) -> Mask:
+    def _core(self) -> Mask:
         """The inner half of the body, where no edge is blurred in."""
         wide = np.pad(self.body[self.own_box], 1)
         depth = ndimage.distance_transform_edt(wide, sampling=self.spacing_irc)
         core = np.zeros_like(self.body)
         core[self.own_box] = (depth >= depth.max() / 2)[1:-1, 1:-1, 1:-1]
         return core
+
+
+def _holds_cuboid(mask: Mask, reach_mm: float, spacing_irc: Triple) -> bool:
+    """Whether a mask holds all voxels within less than a reach of one voxel along each axis."""
+    for axis, spacing_mm in enumerate(spacing_irc):
+        size = 2 * (ceil(reach_mm / spacing_mm) - 1) + 1
+        mask = ndimage.minimum_filter1d(mask.astype(np.uint8), size, axis, mode="nearest") > 0
+    return bool(mask.any())
 
 
 def _tight(mask: BoxMask) -> BoxMask:
@@ -190,7 +200,7 @@ def kind_of(around: _Surroundings) -> tuple[Kind | None, float | None]:
     spacing, box = around.spacing_irc, around.own_box
     hu = around.hu[box]
     haze = around.component[box] & (hu > max(around.lung_hu + HAZE_HU, HAZE_MIN_HU))
-    haze &= around.thick_mm[box] > CONTACT_MM
+    haze &= ~around.at_thick[box]
     nodule = opened(haze if haze.any() else around.body[box], spacing)
     radius_mm = around.radius_mm(nodule)
     solid = nodule & (hu > SOLID_HU)
@@ -215,7 +225,7 @@ def _diameter_mm(hu: Hu, solid: Mask, spacing_irc: Triple) -> float:
 
 def calcification_of(around: _Surroundings) -> tuple[Calcification, float]:
     """The pattern of calcification, "other" where no rule fits, and its share of the core."""
-    core = around.core()
+    core = around.core
     calcium = around.body & (around.hu > CALCIUM_HU)
     share = float((calcium & core).sum() / core.sum())
     if share < CALCIUM_SHARE:
@@ -240,7 +250,7 @@ def _is_central(around: _Surroundings, calcium: Mask) -> bool:
 
 def fat_of(around: _Surroundings) -> tuple[bool | None, float]:
     """Whether the core is fat, None for a nodule too small to tell, and the share that is."""
-    core = around.core()
+    core = around.core
     low, high = FAT_HU
     share = float(((around.hu > low) & (around.hu < high) & core).sum() / core.sum())
     small = 2 * around.radius_mm(around.body) < FAT_MM
@@ -250,8 +260,7 @@ def fat_of(around: _Surroundings) -> tuple[bool | None, float]:
 def pleural_contact(around: _Surroundings) -> float:
     """The share of the nodule's surface that touches pleura, mediastinum or diaphragm."""
     surface = ndimage.binary_dilation(around.body) & ~around.body
-    near = around.thick_mm <= CONTACT_MM
-    return float((surface & near).sum() / max(surface.sum(), 1))
+    return float((surface & around.at_thick).sum() / max(surface.sum(), 1))
 
 
 def count_strands(around: _Surroundings) -> int:
@@ -262,7 +271,7 @@ def count_strands(around: _Surroundings) -> int:
     dense &= connected == connected[around.body][0]
     near, far = STRANDS_MM
     shell = (around.outside_mm > near) & (around.outside_mm <= far)
-    shell &= around.thick_mm > STRANDS_MM[0]
+    shell &= ~around.at_thick
     return int(ndimage.label(dense & shell, np.ones((3, 3, 3)))[1])
 
 
