@@ -26,8 +26,7 @@ def validate(luna, cohort, original, tmp_path):
     def call(role, *more, weights=original / "weights"):
         given = ["validate", weights, cohort, "--role", role]
         given += ["--out", tmp_path / "out", "--set", "samples=100"]
-        precise = ("--set", "segment.precision=float32", "--set", "classify.precision=float32")
-        return luna(*given, *precise, *more)
+        return luna(*given, "--set", "segment.precision=float32", *more)
 
     return call
 

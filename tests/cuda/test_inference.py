@@ -53,7 +53,7 @@ def test_candidates_are_judged_on_the_card(
     centers = np.array([[12.0, 40.0, 34.0]] * 20)
     p = classify(nodule_chest, centers, bundle, ClassifyConfig(), CARD, silent)
     assert (p.shape, p.dtype) == ((20,), np.float64)
-    assert card.halves == {HALF[card.capability]}
+    assert not card.halves  # a score is the same on every machine
 
 
 def test_float32_is_float32_on_the_card(

@@ -33,9 +33,11 @@ class Recorder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[torch.Tensor] = []
+        self.reduced = False
 
     def forward(self, hu: torch.Tensor) -> torch.Tensor:
         self.seen.append(hu.clone())
+        self.reduced |= torch.is_autocast_enabled("cpu")
         return torch.zeros(len(hu), 2)
 
 
@@ -63,7 +65,7 @@ def test_training_and_diagnosis_show_the_same_cubes(cohort, models) -> None:
         read_scan(path),
         data.candidates.center_irc,
         Bundle(card, recorder),
-        ClassifyConfig(precision="float32"),
+        ClassifyConfig(),
         CPU,
         lambda done, total: None,
     )
@@ -88,16 +90,57 @@ class Lopsided(nn.Module):
         return torch.stack([torch.zeros(len(hu)), hu[:, 0, 0, 0, 0] / 100], dim=1)
 
 
+class Counting(Lopsided):
+    """The same, and counts the crops that it is shown."""
+
+    crops = 0
+
+    def forward(self, hu: torch.Tensor) -> torch.Tensor:
+        self.crops += len(hu)
+        return super().forward(hu)
+
+
+def judged(scan, center_irc: np.ndarray, bundle: Bundle) -> np.ndarray:
+    return classify(scan, center_irc, bundle, ClassifyConfig(), CPU, lambda done, total: None)
+
+
 def test_mirrored_cards_judge_by_the_mean_over_mirror_images(scan_of, models) -> None:
     hu = np.random.default_rng(0).integers(-200, 200, (8, 8, 8))
     card = replace(models.nodule.card, mirrored=True)
     center = np.array([[4.0, 4.0, 4.0]])
     p = classify(
-        scan_of(hu), center, Bundle(card, Lopsided()), ClassifyConfig(precision="float32"),
+        scan_of(hu), center, Bundle(card, Lopsided()), ClassifyConfig(),
         CPU, lambda done, total: None,
     )  # fmt: skip
     corners = [hu[0, 0, 0], hu[-1, 0, 0], hu[0, -1, 0], hu[0, 0, -1]]
     assert p == pytest.approx(1 / (1 + np.exp(-np.mean(corners) / 100)))
+
+
+def test_mirror_images_of_what_the_first_view_clears_are_not_computed(scan_of, models) -> None:
+    hu = np.full((8, 8, 24), 100)
+    hu[:, :, 8:16] = -600  # cleared: the first view says 1 / (1 + e^6)
+    hu[0, 0, 7], hu[0, 0, 15] = -600, 900  # what only a mirror image shows
+    centers = np.array([[4.0, 4.0, 4.0], [4.0, 4.0, 12.0], [4.0, 4.0, 20.0]])
+    card = replace(models.nodule.card, mirrored=True)
+    net = Counting()
+    p = judged(scan_of(hu), centers, Bundle(card, net))
+    assert net.crops == 3 + 2 * 3
+    expected = [np.mean([1, 1, 1, -6]), -6, 1]
+    assert p == pytest.approx(1 / (1 + np.exp(-np.array(expected))))
+    alone = [judged(scan_of(hu), centers[k : k + 1], Bundle(card, net))[0] for k in range(3)]
+    np.testing.assert_array_equal(p, alone)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_score_does_not_depend_on_the_hardware_s_arithmetic(
+    scan_of, models, monkeypatch, native: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: native)
+    seen = Recorder()
+    judged(scan_of(np.zeros((40, 40, 40))), np.full((3, 3), 20.0), Bundle(models.nodule.card, seen))
+    assert [hu.dtype for hu in seen.seen] == [torch.float32]
+    assert not seen.reduced
 
 
 def test_sure_candidates_keep_their_order(scan_of, models) -> None:
@@ -106,7 +149,7 @@ def test_sure_candidates_keep_their_order(scan_of, models) -> None:
     centers = np.array([[4.0, 4.0, 4.0], [4.0, 4.0, 12.0], [4.0, 4.0, 20.0]])
     card = replace(models.nodule.card, temperature=0.4)  # margins of 0, 22.5 and 25
     p = classify(
-        scan_of(hu), centers, Bundle(card, Lopsided()), ClassifyConfig(precision="float32"),
+        scan_of(hu), centers, Bundle(card, Lopsided()), ClassifyConfig(),
         CPU, lambda done, total: None,
     )  # fmt: skip
     assert p[0] < p[1] < p[2] < 1

@@ -99,7 +99,7 @@ def test_faithful_looks_everywhere_in_float32(nodule_chest, models: Models) -> N
     everywhere = diagnose(nodule_chest, models, config, CPU)
     inside = diagnose(nodule_chest, models, EXACT, CPU)
     assert len(everywhere.candidates.p_nodule) > len(inside.candidates.p_nodule)
-    assert config.segment.precision == config.classify.precision == "float32"
+    assert config.segment.precision == "float32"
 
 
 def test_stages_report_progress_in_order(nodule_chest, models: Models) -> None:

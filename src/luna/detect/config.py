@@ -34,11 +34,8 @@ class SegmentConfig:
 class ClassifyConfig:
     """How the candidates are classified."""
 
-    precision: Precision = "auto"
-    """Arithmetic: auto drops the clear negatives in bfloat16 where the hardware has it (float16 on
-    older CUDA cards), and judges the others in float32."""
-    batch_crops: int = 16
-    """Crops per forward pass."""
+    batch_crops: int = 4
+    """Crops per forward pass; more of them do not fit the caches of a CPU."""
     border: Literal["pad", "shift"] = "pad"
     """Crops at the border of the scan are padded with air, or shifted inwards as in the book.
     Scans smaller than a crop, which the book's code cannot take, are padded either way."""
@@ -74,6 +71,6 @@ def faithful(config: DiagnoseConfig) -> DiagnoseConfig:
     return replace(
         config,
         segment=replace(config.segment, region="whole", precision="float32", batch_slices=4),
-        classify=replace(config.classify, precision="float32", border="shift", batch_crops=4),
+        classify=replace(config.classify, border="shift", batch_crops=4),
         lungs_only=False,
     )

@@ -178,9 +178,14 @@ def _malignancy(
     """The probability that each nodule is malignant, None without a malignancy model."""
     if models.malignancy is None:
         return [None] * len(nodules.center_irc)
-    exact = replace(config.classify, precision="float32")  # few crops, and every one is reported
     p = _classify(
-        scan, nodules.center_irc, models.malignancy, exact, device, lambda *_: None, sparing
+        scan,
+        nodules.center_irc,
+        models.malignancy,
+        config.classify,
+        device,
+        lambda *_: None,
+        sparing,
     )
     return [float(value) for value in p]
 
