@@ -55,6 +55,23 @@ def test_threshold_of_the_card_or_of_the_user(nodule_chest, models: Models) -> N
     np.testing.assert_array_equal(by_user.candidates.p_nodule, by_card.candidates.p_nodule)
 
 
+def test_more_findings_than_a_patient_has_are_said_and_not_measured(
+    nodule_chest, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = diagnose(nodule_chest, models, EXACT, CPU)
+    monkeypatch.setattr("luna.detect.limits.MOST_FINDINGS", 2)
+    monkeypatch.setattr("luna.detect.pipeline.MOST_FINDINGS", 2)
+    found = diagnose(nodule_chest, models, EXACT, CPU)
+    first = [f.center_irc for f in everything.findings[:2]]
+    assert [f.center_irc for f in found.findings] == first
+    assert len(found.candidates.p_nodule) == len(everything.candidates.p_nodule)
+    (limit,) = set(found.limits) - set(everything.limits)
+    assert limit.startswith("4 places reach the threshold")
+    assert "The 2 most probable" in limit
+    assert limit in found.warnings
+    assert found.status == everything.status == "findings"
+
+
 def test_one_finding_and_one_mark_per_nodule(nodule_chest, models: Models) -> None:
     found = diagnose(nodule_chest, models, EXACT, CPU)
     candidates = found.candidates

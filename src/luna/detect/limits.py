@@ -1,4 +1,4 @@
-"""Say what luna could not see or judge in a scan."""
+"""Say what luna could not see, judge or list in a scan."""
 
 from __future__ import annotations
 
@@ -12,6 +12,21 @@ THICK_SLICES_MM = 3.0
 
 TOLERANCE = 1.1
 """Slices and pixels up to a tenth larger than the largest in training are as good as these."""
+
+
+MOST_FINDINGS = 1000
+"""More findings than this are no patient's: the networks do not fit the scan. Each costs a few
+hundredths of a second to measure."""
+
+
+def number_limits(found: int) -> tuple[str, ...]:
+    """Return a sentence when more nodules are found than are measured and listed."""
+    if found <= MOST_FINDINGS:
+        return ()
+    return (
+        f"{found:,} places reach the threshold, as in no patient: the networks do not fit this "
+        f"scan. The {MOST_FINDINGS:,} most probable are listed; detections.csv holds all.",
+    )
 
 
 def resolution_limits(scan: Scan, trained: TrainedRange) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from luna.detect.config import ClassifyConfig, DiagnoseConfig
 from luna.detect.describe import describe
 from luna.detect.findings import Candidates, Finding, Findings
 from luna.detect.group import Components, group
-from luna.detect.limits import resolution_limits
+from luna.detect.limits import MOST_FINDINGS, number_limits, resolution_limits
 from luna.detect.measure import measure
 from luna.detect.opacity import find_opacities
 from luna.detect.segment import Segmentation, segment
@@ -70,8 +70,10 @@ def diagnose(
         )
         candidates = _candidates(scan, components, p_nodule).ranked()
     with stages.run("measure"):
-        nodules = candidates.take(candidates.marks())
-        nodules = nodules.take(nodules.p_nodule >= threshold)
+        marks = candidates.marks()
+        marks = marks[candidates.p_nodule[marks] >= threshold]
+        limits += number_limits(len(marks))
+        nodules = candidates.take(marks[:MOST_FINDINGS])
         p_malignant = _malignancy(scan, nodules, models, config, device, sparing)
         masks = components.masks(nodules.nodule, nodules.center_irc)
         findings = _findings(scan, lungs, nodules, p_malignant, masks)
