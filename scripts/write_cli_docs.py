@@ -58,6 +58,8 @@ SHARED = {
     "--device": "`auto`, `cpu`, `cuda`, `cuda:N` or `mps` (Apple); a named device that is absent "
     "is an error, only `auto` falls back to the CPU",
     "--workers": "processes at work",
+    "--threads": "threads that each process computes with; without it all cores, or what "
+    "`OMP_NUM_THREADS` says",
     "--weights": "networks: bundles, `.state` files of the book, folders of them, or the words "
     "`book` and `shipped`; repeatable; without it luna's own",
     "--faithful": "compute as the book's code does, whatever the config says",

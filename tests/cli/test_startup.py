@@ -1,6 +1,7 @@
 """What a command loads before it says what is wrong: counted in modules, not in seconds."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -63,3 +64,31 @@ def test_networks_load_without_torchs_compiler(original: Path, tmp_path: Path) -
     rest = ["--weights", original / "weights", "--out", tmp_path / "out", "--dry-run"]
     slow = ("torch", "sympy", "torch._dynamo", "torch._inductor", "jinja2", "SimpleITK")
     assert loaded_by([scan, *rest], slow=slow) == [(0, {"torch"})]
+
+
+THREADS = """
+import os, sys
+from luna.cli import app
+code = app.run(["diagnose", sys.argv[1], "--threads", "1", "--dry-run"])
+import torch
+print(code, "torch", torch.get_num_threads(), os.environ["OMP_NUM_THREADS"])
+"""
+
+
+def test_threads_are_limited_before_the_libraries_are_loaded(
+    small_cohort: Path, tmp_path: Path
+) -> None:
+    scan = next(small_cohort.rglob("*.mhd"))
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS, str(scan)],
+        env={k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "0 torch 1 1"
+
+
+def test_a_number_of_threads_below_one_is_refused(tmp_path: Path) -> None:
+    assert loaded_by([tmp_path, "--threads", "0"]) == [(2, set())]

@@ -106,6 +106,7 @@ def diagnose(
     interval: prior_scan.Interval = None,
     faithful: options.Faithful = False,
     device: options.Device = "auto",
+    threads: options.Threads = None,
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
     print_config: options.PrintConfig = False,

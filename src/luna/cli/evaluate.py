@@ -62,6 +62,7 @@ def evaluate(
     ] = None,
     faithful: options.Faithful = False,
     device: options.Device = "auto",
+    threads: options.Threads = None,
     workers: options.Workers = 1,
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,

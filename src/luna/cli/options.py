@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -17,6 +19,14 @@ CONFIG, COMPUTING, OUTPUT, TERMINAL = "Config", "Computing", "Output", "Terminal
 
 NAMED_WEIGHTS = ("book", "shipped")
 """Words for weights that are no path; `nets.models` knows what they stand for."""
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)
+"""Where torch, numpy's products and SimpleITK look for the number of their threads."""
 
 T = TypeVar("T")
 
@@ -35,6 +45,31 @@ Workers = Annotated[
         "--workers",
         min=1,
         help="Processes at work; they share the cores.",
+        rich_help_panel=COMPUTING,
+    ),
+]
+
+
+def limit_threads(count: int | None) -> int | None:
+    """Let this process and those it starts compute with so many threads, if a number is given.
+
+    Most libraries read a variable when they load, which is later: commands import them themselves.
+    """
+    if count is not None:
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(count)))
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(count)
+    return count
+
+
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        help="Threads that each process computes with; all cores without it.",
+        callback=limit_threads,
+        show_default=False,
         rich_help_panel=COMPUTING,
     ),
 ]

@@ -33,6 +33,7 @@ def validate(
     fold: Fold = None,
     series_list: SeriesList = None,
     device: options.Device = "auto",
+    threads: options.Threads = None,
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
     print_config: options.PrintConfig = False,

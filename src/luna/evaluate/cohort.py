@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from luna.nets.models import Models
 from luna.run.batch import Batch, Done, engine_for, item_at_fault, resumed, run_batch
 from luna.run.checked import Json, read_checked, write_checked
 from luna.run.files import write_fault
+from luna.run.machine.limits import cores
 from luna.run.progress import SILENT, Listener
 from luna.score.evaluation import ScoreConfig
 
@@ -125,7 +125,9 @@ def run_scans(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_fault(folder, error) from error
-    threads = None if workers == 1 else max(1, (os.cpu_count() or 1) // workers)
+    threads = None
+    if workers > 1:  # no more than the user allows, by --threads or a variable
+        threads = min(torch.get_num_threads(), max(1, cores() // workers))
     work = _ScanWork(task, folder, threads)
     return run_batch("scan", files, work, engine_for(workers), listener)
 
