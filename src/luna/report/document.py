@@ -24,6 +24,7 @@ from luna.detect.prior.changes import Comparison
 from luna.nets.trained import TrainedRange
 from luna.report.growth import ReportedPrior, reported_prior
 from luna.report.guidelines import Guidance, guideline_section
+from luna.report.header import ReportedScan, bounded, patient_texts, reported_scan
 from luna.run.record import git_commit, versions
 
 SCHEMA = "luna-report/1"
@@ -32,14 +33,8 @@ NOTICE = (
     "replaces a radiologist's reading."
 )
 
-HASH_DIGITS = 12
-"""Enough of a SHA-256 to tell scans apart by eye."""
-
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """The names of opacities, largest first; findings have numbers. A scan with more has none left."""
-
-TEXT_MAX = 500
-"""Longer texts from a file are cut in the report."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,25 +92,6 @@ class ReportedOpacity:
     hu_mean: float
     hu_min: int
     hu_max: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReportedScan:
-    """What the report states about the scan; axes and indices are luna's."""
-
-    series_uid: str
-    content_hash: str
-    format: str
-    slices: int
-    rows: int
-    columns: int
-    spacing_xyz_mm: Triple
-    origin_xyz_mm: Triple
-    direction: tuple[float, ...]
-    slice_order: str
-    stored_orientation: str
-    padding_voxels: int
-    metadata: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -194,7 +170,7 @@ def document(
             "device": findings.device,
             "config": findings.config,
         },
-        scan=_scan(scan, findings),
+        scan=reported_scan(scan, findings),
         looked_at=LookedAt(
             slices=scan.shape_irc[0],
             right_lung_ml=round(findings.lung_volume_ml[0], 1),
@@ -205,7 +181,7 @@ def document(
         models={role: _model(findings, role) for role in findings.models},
         trained_for=findings.trained,
         limits=findings.limits,
-        warnings=[_bounded(sentence) for sentence in findings.warnings],
+        warnings=[bounded(sentence) for sentence in findings.warnings],
         findings=[_finding(scan, finding) for finding in findings.findings],
         opacities=[
             _opacity(scan, letter, opacity)
@@ -216,7 +192,7 @@ def document(
             None if guidance is None else guideline_section(scan, findings, guidance, comparison)
         ),
         prior=None if comparison is None else reported_prior(comparison),
-        patient=_patient(scan) if include_phi else None,
+        patient=patient_texts(scan) if include_phi else None,
     )
 
 
@@ -226,38 +202,9 @@ def _model(findings: Findings, role: str) -> dict[str, Any]:
     return {
         "name": findings.models[role],
         "weights_sha256": findings.weights_sha256[role],
-        "training_data": _bounded(card.training_data) if card else "",
+        "training_data": bounded(card.training_data) if card else "",
         "calibrated": card is not None and card.calibrated,
     }
-
-
-def _patient(scan: Scan) -> dict[str, str]:
-    texts = {**scan.provenance.phi, "source": scan.provenance.source}
-    return {name: _bounded(text) for name, text in texts.items()}
-
-
-def _bounded(text: str) -> str:
-    return text if len(text) <= TEXT_MAX else text[:TEXT_MAX] + " …"
-
-
-def _scan(scan: Scan, findings: Findings) -> ReportedScan:
-    slices, rows, columns = scan.shape_irc
-    low, high = scan.geometry.axis_letters()[0]
-    return ReportedScan(
-        series_uid=findings.series_uid,
-        content_hash=findings.scan_fingerprint[:HASH_DIGITS],
-        format=scan.provenance.format,
-        slices=slices,
-        rows=rows,
-        columns=columns,
-        spacing_xyz_mm=scan.geometry.spacing_xyz,
-        origin_xyz_mm=scan.geometry.origin_xyz,
-        direction=scan.geometry.direction,
-        slice_order=f"{low} to {high}",
-        stored_orientation=scan.provenance.stored_orientation,
-        padding_voxels=scan.provenance.padding_voxels,
-        metadata={name: _bounded(text) for name, text in scan.provenance.metadata.items()},
-    )
 
 
 def _finding(scan: Scan, finding: Finding) -> ReportedFinding:
