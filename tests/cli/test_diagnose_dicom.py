@@ -35,6 +35,19 @@ def test_an_unknown_choice_is_a_usage_error(luna: Luna, tmp_path: Path) -> None:
     assert luna("diagnose", tmp_path, "--dicom", "some").code == 2
 
 
+def test_the_terminal_says_that_objects_name_the_patient(
+    luna: Luna, nodule_chest: Scan, original: Path, tmp_path: Path
+) -> None:
+    scan = write_series(tmp_path / "ct", nodule_chest, "1.2.1", FrameOfReferenceUID="1.2.1.7")
+    given = ("--weights", original / "weights", "--out", tmp_path / "out")
+    outcome = luna("diagnose", scan, *given)
+    assert outcome.code == 0, outcome.err
+    assert ".dcm files beside it name the patient" in outcome.err
+    outcome = luna("diagnose", scan, *given, "--force", "--dicom", "none")
+    assert "name the patient" not in outcome.err
+    assert list((tmp_path / "out").glob("*.dcm")) == []
+
+
 def test_each_of_many_scans_gets_its_objects_or_the_reason(
     luna: Luna, nodule_chest: Scan, original: Path, tmp_path: Path
 ) -> None:

@@ -215,6 +215,8 @@ def look_at_one(
             guidance=order.guidance, dicom=dicom, comparison=comparison, progress=bar,
         )  # fmt: skip
     show(found, order.out, as_json=as_json)
+    if dicom is not None:
+        note("the .dcm files beside it name the patient, as their archive needs", quiet=quiet)
 
 
 def show(findings: Findings, out: Path, *, as_json: bool) -> None:
