@@ -87,7 +87,7 @@ app.add_typer(weights.app, name="weights")
 
 
 def main() -> NoReturn:
-    """The entry point of the `luna` command."""
+    """Run the `luna` command."""
     open_streams()
     set_environment()
     code = run(sys.argv[1:])

@@ -33,7 +33,7 @@ def doctor(as_json: options.Json = False, debug: options.Debug = False) -> None:
 
 
 def show(machine: Machine) -> None:
-    """The facts, a line each, then the packages, then the advice."""
+    """Print the facts, a line each, then the packages, then the advice."""
     shm = "none" if machine.shm_gib is None else f"{machine.shm_gib:.1f} GiB"
     memory = "unknown" if machine.memory_gib is None else f"{machine.memory_gib:.1f} GiB"
     print_lines(

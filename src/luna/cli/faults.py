@@ -35,7 +35,7 @@ SETTINGS = ("TORCH", "PYTORCH", "CUDA", "OMP", "MKL", "KMP", "MPL", "ITK", "NUME
 
 
 def known_fault(error: Exception) -> LunaError | None:
-    """The error as one of luna's own, or None when it is a bug."""
+    """Return the error as one of luna's own, or None when it is a bug."""
     if isinstance(error, LunaError):
         return error
     if isinstance(error, typer.TyperException):
@@ -69,7 +69,7 @@ def _of_arguments(error: typer.TyperException) -> LunaError:
 
 
 def _of_loading(error: Exception) -> EnvironmentFault | None:
-    """The fault of a library that fails while it is loaded, if that is what happened."""
+    """Return the fault of a library that fails to load, if that is what happened."""
     names = [
         frame.f_globals.get("__name__", "").partition(".")[0]
         for frame, _ in traceback.walk_tb(error.__traceback__)
@@ -93,5 +93,5 @@ def _first_line(error: Exception) -> str:
 
 
 def _clause(message: str) -> str:
-    """A message of the argument parser in the manner of luna's own: no capital, no full stop."""
+    """Return a parser's message in luna's manner: no capital, no full stop."""
     return message[:1].lower() + message[1:].rstrip(".")

@@ -178,7 +178,7 @@ def refuse_missing(scans: Iterable[Path], weights: Iterable[Path] | None) -> Non
 def settings(
     root: type[T], config: Path | None, overrides: list[str] | None, *, print_only: bool
 ) -> T:
-    """The config in force; with `print_only` it is printed as TOML and the command ends."""
+    """Return the config in force; with `print_only`, print it as TOML and end the command."""
     from luna.run.config import dump_config, load_config
 
     found = load_config(root, config, overrides or ())

@@ -18,7 +18,7 @@ _held: list[ExitStack] = []
 
 
 def folder_beside(scan: Path) -> Path:
-    """The folder for the report of a scan when no other is named: `<name>-luna` here.
+    """Return the default folder for the report of a scan: `<name>-luna` in this one.
 
     >>> str(folder_beside(Path("scans/1.2.840.mhd"))), str(folder_beside(Path("ct.nii.gz")))
     ('1.2.840-luna', 'ct-luna')

@@ -47,7 +47,7 @@ Cancer = Annotated[bool | None, _fact("cancer", "A known cancer.")]
 
 
 def guidance(options: Mapping[str, Any]) -> Guidance | None:
-    """What the options of a command ask of guidelines; None where they ask nothing.
+    """Return what the options of a command ask of guidelines; None where nothing.
 
     Raises UsageError when there are facts about the patient and no guideline to use them.
     """
@@ -70,11 +70,11 @@ def guidance(options: Mapping[str, Any]) -> Guidance | None:
 
 
 def guideline_lines(out: Path) -> list[str]:
-    """What a report in a folder states of guidelines, a line each."""
+    """Return the guideline statements of the report in a folder, a line each."""
     section = json.loads((out / "report.json").read_text(encoding="utf-8")).get("guidelines", {})
     statements = [_statement_line(s) for s in section.get("statements", ())]
     probabilities = [_probability_line(p) for p in section.get("probabilities", ())]
-    return [*statements, *dict.fromkeys(probabilities)]  # what all findings lack is told once
+    return [*statements, *dict.fromkeys(probabilities)]  # what all findings lack stands once
 
 
 def _statement_line(statement: dict[str, Any]) -> str:

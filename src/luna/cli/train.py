@@ -78,7 +78,7 @@ class Settings:
     print_only: bool
 
     def recipe_in_force(self) -> Recipe:
-        """The recipe with its changes; with `print_only` it is printed and the command ends."""
+        """Return the recipe with its changes; with `print_only`, print it and end the command."""
         return options.settings(
             self.recipe, self.config, self.overrides, print_only=self.print_only
         )
@@ -137,10 +137,10 @@ def train_cls(
     from luna.train.recipes import ClassifierRecipe
 
     chosen = {"task": task, "init": init, "unfreeze": unfreeze}
-    said = [f"{key}={value}" for key, value in chosen.items() if value is not None]
+    chosen_keys = [f"{key}={value}" for key, value in chosen.items() if value is not None]
     place = Place(cache=cache, resume=resume, runs=runs, name=name)
     file = shipped_recipe(config, 2 if task == "malignancy" else 1)
-    settings = Settings(ClassifierRecipe, file, [*(overrides or ()), *said], print_config)
+    settings = Settings(ClassifierRecipe, file, [*(overrides or ()), *chosen_keys], print_config)
     _train(place, settings, device, as_json=as_json, quiet=quiet, dry_run=dry_run)
 
 
@@ -227,11 +227,11 @@ def _train(
 
 
 def _refuse_idle_unfreeze(recipe: Recipe, overrides: Sequence[str]) -> None:
-    """Raise UsageError when it is said what to unfreeze, but not what to start from."""
+    """Raise UsageError for `unfreeze` without a bundle to start from."""
     from luna.run.errors import UsageError
 
-    said = any(setting.startswith("unfreeze=") for setting in overrides)
-    if said and getattr(recipe, "init", None) is None:
+    is_given = any(setting.startswith("unfreeze=") for setting in overrides)
+    if is_given and getattr(recipe, "init", None) is None:
         raise UsageError(
             "unfreeze without init",
             why="the whole of a new network learns",
@@ -258,7 +258,7 @@ def timed(advance: Progress) -> Progress:
 
 
 def show(folder: Path, best: dict[str, float], *, as_json: bool) -> None:
-    """The metrics of the best validation, and where its network is."""
+    """Print the metrics of the best validation, and where its network is."""
     if as_json:
         finite = {name: value for name, value in best.items() if value == value}
         print_data(json.dumps({"run": str(folder), "best": finite}, indent=2))

@@ -35,7 +35,7 @@ def import_(
 ) -> None:
     """Turn the book's checkpoints into bundles; nothing in them is executed.
 
-    In a folder, a network that luna cannot rebuild is left out and said; named
+    In a folder, a network that luna cannot rebuild is left out, with a note; named
     by itself it is an error, exit code 6.
 
     Example:

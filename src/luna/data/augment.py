@@ -253,7 +253,7 @@ def _mix(words: torch.Tensor) -> torch.Tensor:
 
 
 def _right(words: torch.Tensor, by: int, bits: int) -> torch.Tensor:
-    """Shifted right without copies of the sign."""
+    """Shift right without copies of the sign."""
     shifted: torch.Tensor = words >> by
     shifted &= (1 << (bits - by)) - 1
     return shifted
@@ -261,7 +261,7 @@ def _right(words: torch.Tensor, by: int, bits: int) -> torch.Tensor:
 
 @lru_cache(maxsize=4)
 def _normal_table(device: torch.device) -> torch.Tensor:
-    """Values at the middle of 2^16 equally likely parts of the normal distribution.
+    """Values at the middle of 2^16 equally likely ranges of the normal distribution.
 
     The outermost are 4.3 standard deviations away.
     """

@@ -219,7 +219,7 @@ def write_evaluation(
         warnings=evaluation.warnings,
         images=plots(evaluation),
         sections=sections(evaluation),
-        lists=worst_cases(evaluation),
+        details=worst_cases(evaluation),
         galleries=tuple(galleries),
         sources=sources,
         scalars=_scalars(evaluation),

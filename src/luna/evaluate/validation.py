@@ -231,7 +231,7 @@ def _finished(page: Page, network: Network, failures: Mapping[str, str], with_no
         page,
         title=f"{card.name}: {page.title}",
         warnings=(*warnings, *([card.notice.rstrip(".")] if card.notice else [])),
-        lists=failed_scans(failures, "They are left out of every number."),
+        details=failed_scans(failures, "They are left out of every number."),
         sources=(judged, *sources),
         record=record,
     )

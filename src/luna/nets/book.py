@@ -47,7 +47,7 @@ DIAMETER_MM, SLICE_MM, PIXEL_MM = (3.0, 30.0), (0.6, 2.5), (0.46, 0.98)
 
 
 def import_state(path: Path, role: Role | None = None) -> Bundle:
-    """The bundle of one `.state` file.
+    """Read the bundle of one `.state` file.
 
     `role` overrides what the architecture implies (segmentation for a U-Net, nodule for a
     classifier): chapter 14's fine-tuned malignancy classifier looks like the nodule one.
@@ -130,7 +130,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _recognise(tensors: Tensors) -> tuple[str, dict[str, Any], Role]:
-    """Architecture, its arguments and its role, from the names and shapes of the tensors."""
+    """Return architecture, arguments and role, from the names and shapes of the tensors."""
     if "block1.conv1.weight" in tensors:
         return "classifier", _classifier_arguments(tensors), "nodule"
     if "unet.last.weight" in tensors:
@@ -164,7 +164,7 @@ def _unet_arguments(tensors: Tensors) -> dict[str, Any]:
 
 
 def _refuse_early_classifier(tensors: Tensors) -> TrustError:
-    """Refusal of the convAndPool_seq classifiers: their crop size cannot be known.
+    """Return the error for convAndPool_seq classifiers: their crop size cannot be known.
 
     The linear layer fixes only how many features are left after four poolings of an unknown
     crop; 9 of them per channel can be 16 to 31 slices of 48 to 63 pixels.
@@ -189,6 +189,6 @@ def _rename(name: str) -> str:
 
 
 def _card_name(path: Path) -> str:
-    """What a bundle's folder may be called: a name of dots would be a folder above it."""
+    """Return a name for a bundle's folder; a name of dots would be a folder above it."""
     stem = path.name.removesuffix(".state").removesuffix(".best")
     return re.sub(r"[^\w.-]+", "-", stem).strip(".") or "unnamed"

@@ -53,7 +53,7 @@ class Bundle:
 
 
 def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
-    """The untrained network of that name. Raises TrustError when there is none such."""
+    """Build the untrained network of a name. Raises TrustError for an unknown one."""
     if architecture not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
         raise TrustError(f"unknown architecture {architecture!r}", hint=f"luna knows: {known}")
@@ -67,7 +67,7 @@ def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
 def rebuild_network(
     architecture: str, arguments: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
 ) -> nn.Module:
-    """The network that tensors were taken from, in evaluation mode.
+    """Rebuild the network that tensors were taken from, in evaluation mode.
 
     No memory is taken before the tensors are known to fit. Raises TrustError when they do not,
     or when there is no such network.

@@ -74,7 +74,7 @@ class Card:
     card_version: int = CARD_VERSION
 
     def values(self) -> dict[str, Any]:
-        """What stands on the card, by name."""
+        """Return the values on the card, by name."""
         values = asdict(self)
         if self.role == "segmentation":
             del values["threshold"]
@@ -104,7 +104,7 @@ KINDS: dict[str, tuple[type, ...]] = {item.name: (str,) for item in fields(Card)
 
 
 def read_card(folder: Path) -> Card:
-    """The card of a bundle folder. Raises TrustError when missing, malformed or too new."""
+    """Read the card of a bundle folder. Raises TrustError when missing, malformed or too new."""
     path = folder / CARD_NAME
     if not path.is_file():
         raise TrustError(
@@ -125,7 +125,7 @@ def read_card(folder: Path) -> Card:
 
 
 def _card_from(values: dict[str, Any]) -> Card:
-    """A checked Card from JSON values; raises ValueError or TypeError that says what is wrong."""
+    """Return a checked Card from JSON values. Raises ValueError or TypeError."""
     unknown = values.keys() - KINDS.keys()
     if unknown:
         raise ValueError(f"unknown keys {sorted(unknown)}")

@@ -81,7 +81,7 @@ def _bundle_folder(name: str) -> Path:
 
 
 def fetch_book(source: str, tell: Tell) -> list[Path]:
-    """The bundles of the book's checkpoints, from a web address or a local folder.
+    """Fetch the book's checkpoints from a web address or a local folder, as bundles.
 
     What is there already is only checked; a download that broke off goes on where it stopped.
     `tell` is called with a line for each file that is fetched, and for each bundle that is there.
@@ -153,7 +153,7 @@ def _is_good(folder: Path) -> bool:
 
 
 def _obtain(source: str, name: str, sha256: str, downloads: Path, tell: Tell) -> Path:
-    """The checked `.state` file."""
+    """Return the path of the checked `.state` file."""
     if not _is_address(source):
         tell(f"copying from {source}: {name}")
         return _copy(Path(source), name, sha256, downloads)

@@ -37,7 +37,7 @@ def segmentation_loss(
     false_negative_weight: float = FALSE_NEGATIVE_WEIGHT,
     cross_entropy_weight: float = 0.0,
 ) -> torch.Tensor:
-    """Dice loss plus so many times that of what lies inside the mask: (N, 1, H, W) to (N,).
+    """Return the Dice loss plus a weighted one of the voxels in the mask: (N, 1, H, W) to (N,).
 
     The second term sees no false mark, so it is the cost of false negatives alone.
     Source: book, chapter 13.

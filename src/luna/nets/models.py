@@ -33,7 +33,7 @@ class Models:
     left_out: str = ""
 
     def bundles(self) -> tuple[Bundle, ...]:
-        """All that are present."""
+        """Return the bundles that are present."""
         return tuple(b for b in (self.segmentation, self.nodule, self.malignancy) if b is not None)
 
     def names(self) -> dict[str, str]:
@@ -45,7 +45,7 @@ class Models:
         return {bundle.card.role: bundle.card.weights_sha256 for bundle in self.bundles()}
 
     def notices(self) -> tuple[str, ...]:
-        """What the cards want every report to say, once each."""
+        """Return the notices of the cards for the report, once each."""
         return tuple(dict.fromkeys(b.card.notice for b in self.bundles() if b.card.notice))
 
     def trained(self) -> TrainedRange:
@@ -59,7 +59,7 @@ class Models:
 
 
 def _in_one(left_out: Sequence[str]) -> str:
-    """One sentence for several: what each file holds is told where it is asked for.
+    """Join the sentences about several files into one.
 
     >>> _in_one(["a.state left out: a U-Net.", "b.state left out: a U-Net."])
     '2 files left out: networks that luna cannot rebuild (`luna weights info` tells which).'
@@ -79,7 +79,7 @@ class Imported:
 
 
 def load_network(path: Path, role: Role | None = None) -> Bundle:
-    """The one network at a path, or the one of a role where the path holds several.
+    """Load the one network at a path, or the one of a role where the path holds several.
 
     Raises UsageError when there is none or more than one, and as `load_models`.
     """
@@ -109,7 +109,7 @@ def load_models(paths: str | Path | Sequence[str | Path] = SHIPPED) -> Models:
     """Load the networks in bundles, `.state` files, folders of either, `book` or `shipped`.
 
     A file named by itself must load; in a folder, checkpoints of networks that luna cannot
-    rebuild are left out and said. Raises UsageError when a path is missing, or a role has no
+    rebuild are left out, with a notice. Raises UsageError when a path is missing, or a role has no
     model or several, and TrustError when a model cannot be trusted or does not fit, or a role
     has none and files were left out.
     """
@@ -140,7 +140,7 @@ def import_states(
     """Write a bundle into `out` for each of the book's `.state` files, or folders of them.
 
     A file named by itself must be one that luna can rebuild; in a folder the others are left
-    out and said. Raises TrustError for the former, UsageError when a bundle of that name is
+    out, with a notice. Raises TrustError for the former, UsageError when a bundle of that name is
     there and `force` is not set, or when `role` is given for more than one file.
     """
     members = [(path, member) for path in paths for member in _members(path)]
@@ -164,7 +164,7 @@ def import_states(
 
 
 def _load_all(paths: Sequence[Path]) -> tuple[list[tuple[Path, Bundle]], list[str]]:
-    """Every network that the paths name, and a sentence for each file left out."""
+    """Load every network that the paths name, with a sentence for each file left out."""
     bundles: list[tuple[Path, Bundle]] = []
     left_out: list[str] = []
     for path in paths:

@@ -24,7 +24,7 @@ class TrainedRange:
 
 
 def overlap(ranges: Iterable[Range | None]) -> Range | None:
-    """The values that lie in all of the ranges that are known.
+    """Return the values that lie in every known range.
 
     >>> overlap([(3, 30), None, (5, 40)])
     (5, 30)

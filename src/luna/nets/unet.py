@@ -93,7 +93,7 @@ class UNet(nn.Module):
 
     @property
     def receptive_margin(self) -> int:
-        """How many pixels away from it can still influence a pixel's logit.
+        """The distance in pixels up to which other pixels influence a pixel's logit.
 
         Two 3×3 convolutions reach 2 pixels at their level's scale, once down and once up
         (the deepest level once); pooling and transposed convolution reach at most one more

@@ -25,7 +25,7 @@ TEMPORARY = ".tmp-"
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well.
+    """Yield a temporary path beside `path` that replaces it when the block ends well.
 
     The data is fsynced before the rename and the folder after it, so a crash leaves either
     the old file or the new one. When the block raises, the temporary file is removed and
@@ -117,12 +117,12 @@ def remove_files(folder: Path, names: Iterable[str]) -> None:
 
 
 def nearest_existing(path: Path) -> Path:
-    """The path itself, or the first above it that exists."""
+    """Return the path itself, or the first above it that exists."""
     return next(place for place in (path, *path.absolute().parents) if place.exists())
 
 
 def is_text(name: str) -> bool:
-    """Whether UTF-8 can say it; a path may be bytes that it cannot."""
+    """Return whether a name fits UTF-8; a path may be bytes that do not."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -131,7 +131,7 @@ def is_text(name: str) -> bool:
 
 
 def write_fault(path: Path, error: OSError, option: str = "--out") -> EnvironmentFault:
-    """The EnvironmentFault that tells a user why `path` could not be written."""
+    """Return the EnvironmentFault that explains why `path` could not be written."""
     if error.errno in DISK_FULL:
         left_mib = shutil.disk_usage(nearest_existing(path)).free / MIB
         return EnvironmentFault(

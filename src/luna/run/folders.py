@@ -27,7 +27,7 @@ def held_folder(
     """Hold a folder for results while the block runs, so that no other run writes there.
 
     The folder is made when it is missing, and removed again when the block leaves it empty. A
-    lock that a dead run left is taken over, which `warn` is told. `option` names the folder on
+    lock that a dead run left is taken over, with a warning. `option` names the folder on
     the command line. Raises UsageError when the path is no folder, when it holds files and
     `force` is not set, or when another run holds it, and EnvironmentFault when it cannot be
     written.
@@ -77,7 +77,7 @@ def keep_inputs(out: Path, inputs: Iterable[Path], names: Iterable[str] | None =
 
 
 def contents(folder: Path) -> list[Path]:
-    """What a folder holds beside the lock and the temporary files of a run."""
+    """Return what a folder holds besides the lock and the temporary files of a run."""
     return [p for p in folder.glob("*") if p.name != LOCK and not p.name.startswith(TEMPORARY)]
 
 
@@ -102,7 +102,7 @@ def _locked(out: Path, warn: Callable[[str], None], option: str) -> Iterator[Non
 
 
 def _open_locked(lock: Path, warn: Callable[[str], None], option: str) -> int:
-    """The handle of the lock file, locked, with the process and machine that hold it inside."""
+    """Lock the lock file, write process and machine into it, and return its handle."""
     while True:
         stale = lock.exists()
         handle = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)

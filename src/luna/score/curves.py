@@ -84,7 +84,7 @@ def curves(
     samples: int,
     seed: int,
 ) -> Curves:
-    """ROC, PR and F1 of (K,) scored items, of which both kinds must be present.
+    """Return ROC, PR and F1 of (K,) scored items, of which both kinds must be present.
 
     `f1` is at `threshold`, None without one; `samples` resamples of the scans give intervals,
     none for 0.

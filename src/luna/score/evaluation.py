@@ -94,7 +94,7 @@ class ScoreConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Malignancy:
-    """How well malignant nodules are told from benign ones.
+    """How well malignant nodules are distinguished from benign ones.
 
     `diameter` ranks all annotated nodules by diameter alone. `head` ranks the nodules found
     by their best mark's probability of malignancy, and `diameter_found` the same nodules by

@@ -21,7 +21,7 @@ AXES = {
 
 
 def warnings_of(matching: Matching, versus: Matching | None, threshold: float) -> tuple[str, ...]:
-    """Every warning about the marks of one system, and of a second one where there is one."""
+    """Return every warning about the marks of one system, and of a second one, if any."""
     found = [*_unmarked(matching, "the detections"), *_misplaced(matching, "the detections")]
     found += _over_limit(matching) + _no_verdict(matching) + _no_prediction(matching, threshold)
     if versus is not None:

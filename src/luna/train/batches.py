@@ -16,12 +16,12 @@ AHEAD = 2
 
 
 def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A tensor on the device, which the caller does not wait for where that is a GPU."""
+    """Send a tensor to the device, without waiting for it where that is a GPU."""
     return pinned(tensor, device).to(device, non_blocking=True)
 
 
 def pinned(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A tensor where a GPU can fetch it by itself, unless it is there already."""
+    """Pin a tensor in memory from which a GPU fetches it by itself."""
     return tensor.pin_memory() if tensor.device.type != device.type == "cuda" else tensor
 
 

@@ -109,12 +109,12 @@ STATE_NAMES: dict[type[torch.optim.Optimizer], set[str]] = {
 
 
 def with_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
-    """Names put under a prefix."""
+    """Put the names of tensors under a prefix."""
     return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
 
 
 def under_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
-    """What `with_prefix` put under a prefix, by its own names."""
+    """Return the tensors that `with_prefix` put under a prefix, by their own names."""
     return {
         n.removeprefix(f"{prefix}/"): t for n, t in tensors.items() if n.startswith(f"{prefix}/")
     }
@@ -145,7 +145,7 @@ def keep_last(checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """A checkpoint whose hash is right. Raises TrustError when it is missing or damaged."""
+    """Read a checkpoint whose hash is right. Raises TrustError when it is missing or damaged."""
     try:
         # Not safe_open(): it cannot open a path whose bytes are no text.
         stream = read_plain(path, CHECKPOINT_BYTES_MAX)
@@ -168,14 +168,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _metadata(stream: bytes) -> dict[str, str]:
-    """The words in the header of a safetensors file that has been read without an error."""
+    """Return the metadata of a safetensors file that was read without an error."""
     length = int.from_bytes(stream[:8], "little")
     metadata: dict[str, str] = json.loads(stream[8 : 8 + length]).get("__metadata__", {})
     return metadata
 
 
 def read_newest(folder: Path) -> tuple[Checkpoint, Path]:
-    """The newest state of a run that can be trusted, and the file it came from.
+    """Read the newest state of a run that can be trusted; return it with its file.
 
     Raises TrustError when neither the last nor the previous one can be.
     """

@@ -80,7 +80,7 @@ def start(
     command: Sequence[str] = (),
     listener: Listener = SILENT,
 ) -> tuple[Path, Metrics]:
-    """Train in a new folder `runs/<task>-<time>-<name>`; that folder and the best metrics.
+    """Train in a new folder `runs/<task>-<time>-<name>`; return it and the best metrics.
 
     Raises what `train` raises, and UsageError for a name that is no plain folder name.
     """
@@ -115,7 +115,7 @@ def refuse_without_float64(device: torch.device) -> None:
 
 
 def plan(recipe: Recipe, cache: Path, runs: Path) -> list[str]:
-    """What `start` would do, in lines; the data is read, nothing is written."""
+    """Return in lines what `start` would do; the data is read, nothing is written."""
     job = recipe.job(cache)
     job.initialise()
     steps = steps_of(job.task, job.data, recipe.train)
@@ -133,7 +133,7 @@ def plan(recipe: Recipe, cache: Path, runs: Path) -> list[str]:
 def resume(
     folder: Path, root: type[R], device: torch.device, listener: Listener = SILENT
 ) -> Metrics:
-    """Go on with a run where its newest good checkpoint stands; the best metrics.
+    """Resume a run from its newest good checkpoint, and return the best metrics.
 
     The checkpoint holds every tensor: a bundle that the run started from may have gone.
     Raises InputError when the folder holds no run, TrustError when its data has changed.

@@ -22,7 +22,7 @@ MASK_COLUMNS = ("loss", "tp", "fn", "fp")
 def class_rows(
     logits: torch.Tensor, target: torch.Tensor, losses: torch.Tensor, threshold: float
 ) -> torch.Tensor:
-    """(N, 3) float64: loss, probability of yes, label."""
+    """Return (N, 3) float64: loss, probability of yes, label."""
     p = logits.float().softmax(1)[:, 1]
     return torch.stack([losses.double(), p.double(), target.double()], dim=1)
 
@@ -30,7 +30,7 @@ def class_rows(
 def mask_rows(
     logits: torch.Tensor, target: torch.Tensor, losses: torch.Tensor, threshold: float
 ) -> torch.Tensor:
-    """(N, 4) float64: loss, and pixels of true positives, false negatives, false positives."""
+    """Return (N, 4) float64: loss, and pixels of true positive, false negative, false positive."""
     marked, truth = logits.float().sigmoid() > threshold, target > 0
     counts = [(marked & truth), (~marked & truth), (marked & ~truth)]
     columns = [losses, *(c.flatten(1).sum(1) for c in counts)]
@@ -38,7 +38,7 @@ def mask_rows(
 
 
 def class_metrics(rows: FloatArray, threshold: float = 0.5) -> Metrics:
-    """Loss and correctness overall, of negatives and of positives, and how they are told apart.
+    """Return loss and correctness, overall and by class, with the rates and areas of a classifier.
 
     What is undefined, such as the AUC of one class, is NaN.
     """
@@ -60,7 +60,7 @@ def class_metrics(rows: FloatArray, threshold: float = 0.5) -> Metrics:
 
 
 def mask_metrics(rows: FloatArray, threshold: float = 0.5) -> Metrics:
-    """Loss, pixel rates over all samples, and the pixels in parts of all nodule pixels.
+    """Return loss, pixel rates over all samples, and counts as shares of all nodule pixels.
 
     `fp/truth` can exceed 1: false marks are counted in nodule pixels. Source: book, chapter 13.
     `dice` is the mean over the samples that have a mask.
@@ -121,8 +121,8 @@ def _rates(tp: float, fn: float, fp: float) -> Metrics:
     }
 
 
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else math.nan
+def _ratio(count: float, whole: float) -> float:
+    return count / whole if whole else math.nan
 
 
 def _mean(values: NDArray[np.generic]) -> float:

@@ -26,7 +26,7 @@ def memory_format(net: nn.Module, config: TrainConfig) -> torch.memory_format:
 
 
 def forward_pass(net: nn.Module, config: TrainConfig) -> Forward:
-    """The network's forward pass for training, fused where the configuration asks for it.
+    """Return the network's forward pass, compiled where the configuration asks for it.
 
     Validation takes the network as it is: each size of slice would be compiled anew.
     """
@@ -44,7 +44,7 @@ def forward_pass(net: nn.Module, config: TrainConfig) -> Forward:
 
 
 def new_optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """An optimizer of the weights that learn."""
+    """Make an optimizer of the weights that learn."""
     learning = [p for p in net.parameters() if p.requires_grad]
     common: dict[str, Any] = {
         "lr": config.learning_rate,
@@ -58,7 +58,7 @@ def new_optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
 
 
 def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
-    """The rate of a step: up in a straight line, then level or down half a cosine.
+    """Return the rate of a step: up in a straight line, then level or down half a cosine.
 
     >>> config = TrainConfig(learning_rate=0.5, warmup=0.2)
     >>> [round(learning_rate(step, 10, config), 3) for step in (0, 1, 2, 6, 9)]

@@ -35,7 +35,7 @@ class Ranks:
         return self.rank == 0
 
     def wrap(self, net: nn.Module, device: torch.device) -> nn.Module:
-        """The network with gradients averaged over the ranks, its state the first rank's.
+        """Wrap the network: gradients are averaged over the ranks, the state is the first rank's.
 
         On CUDA batch norm sees the whole batch; torch has no such norm for the CPU, where each
         rank normalises its own part.
@@ -69,12 +69,12 @@ class Ranks:
         return int(shared)
 
     def wait(self) -> None:
-        """Until all ranks have come here."""
+        """Wait until all ranks have come here."""
         if self.count > 1:
             dist.barrier()
 
     def gather(self, rows: torch.Tensor) -> torch.Tensor:
-        """All ranks' rows (N, K), rank by rank; they may differ in N."""
+        """Return all ranks' rows (N, K), rank by rank; ranks may differ in N."""
         if self.count == 1:
             return rows
         size = torch.tensor([len(rows)], device=rows.device)
@@ -95,7 +95,7 @@ def _device() -> torch.device:
 
 @contextmanager
 def joined_ranks(device: torch.device) -> Iterator[Ranks]:
-    """The ranks torchrun speaks of in the environment, joined while the block runs.
+    """Join torchrun's ranks, as its variables name them, while the block runs.
 
     Raises LunaError when another of them has ended.
     """
@@ -121,7 +121,7 @@ def joined_ranks(device: torch.device) -> Iterator[Ranks]:
 
 
 def connection_fault(error: RuntimeError) -> LunaError | None:
-    """What an error says of the other processes; None when it is about something else."""
+    """Return the fault where an error is about other processes; None for other errors."""
     text = str(error)
     why = next((line.strip() for line in text.splitlines() if line.strip()), "")
     if is_out_of_memory(error) or not any(library in text for library in LIBRARIES):

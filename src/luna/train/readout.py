@@ -48,7 +48,7 @@ class Readout:
         self.waiting.append((step, rate, waited_s, values, event))
 
     def readings(self, *, rest: bool = False) -> list[Reading]:
-        """The steps whose values have come; with `rest` all of them, waited for."""
+        """Return the steps whose values have come; with `rest`, wait for all of them."""
         late = not rest and any(event is not None for *_, event in self.waiting)
         return [self._read() for _ in range(len(self.waiting) - late)]
 

@@ -69,7 +69,7 @@ class ClassifierRecipe:
             object.__setattr__(self, "init", self.init.absolute())
 
     def job(self, cache: Path) -> Job:
-        """The candidates in a cache, and a network to tell them apart."""
+        """Return the job of learning to tell the candidates in a cache apart."""
         prepared = open_prepared(cache)
         table, split = prepared.candidates, split_of(prepared, self.split)
         training = prepared.rows_in(table.series, split.train)
@@ -163,7 +163,7 @@ class SegmenterRecipe:
             )
 
     def job(self, cache: Path) -> Job:
-        """The slices in a cache, and a network to mark nodule voxels in them."""
+        """Return the job of learning to mark nodule voxels in the slices in a cache."""
         prepared = open_prepared(cache)
         split = split_of(prepared, self.split)
         crops = masked_crops(prepared, split.train, background=self.background[1] > 0)
@@ -218,7 +218,7 @@ def _refuse_unknown_malignancy(prepared: Prepared) -> None:
 
 
 def _refuse_one_sided(labels: NDArray[np.bool_], task: str, cache: Path) -> None:
-    """Raise InputError when validation could not tell how well the kinds are told apart."""
+    """Raise InputError when the validation series hold one kind of sample only."""
     if labels.all() or not labels.any():
         raise InputError(
             f"the series that validate do not hold both kinds of sample of task {task}",
@@ -275,7 +275,7 @@ def _description(prepared: Prepared, split: Split) -> str:
 
 
 def _counted(uids: Sequence[str], what: str, prepared: Prepared) -> str:
-    """How many of the series are prepared, and how many would be in the whole cohort."""
+    """Return how many of the series are prepared, and how many the whole cohort has."""
     missing = len(set(uids) - set(prepared.series))
-    told = f"{len(uids) - missing} {what}"
-    return f"{told} (of {len(uids)}; {missing} not prepared)" if missing else told
+    count = f"{len(uids) - missing} {what}"
+    return f"{count} (of {len(uids)}; {missing} not prepared)" if missing else count

@@ -36,7 +36,7 @@ class Resident:
         return len(self._samples)
 
     def read(self, indices: Sequence[int]) -> Batch:
-        """As the samples' own, on the device."""
+        """Return the samples' own `read`, on the device."""
         wanted = np.asarray(indices)
         # Two threads may read the same sample; they store the same bytes.
         missing = np.unique(wanted[~self._known[wanted]])
@@ -51,7 +51,7 @@ class Resident:
 
 
 def _rows(kept: torch.Tensor, rows: IntArray) -> torch.Tensor:
-    """Some rows, copied; on a CPU by numpy, as each thread that uses torch gets helpers of its own.
+    """Return a copy of some rows; by numpy on a CPU, where torch would start helper threads.
 
     Theirs would wait, spinning, on the cores that the network needs.
     """
@@ -61,7 +61,7 @@ def _rows(kept: torch.Tensor, rows: IntArray) -> torch.Tensor:
 
 
 def kept_in_memory(samples: Samples, most_gib: float, device: torch.device) -> Samples:
-    """The samples, kept in the device's memory when all of them fit in so many GiB."""
+    """Return the samples, kept in the device's memory when they fit in so many GiB."""
     if len(samples) == 0:
         return samples
     size = sum(t.numel() * t.element_size() for t in samples.read([0]))

@@ -86,7 +86,7 @@ class State:
         self.epoch, self.step, self.earlier = self.epoch + 1, 0, np.zeros((0, 0))
 
     def pack(self) -> Checkpoint:
-        """All of it, for a file."""
+        """Return all of it as a checkpoint."""
         optimizer = pack_optimizer(self.optimizer)
         tensors = with_prefix("net", self.net.state_dict())
         tensors |= with_prefix("optimizer", optimizer.tensors)
@@ -180,9 +180,9 @@ class Run:
         return state
 
     def _truncate(self, steps: int, epochs: int) -> None:
-        """Drop what the tables hold of later steps and epochs, which will come again.
+        """Drop later steps and epochs from the tables: they will come again.
 
-        Warns of lines of earlier ones that are not there: the table was removed or cut since.
+        Warns when earlier lines are missing: the table was removed or cut since.
         """
         for name, what, head, count in (
             (LOSSES, "steps", 1, steps),
@@ -202,13 +202,13 @@ class Run:
                     temporary.write_text("".join(lines[: head + count]), encoding="utf-8")
 
     def log_step(self, step: int, rate: float, loss: float, speed: Metrics) -> None:
-        """A line in losses.csv, in full precision, and points on the board."""
+        """Log a step: a line in losses.csv, in full precision, and points on the board."""
         _append(self.folder / LOSSES, f"{step},{rate!r},{loss!r}\n", head=LOSSES_HEADER)
         if self.board is not None:
             self.board.step(step, {"learning_rate": rate, "loss": loss, **speed})
 
     def save(self, state: State) -> None:
-        """The state as the newest checkpoint."""
+        """Save the state as the newest checkpoint."""
         keep_last(state.pack(), self.checkpoints)
 
     def keep(self, state: State, metrics: Mapping[str, Metrics], best_by: str) -> None:
@@ -245,7 +245,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint in a run's folder, if there is one."""
+    """Return the newest checkpoint in a run's folder, if there is one."""
     paths = (folder / CHECKPOINTS / name for name in (LAST, PREVIOUS))
     return next((path for path in paths if path.exists()), None)
 
@@ -262,7 +262,7 @@ def diverged(step: int, folder: Path) -> DivergedError:
 
 
 def _append(path: Path, line: str, head: str = "") -> None:
-    """A line at the end of a table, after its head when it is the first."""
+    """Append a line to a table, after its header when it is the first."""
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(line if file.tell() else head + line)
@@ -276,12 +276,12 @@ def _is_better(found: float, best: float) -> bool:
 
 
 def _without_nan(values: Metrics) -> dict[str, float | None]:
-    """JSON has no NaN."""
+    """Return the metrics with None for NaN, which JSON lacks."""
     return {name: None if math.isnan(value) else value for name, value in values.items()}
 
 
 def _line(epoch: int, metrics: Mapping[str, Metrics]) -> str:
-    """An epoch in one line, for a person who looks at the terminal."""
+    """Return an epoch as one line for the terminal."""
     parts = [
         f"{part} " + "  ".join(f"{k} {values[k]:.4f}" for k in SHOWN if k in values)
         for part, values in metrics.items()

@@ -1,4 +1,4 @@
-"""What stays the same during a run, and what follows from it for each batch."""
+"""What stays the same during a run, and the steps of each batch that depend on it."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Trainer:
 
 
 def batches_of(trainer: Trainer, state: State) -> Sequence[IntArray]:
-    """This rank's part of each of the epoch's batches that are left."""
+    """Return this rank's share of each batch that is left of the epoch."""
     size, order = trainer.config.batch_size, trainer.data.order(state.epoch)
     whole = order[: trainer.steps * size].reshape(trainer.steps, size)
     return list(whole[state.step :, trainer.ranks.rank :: trainer.ranks.count])
 
 
 def seeds_of(trainer: Trainer, step: int) -> torch.Tensor:
-    """A seed for each of this rank's samples, the same whichever rank has the sample."""
+    """Return a seed for each of this rank's samples, the same whichever rank has the sample."""
     # Two words keep (seed, step) pairs apart; SeedSequence mixes them well.
     words = np.random.SeedSequence([trainer.config.seed, step])
     seeds = words.generate_state(trainer.config.batch_size, np.uint32).astype(np.int64)
@@ -58,7 +58,7 @@ def seeds_of(trainer: Trainer, step: int) -> torch.Tensor:
 
 
 def augmented(trainer: Trainer, batch: Batch, step: int) -> Batch:
-    """A training batch on the device, each sample changed by its own seed."""
+    """Return a training batch on the device, each sample changed by its own seed."""
     hu, target = to_device(trainer, batch)
     seeds = sent(seeds_of(trainer, step), trainer.device)
     hu, target = trainer.data.augment(hu, target, seeds)
@@ -66,7 +66,7 @@ def augmented(trainer: Trainer, batch: Batch, step: int) -> Batch:
 
 
 def to_device(trainer: Trainer, batch: Batch) -> Batch:
-    """Moved to the device as int16, half the bytes, and made float and clipped there."""
+    """Move a batch to the device as int16, half the bytes, then make it float and clip it."""
     hu, target = (sent(t, trainer.device) for t in batch)
     return hu.float().clamp_(*trainer.config.hu_window), target
 

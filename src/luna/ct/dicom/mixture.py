@@ -156,7 +156,7 @@ def _number(item: Slice, tag: str) -> float | None:
 
 
 def _seconds(item: Slice) -> float | None:
-    """Return when a slice was taken, in seconds since some day; None where it is not said."""
+    """Return when a slice was taken, in seconds since some day; None where none is given."""
     both = text_of(item.header, "AcquisitionDateTime")
     day = both[:8] or text_of(item.header, "AcquisitionDate")
     time = TIME.match(both[8:] or text_of(item.header, "AcquisitionTime"))

@@ -34,7 +34,7 @@ SeriesBySlices = dict[str, list[Slice]]
 
 
 class SeveralScansError(UsageError):
-    """A path names several scans, and it is not said which is meant."""
+    """A path names several scans, and none of them was chosen."""
 
 
 def list_dicom_series(found: Found) -> tuple[Series, ...]:

@@ -62,7 +62,7 @@ class PrepareScan:
     config: PrepConfig
 
     def __call__(self, uid: str, job: Job) -> Done[StoredScan]:
-        """Raises InputError when the scan cannot be read, EnvironmentFault when not stored."""
+        """Prepare a scan. Raises InputError when unreadable, EnvironmentFault when not stored."""
         key = job.record_key(self.config)
         with closing(Cache(self.cache)) as cache:
             return resumed(

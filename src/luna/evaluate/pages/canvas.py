@@ -16,7 +16,7 @@ FOOTER_CHARACTERS = 120
 
 
 def canvas(title: str) -> tuple[Figure, Axes]:
-    """An empty plot with its title."""
+    """Return an empty plot with its title."""
     figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
     axes = figure.subplots()
     axes.set_title(title, loc="left", fontsize=12)
@@ -35,7 +35,7 @@ def unit_square(axes: Axes, x: str, y: str) -> None:
 
 
 def png(figure: Figure, note: str) -> bytes:
-    """The figure as a PNG file, with what it rests on written below."""
+    """Return the figure as PNG, with a note below."""
     lines = "\n".join(textwrap.wrap(note, FOOTER_CHARACTERS))
     figure.supxlabel(lines, fontsize=7, color=GREY, ha="left", x=0.02, wrap=False)
     FigureCanvasAgg(figure)  # no pyplot: nothing global, and no display is looked for

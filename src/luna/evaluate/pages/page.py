@@ -38,7 +38,7 @@ class Page:
     """What a page shows, from top to bottom.
 
     `headline`: the name of a figure, the figure, and the rest of the sentence; `images`: PNG
-    files by the names of PLOT_ALTS; `lists`: tables of single scans, nodules and marks, which
+    files by the names of PLOT_ALTS; `details`: tables of single scans, nodules and marks, which
     the terminal leaves out; `sources`: role, name and sha256 of each input. For programs
     there are `record`, the content of metrics.json, and `scalars`, the main figures.
     """
@@ -51,7 +51,7 @@ class Page:
     scalars: Mapping[str, float]
     record: Json
     warnings: tuple[str, ...] = ()
-    lists: tuple[Section, ...] = ()
+    details: tuple[Section, ...] = ()
     galleries: tuple[Gallery, ...] = ()
     sources: tuple[Mapping[str, str], ...] = ()
 

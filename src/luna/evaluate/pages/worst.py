@@ -19,8 +19,8 @@ def worst_cases(evaluation: Evaluation) -> tuple[Section, ...]:
 
     A list without rows is left out.
     """
-    lists = (*_failures(evaluation), _misses(evaluation), _false_marks(evaluation))
-    return tuple(section for section in lists if section.rows)
+    tables = (*_failures(evaluation), _misses(evaluation), _false_marks(evaluation))
+    return tuple(section for section in tables if section.rows)
 
 
 def _failures(evaluation: Evaluation) -> tuple[Section, ...]:

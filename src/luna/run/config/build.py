@@ -36,7 +36,7 @@ class Builder:
     overridden: frozenset[tuple[str, ...]]
 
     def build(self, cls: Any, table: Any, place: tuple[str, ...], under: Any = None) -> Any:
-        """A dataclass that differs from its defaults, or from `under`, in what a table says."""
+        """Build a dataclass that differs from its defaults, or from `under`, as a table states."""
         if not isinstance(table, dict):
             raise self._wrong(place, table, "a table")
         hints = hints_of(cls)
@@ -53,7 +53,7 @@ class Builder:
             return cls(**values) if under is None else replace(under, **values)
 
     def _convert(self, hint: Any, value: Any, place: tuple[str, ...], under: Any = None) -> Any:
-        """The value as the type says, or UsageError; a table changes the dataclass `under` it."""
+        """Return the value in the field's type; a table changes the dataclass `under` it."""
         if is_dataclass(hint):
             return self.build(hint, value, place, under)
         origin, args = get_origin(hint), get_args(hint)
@@ -144,7 +144,7 @@ def _required(cls: Any) -> set[str]:
 
 
 def _default(cls: Any, name: str, under: Any) -> Any:
-    """What a field of a dataclass, or of the instance `under` it, holds where nothing is said."""
+    """Return the default of a field: that of the instance `under` it, or of the dataclass."""
     if under is not None:
         return getattr(under, name)
     (item,) = (item for item in fields(cls) if item.name == name)
@@ -154,7 +154,7 @@ def _default(cls: Any, name: str, under: Any) -> Any:
 
 
 def _keys(cls: type, place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Every key that a config may set, as parts of the dotted name."""
+    """Yield every key that a config may set, as the words of its dotted name."""
     for name, hint in hints_of(cls).items():
         yield (*place, name)
         if is_dataclass(hint):

@@ -13,12 +13,12 @@ from luna.run.files import is_text
 
 
 def dump_config(config: Any) -> str:
-    """TOML text with every field of a dataclass; `load_config` reads the same values back."""
+    """Return TOML text with every field; `load_config` reads the same values back."""
     return "\n".join(_emit(config, ())).strip() + "\n"
 
 
 def flat(config: Any) -> dict[str, bool | int | float | str]:
-    """Every value of a dataclass under its dotted key; what is no number is text."""
+    """Return every value under its dotted key; what is no number is text."""
     found: dict[str, bool | int | float | str] = {}
     for item in fields(config):
         value = getattr(config, item.name)
@@ -30,7 +30,7 @@ def flat(config: Any) -> dict[str, bool | int | float | str]:
 
 
 def _emit(config: Any, place: tuple[str, ...]) -> Iterator[str]:
-    """Lines of a dataclass: its plain values first, then a table per nested dataclass."""
+    """Yield the lines of a dataclass: plain values first, then a table per nested one."""
     nested = []
     if place:
         yield f"\n[{dotted(place)}]"

@@ -37,7 +37,7 @@ def load_config(root: type[T], file: Path | None = None, overrides: Sequence[str
 
 
 def _located(file: Path) -> Path:
-    """The config that luna ships under this name, otherwise the path as given."""
+    """Return the path of the config that luna ships under this name, else the path given."""
     shipped = next((path for path in CONFIGS.glob("*.toml") if path.stem == str(file)), None)
     if shipped is None:
         return file
@@ -62,7 +62,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _parse_override(text: str) -> tuple[tuple[str, ...], Any]:
-    """Dotted key and value of `key=value`; what is no TOML value is text."""
+    """Return dotted key and value of `key=value`; what is no TOML value is text."""
     key, equals, raw = text.partition("=")
     parts = tuple(part.strip() for part in key.split("."))
     if not equals or not all(parts):

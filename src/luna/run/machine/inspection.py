@@ -110,7 +110,7 @@ def _advice(devices: tuple[str, ...], memory: float | None, shm: float | None) -
 
 
 def _packages() -> Iterator[Package]:
-    """Every runtime requirement of luna, imported for a test."""
+    """Yield every runtime requirement of luna, imported for a test."""
     for line in _requirements():
         requirement, _, marker = line.partition(";")
         match = re.match(r"[\w.-]+", requirement)
@@ -120,7 +120,7 @@ def _packages() -> Iterator[Package]:
 
 
 def _requirements() -> list[str]:
-    """The requirements in luna's own metadata, under its name on PyPI or its name before."""
+    """Return the requirements in luna's metadata, under its name on PyPI or its former one."""
     for name in DISTRIBUTIONS:
         with suppress(PackageNotFoundError):
             return requires(name) or []
@@ -139,7 +139,7 @@ def _package(name: str, wanted: str) -> Package:
 
 
 def _import_problem(name: str) -> str:
-    """Why a package that is installed does not import, or nothing."""
+    """Return why an installed package does not import, or nothing."""
     try:
         importlib.import_module(MODULES.get(name.lower(), name.lower()))
     except Exception as error:  # what it says of the variables that it reads, too
@@ -175,7 +175,7 @@ def _devices() -> tuple[tuple[str, ...], bool, tuple[str, ...]]:
 
 
 def _card_name(index: int) -> str:
-    """What a card is called, where its driver tells."""
+    """Return a card's name, where its driver gives it."""
     import torch
 
     try:
@@ -189,7 +189,7 @@ def _free_gib(folder: Path) -> float:
 
 
 def _temporary_gib() -> float:
-    """Free space for temporary files; none where there is no folder for them."""
+    """Return the free space for temporary files; 0 where there is no folder for them."""
     try:
         return _free_gib(Path(tempfile.gettempdir()))
     except OSError:

@@ -80,25 +80,25 @@ class Board:
             writer._get_file_writer().add_event(Event(step=step, session_log=start), step)
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
-        """Rate, loss, speed: a point every few steps."""
+        """Add a point of rate, loss and speed every few steps."""
         if step % STEPS_BETWEEN_POINTS == 0:
             for name, value in values.items():
                 self._scalar("train", f"step/{name}", value, step)
 
     def epoch(self, epoch: int, metrics: Mapping[str, Metrics]) -> None:
-        """Metrics of the parts, `train` and perhaps `validation`."""
+        """Add the metrics of an epoch: `train` and perhaps `validation`."""
         for part, values in metrics.items():
             for name, value in values.items():
                 self._scalar(part, name, value, epoch)
 
     def judged(self, epoch: int, rows: FloatArray, picture: Figure, task: Task) -> None:
-        """A validation: its picture, and curves where the rows hold probabilities."""
+        """Add a validation: its picture, and curves where the rows hold probabilities."""
         self._writers["validation"].add_figure("samples", picture, epoch)
         if task.role != "segmentation":
             self._curves(epoch, rows)
 
     def settings(self, values: Mapping[str, bool | int | float | str], best: Metrics) -> None:
-        """The hyper-parameters and the metrics of the best validation, which name the columns."""
+        """Add the hyper-parameters and the metrics of the best validation."""
         finite = {name: value for name, value in best.items() if np.isfinite(value)}
         # add_hparams() of the writer would open a run of its own for every call.
         writer = self._writers["validation"]._get_file_writer()

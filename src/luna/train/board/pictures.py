@@ -16,7 +16,7 @@ Sample = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 LUNG_WINDOW_HU = (-1000, 400)
 HIT, MISS, FALSE_MARK = (0.0, 0.62, 0.45), (0.8, 0.1, 0.6), (0.9, 0.6, 0.0)
-"""Told apart by the colour-blind too (Okabe and Ito 2008, and a magenta)."""
+"""Distinct for the colour-blind too (Okabe and Ito 2008, and a magenta)."""
 OUTCOMES = {(True, True): HIT, (True, False): MISS, (False, True): FALSE_MARK}
 """Colours by truth and call."""
 OPACITY = 0.55
@@ -29,7 +29,7 @@ shown around those."""
 
 
 def roc_figure(p: FloatArray, truth: NDArray[np.bool_]) -> Figure:
-    """The ROC curve with equal axes."""
+    """Draw the ROC curve with equal axes."""
     order = np.argsort(-p, kind="stable")
     # Between equal scores no threshold can stand.
     ends = np.append(np.flatnonzero(np.diff(p[order])), len(p) - 1)
@@ -43,7 +43,7 @@ def roc_figure(p: FloatArray, truth: NDArray[np.bool_]) -> Figure:
 
 
 def candidates_figure(samples: Sequence[Sample], threshold: float) -> Figure:
-    """The middle slice of each candidate, with its label and probability.
+    """Draw the middle slice of each candidate, with its label and probability.
 
     What is called yes from the threshold is coloured as in `slices_figure`.
     """
@@ -57,7 +57,7 @@ def candidates_figure(samples: Sequence[Sample], threshold: float) -> Figure:
 
 
 def slices_figure(samples: Sequence[Sample], threshold: float) -> Figure:
-    """Each slice with hits in green, misses in magenta and false marks in orange.
+    """Draw each slice with hits in green, misses in magenta and false marks in orange.
 
     Pixels above the threshold are marked, as in the metrics. Only what is around truth and marks
     is shown, and large enough that no pixel of them is lost; slices without any are shown whole.
