@@ -21,12 +21,12 @@ NOTICE = (
     "trying luna, never for patients."
 )
 TRAINING_DATA = (
-    "120 synthetic scans of `luna phantom --seed 2001` with configs/shipped-cohort.toml; "
+    "120 synthetic scans of `luna phantom --seed 2001` with --config shipped-cohort; "
     "no patient. Every tenth scan chose the epoch, the temperature and the threshold."
 )
 LICENCE = "Apache-2.0"
 DIAMETER_MM, SLICE_MM, PIXEL_MM = (3.2, 30.0), (0.6, 3.0), (0.5, 0.9)
-"""What `luna phantom` draws with configs/shipped-cohort.toml."""
+"""What `luna phantom` draws with --config shipped-cohort."""
 MOST_BYTES = 8 << 20
 
 
