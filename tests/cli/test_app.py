@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from luna import __version__
-from luna.cli.process import set_environment
+from luna.cli.shell.process import set_environment
 from luna.run.errors import (
     DivergedError,
     EnvironmentFault,

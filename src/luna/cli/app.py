@@ -24,10 +24,10 @@ from luna.cli import (
     weights,
 )
 from luna.cli.console import print_data, print_error
-from luna.cli.faults import known_fault
 from luna.cli.options import ConfigCommand
 from luna.cli.output import claims_released
-from luna.cli.process import (
+from luna.cli.shell.faults import known_fault
+from luna.cli.shell.process import (
     READER_GONE,
     SIGNALS,
     STOPPED,
