@@ -336,7 +336,7 @@ def test_there_is_at_least_one_worker_and_no_more_than_cores():
 def test_workers_fit_the_memory_of_a_container(tmp_path, monkeypatch, limit, workers):
     usual = default_workers()
     (tmp_path / "memory.max").write_text(f"{limit}\n")
-    monkeypatch.setattr(plan_module, "CONTAINER_LIMIT", tmp_path / "memory.max")
+    monkeypatch.setattr("luna.run.machine.limits.CONTAINER_LIMIT", tmp_path / "memory.max")
     assert default_workers() == (workers or usual)
 
 
