@@ -104,7 +104,7 @@ def test_messages_cannot_steer_the_terminal(luna: Luna, monkeypatch: pytest.Monk
     ("arguments", "message"),
     [
         (["diagnos"], "no such command 'diagnos'"),
-        (["diagnose"], "missing"),
+        (["prep"], "missing"),
         (["doctor", "--jsno"], "no such option"),
         (["phantom", "x", "--scans", "many"], "invalid value for '--scans'"),
     ],

@@ -16,7 +16,7 @@ from luna.phantom.config import PhantomConfig
 Luna = Callable[..., Any]
 
 MOST_BYTES = 8 << 20
-SLAB = PhantomConfig(slab_mm=80, slice_mm=(2.0, 2.0), without_nodules=0, extra_nodules=3)
+SLAB = PhantomConfig(slab_mm=50, slice_mm=(2.0, 2.0), without_nodules=0, extra_nodules=3)
 
 
 @pytest.fixture(scope="module")
