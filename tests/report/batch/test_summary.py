@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from luna.ct.listing.find import Listing
 from luna.ct.listing.source import Source
+from luna.detect.findings import Opacity
 from luna.detect.pipeline import diagnose
 from luna.report.batch.entry import Entry, Worst, entry_from, entry_of, thumbnail_of, worst_of
 from luna.report.batch.page import write_page
@@ -42,15 +43,22 @@ def findings(nodule_chest, models):
     return diagnose(nodule_chest, models, device="cpu")
 
 
-def test_the_worst_is_the_most_malignant_and_an_opacity_before_all(findings, nodule_chest) -> None:
+def test_the_worst_is_the_largest_and_an_opacity_before_all(findings, nodule_chest) -> None:
     found = findings.findings
-    assert worst_of(findings) is found[0]
-    judged = tuple(
-        replace(f, p_malignant=p) for f, p in zip(found[:3], (0.2, 0.9, 0.5), strict=True)
+    sizes = [finding.measurement.diameter_mm for finding in found]
+    assert worst_of(findings).measurement.diameter_mm == max(sizes) > min(sizes)
+    smallest = found[sizes.index(min(sizes))]
+    opacity = Opacity(
+        center_irc=smallest.center_irc,
+        center_xyz=smallest.center_xyz,
+        measurement=smallest.measurement,
+        side=smallest.side,
+        mask=smallest.mask,
     )
-    assert worst_of(replace(findings, findings=judged)) is judged[1]
-    with_opacity = replace(findings, opacities=(found[2],))
-    assert worst_of(with_opacity) is found[2]
+    with_opacity = replace(findings, opacities=(opacity,))
+    assert worst_of(with_opacity) is opacity
+    described = entry_of(nodule_chest, with_opacity, "1.2").worst
+    assert (described.name, described.p_nodule) == ("opacity A", None)
     nothing = replace(findings, findings=())
     assert worst_of(nothing) is None
     assert thumbnail_of(nodule_chest, nothing) == ""
@@ -67,16 +75,11 @@ def test_an_entry_comes_back_from_json(findings, nodule_chest) -> None:
 STATUSES = st.sampled_from(["opacity", "findings", "limited", "clear"])
 
 
-@given(st.lists(st.tuples(STATUSES, st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=6))
-def test_worse_scans_come_first(values: list[tuple[str, float, float]]) -> None:
+@given(st.lists(st.tuples(STATUSES, st.floats(3, 60)), min_size=1, max_size=6))
+def test_worse_scans_come_first(values: list[tuple[str, float]]) -> None:
     entries = [
-        replace(
-            ENTRY,
-            folder=str(k),
-            status=status,
-            worst=replace(WORST, p_nodule=nodule, p_malignant=malignant),
-        )
-        for k, (status, nodule, malignant) in enumerate(values)
+        replace(ENTRY, folder=str(k), status=status, worst=replace(WORST, long_axis_mm=long_mm))
+        for k, (status, long_mm) in enumerate(values)
     ]
     ordered = summary_of(*entries).ordered()
     assert [e.status for e in ordered] == sorted(
@@ -84,7 +87,7 @@ def test_worse_scans_come_first(values: list[tuple[str, float, float]]) -> None:
     )
     for first, second in pairwise(ordered):
         if first.status == second.status:
-            assert first.worst.p_malignant >= second.worst.p_malignant
+            assert first.worst.long_axis_mm >= second.worst.long_axis_mm
 
 
 def test_tables_hold_no_formula_and_no_path(tmp_path: Path) -> None:
@@ -112,6 +115,6 @@ def test_the_page_escapes_and_says_that_a_failure_is_no_finding(tmp_path: Path) 
     assert "&lt;script&gt;bad" in page
     assert "not for &lt;patients&gt;" in page
     assert "That is no statement on what they show." in page
-    assert 'title="thin &#34;slices&#34; &lt;only&gt;"' in page
+    assert "thin &#34;slices&#34; &lt;only&gt;" in page
     assert "/home/doe" not in page
     assert page.count("<tr>") == 2 + 2 + 2  # two heads, two scans, two without a result

@@ -34,8 +34,8 @@ class Worst:
 class Entry:
     """One scan that was looked at.
 
-    `folder` is that of its report, below the list. `worst` is the largest opacity; else the
-    finding of the highest probability of malignancy, or of nodule where that is not known.
+    `folder` is that of its report, below the list. `worst` is the largest opacity, or else the
+    largest finding, as the report's page has them.
     """
 
     folder: str
@@ -52,10 +52,8 @@ class Entry:
 
     def order(self) -> tuple[Any, ...]:
         """Return what sorts the worst scans first."""
-        worst = self.worst
-        malignant = (worst.p_malignant or 0.0) if worst else 0.0
-        nodule = (worst.p_nodule or 0.0) if worst else 0.0
-        return SEVERITY[self.status], -malignant, -nodule, self.folder
+        mean_mm = (self.worst.long_axis_mm + self.worst.short_axis_mm) / 2 if self.worst else 0.0
+        return SEVERITY[self.status], -mean_mm, self.folder
 
 
 def entry_of(scan: Scan, findings: Findings, folder: str) -> Entry:
@@ -92,9 +90,8 @@ def worst_of(findings: Findings) -> Finding | Opacity | None:
     """Return what a reader of a list should see first of a scan, if there is anything."""
     if findings.opacities:
         return findings.opacities[0]
-    return max(
-        findings.findings, key=lambda f: (f.p_malignant or 0.0, f.p_nodule, -f.number), default=None
-    )
+    sizes = [(f.measurement.diameter_mm, f.p_nodule, f) for f in findings.findings]
+    return max(sizes, key=lambda size: size[:2])[2] if sizes else None
 
 
 def _described(worst: Finding | Opacity) -> Worst:

@@ -22,6 +22,9 @@ ROWS_MAX = 5000
 PICTURED_MAX = 500
 """Scans with a picture, the worst first: each takes 3 kB of a page that may be mailed."""
 
+LIMITS_MAX = 3
+"""Sentences on what could not be judged that the list shows of a scan; its report has them all."""
+
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{}'; "
     "base-uri 'none'; form-action 'none'"
@@ -44,7 +47,8 @@ def write_page(summary: Summary, path: Path, notices: tuple[str, ...] = ()) -> N
             counts=summary.counts(),
             rows=rows,
             pictures=[_picture(path.parent, entry) for entry in rows[:PICTURED_MAX]],
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+            LIMITS_MAX=LIMITS_MAX,
             version=__version__,
             style=template_text("page.css", "index.css"),
             script=script,
