@@ -21,6 +21,7 @@ from luna.cli.console import (
     warn,
 )
 from luna.cli.output import folder_beside
+from luna.report.words import probability_words
 from luna.run.errors import PartialFailure, UsageError
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _rows(summary: Summary) -> Iterator[tuple[str, ...]]:
             entry.folder,
             entry.status,
             str(entry.findings + entry.opacities),
-            *("–" if value is None else f"{value:.3f}" for value in p),
+            *map(probability_words, p),
             f"{worst.long_axis_mm:.1f}×{worst.short_axis_mm:.1f}" if worst else "–",
         )
 
