@@ -47,7 +47,7 @@ def diagnose(
     scans: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="PATH...",
+            metavar="PATH",
             help="Scans: .mhd, .mha, .nii, .nii.gz, .nrrd, a .zip, a DICOM file, or folders of "
             "them, of many patients too.",
         ),
@@ -81,7 +81,8 @@ def diagnose(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for the results; without it, SCAN's name with -luna, here.",
+            help="Folder for the results; without it, PATH's name with -luna, here; of several "
+            "paths, luna-reports.",
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
