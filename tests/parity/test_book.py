@@ -19,7 +19,8 @@ from luna.ct.read import read_scan
 from luna.ct.scan import Scan
 from luna.detect.classify import classify
 from luna.detect.config import DiagnoseConfig, faithful
-from luna.detect.group import Components, erode, group
+from luna.detect.group import Components, group
+from luna.detect.pieces import erode
 from luna.detect.pipeline import diagnose
 from luna.detect.segment import Segmentation, probabilities
 from luna.nets.models import Models, load_models
@@ -75,7 +76,7 @@ def case(request: pytest.FixtureRequest, shared: Path, models: Models) -> Case:
     for place, p in probabilities(scan, lungs, models.segmentation, BOOK.segment, CPU):
         p_voxel[place] = p
     marked = Segmentation(p_voxel > BOOK.segment.threshold, (0, 0, 0))
-    return Case(scan, golden, facts, p_voxel, group(scan, marked))
+    return Case(scan, golden, facts, p_voxel, group(scan, marked, balls=False))
 
 
 def test_geometry(case: Case) -> None:

@@ -53,6 +53,8 @@ class DiagnoseConfig:
     """The segmentation stage."""
     classify: ClassifyConfig = field(default_factory=ClassifyConfig)
     """The classification stage."""
+    balls: bool = True
+    """Find candidates in balls of what is marked too, and not only in its pieces."""
     lungs_only: bool = True
     """Drop candidates whose centre lies in no lung."""
     threshold: float | None = None
@@ -66,11 +68,13 @@ class DiagnoseConfig:
 def faithful(config: DiagnoseConfig) -> DiagnoseConfig:
     """Change a configuration so that `diagnose` computes what the book's chapter-14 code does.
 
-    It takes whole slices in float32, crops that slide at the border, and candidates anywhere.
+    It takes whole slices in float32, crops that slide at the border, and the pieces of what is
+    marked, anywhere, as candidates.
     """
     return replace(
         config,
         segment=replace(config.segment, region="whole", precision="float32", batch_slices=4),
         classify=replace(config.classify, border="shift", batch_crops=4),
+        balls=False,
         lungs_only=False,
     )

@@ -3,7 +3,9 @@
 The mask is eroded once by the 6-neighbour cross, or by the cross within each slice, as the
 segmenter's card says. This separates what touches by a corner and drops lone voxels. Each
 6-connected piece of what is left is a candidate. Pieces whose regrown masks touch belong to one
-nodule. With erosion within slices, pieces that are not like a ball are split first.
+nodule. So far this is the book's way. A piece may be a nodule together with the vessels, wall or
+mediastinum that it touches, and its centre lies in none of them. So the balls in the mask are
+candidates too, each with voxels of its own.
 """
 
 from __future__ import annotations
@@ -16,39 +18,77 @@ from scipy import ndimage
 
 from luna.ct.geometry import Triple
 from luna.ct.mask import BoxMask, Mask
-from luna.ct.scan import AIR_HU, Scan
+from luna.ct.scan import Scan
+from luna.detect.balls import Balls, find_balls, within
+from luna.detect.pieces import AXES, Pieces, find_pieces
 from luna.detect.segment import Segmentation
-from luna.detect.split import split
 from luna.nets.card import Erosion
-
-HU_CEILING = 1000
-"""Denser voxels (metal, thick bone) do not pull the centre of mass further, as in the book."""
 
 REACH_VOX = 64
 """Half the largest box of a nodule's mask: 64 pixels are at least 30 mm in a chest CT."""
 
-AXES: dict[Erosion, tuple[int, ...]] = {"cross": (0, 1, 2), "slice": (1, 2)}
-"""Along which axes the mask is eroded and regrown."""
+SAME = 1 / 4
+"""A ball whose centre lies within so many radii of a piece's is that piece."""
+
+PART = 0.5
+"""A ball that lies in a piece is the piece or a part of it when its radius is at least this share
+of the piece's; a smaller one is a nodule that touches a heart."""
+
+OWN = 1.5
+"""The mask of a ball reaches so many radii, for a nodule is no perfect ball."""
+
+JOINED = 1.8
+"""Of candidates in one marked component, those within so many radii are one nodule."""
+
+NO_BALLS = Balls(np.empty((0, 3)), np.empty(0))
 
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """The candidates of one scan, M of them, in the order of their pieces' labels.
+    """The candidates of one scan, M of them: pieces in the order of their labels, then balls.
 
-    `center_irc`: (M, 3) float64, centre of mass weighted by clip(HU, -1000, 1000) + 1001;
-    `nodule`: (M,) int from 0, equal for pieces of one nodule; `labels`: int32 (index, row,
-    column), the regrown mask labelled by `nodule` + 1, whose voxel (0, 0, 0) is `start_irc` of
-    the scan.
+    `center_irc`: (M, 3) float64, a piece's centre of mass weighted by clip(HU, -1000, 1000) +
+    1001, or a ball's centre; `radius_mm`: (M,) float64, of the ball, or of one of the piece's
+    volume; `nodule`: (M,) int from 0, equal for candidates of one nodule; `component`: (M,) int,
+    equal where the marks around candidates touch; `labels`: int32 (index, row, column), the
+    masks labelled by `nodule` + 1, whose voxel (0, 0, 0) is `start_irc` of the scan.
     """
 
     center_irc: NDArray[np.float64]
+    radius_mm: NDArray[np.float64]
     nodule: NDArray[np.int64]
+    component: NDArray[np.int64]
     labels: NDArray[np.int32]
     start_irc: tuple[int, int, int]
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Components:
         """The candidates of some rows; the labelled volume stays whole."""
-        return replace(self, center_irc=self.center_irc[rows], nodule=self.nodule[rows])
+        return replace(
+            self,
+            center_irc=self.center_irc[rows],
+            radius_mm=self.radius_mm[rows],
+            nodule=self.nodule[rows],
+            component=self.component[rows],
+        )
+
+    def joined(self, p_nodule: NDArray[np.float64], spacing_irc: Triple) -> NDArray[np.int64]:
+        """The nodule of each candidate, when those near a more probable one are parts of it.
+
+        A nodule that is marked with what it touches may hold several balls, and no mark is for
+        two of them. The more probable candidate comes first and gives the nodule's mask.
+        """
+        place_mm = self.center_irc * spacing_irc
+        nodule = self.nodule.copy()
+        heads = np.zeros(len(nodule), dtype=np.bool_)
+        for k in np.argsort(-p_nodule, kind="stable"):
+            near = np.flatnonzero(heads & (self.component == self.component[k]))
+            far_mm = np.linalg.norm(place_mm[near] - place_mm[k], axis=1)
+            one = far_mm < JOINED * np.maximum(self.radius_mm[near], self.radius_mm[k])
+            if one.any():
+                nodule[k] = nodule[near[one][0]]
+            else:
+                heads[k] = True
+        return nodule
 
     def masks(self, nodules: NDArray[np.int64], center_irc: NDArray[np.float64]) -> list[BoxMask]:
         """The marked voxels of some nodules near their centres, each in the smallest box.
@@ -75,97 +115,132 @@ def _near(box: tuple[slice, ...], center: NDArray[np.int_]) -> tuple[slice, ...]
     )
 
 
-def group(scan: Scan, segmentation: Segmentation, erosion: Erosion = "cross") -> Components:
-    """Find the candidates among the marked voxels, and which of them are one nodule."""
-    mask = segmentation.marked
-    eroded = erode(mask, AXES[erosion])
-    pieces, count = ndimage.label(eroded)
-    if erosion == "slice":
-        pieces = split(pieces, scan.geometry.spacing_irc)
-    # Label volumes are the largest arrays here, four bytes a voxel: of the pieces only the
-    # voxels are kept before the second volume is made.
-    at = np.nonzero(pieces)
-    label = pieces[at]
-    del pieces
-    labels, _ = ndimage.label(dilate(eroded, AXES[erosion]) & mask)
-    # A piece lies in one regrown component: its first voxel tells in which.
-    first = np.unique(label, return_index=True)[1]
-    nodule = labels[tuple(axis[first] for axis in at)].astype(np.int64) - 1
-    irc: NDArray[np.int64] = np.stack(at, axis=1)
-    if len(first) > count:  # pieces were split, so their component must be divided among them
-        _divide(labels, nodule, nodule[count:], irc, label, scan.geometry.spacing_irc)
-    irc += segmentation.start_irc
-    hu = np.clip(scan.hu[tuple(irc.T)].astype(np.float64), AIR_HU, HU_CEILING)
+def group(
+    scan: Scan, segmentation: Segmentation, erosion: Erosion = "cross", *, balls: bool = True
+) -> Components:
+    """Find the candidates among the marked voxels, and which of them are one nodule.
+
+    Without `balls` they are the book's.
+    """
+    mask, spacing = segmentation.marked, np.array(scan.geometry.spacing_irc)
+    found = find_balls(mask, scan.geometry.spacing_irc) if balls else NO_BALLS
+    pieces, labels = find_pieces(scan, segmentation, AXES[erosion])
+    out = Components(
+        pieces.center_irc,
+        pieces.radius_mm,
+        pieces.component.copy(),
+        pieces.component,
+        labels,
+        segmentation.start_irc,
+    )
+    if len(found.radius_mm):
+        out = _add_balls(out, pieces, found, mask, spacing, AXES[erosion])
+    return replace(out, center_irc=out.center_irc + segmentation.start_irc)
+
+
+def _add_balls(
+    parts: Components,
+    pieces: Pieces,
+    balls: Balls,
+    mask: Mask,
+    spacing: NDArray[np.float64],
+    axes: tuple[int, ...],
+) -> Components:
+    """The candidates with the balls among them; writes the balls' masks into `labels`.
+
+    A ball in a piece that is like a ball itself is a further candidate of that piece's nodule. A
+    component with other balls is divided: its pieces and balls are a nodule each, and what is
+    far from all of them is none.
+    """
+    labels = parts.labels
+    last = int(labels.max())
+    component = _components_of(labels, balls, spacing, last)
+    host, is_host = _hosts(pieces, balls, component, spacing)
+    divided = np.unique(component[host < 0])
+    kept = ~(pieces.spreads & np.isin(pieces.component, divided))
+    alone = kept & np.isin(pieces.component, divided)
+    nodule = pieces.component.copy()
+    nodule[alone] = last + np.arange(np.count_nonzero(alone))
+    own = np.empty_like(host)
+    own[host >= 0] = nodule[host[host >= 0]]
+    free = np.flatnonzero(host < 0)
+    own[free] = last + np.count_nonzero(alone) + np.arange(len(free))
+    written = np.ones(len(own), dtype=np.bool_)
+    for k in free[::-1]:  # the small ones first: they lie at the rim of large ones
+        box, near = within(labels.shape, spacing, balls.center_irc[k], OWN * balls.radius_mm[k])
+        was = component[k] + 1 if component[k] < last else 0
+        near &= mask[box] & (labels[box] == was)
+        labels[box][near] = own[k] + 1
+        written[k] = near.any()
+    kept &= ~alone | _write_pieces(labels, pieces, alone, nodule, axes)
+    # What is left of a divided component is no nodule.
+    number = np.arange(labels.max() + 1, dtype=np.int32)
+    number[divided[divided < last] + 1] = 0
+    np.take(number, labels, out=labels, mode="clip")
+    extra = written & ~is_host
     return Components(
-        _centers_of_mass(label, irc, hu - AIR_HU + 1), nodule, labels, segmentation.start_irc
+        np.concatenate([pieces.center_irc[kept], balls.center_irc[extra]]),
+        np.concatenate([pieces.radius_mm[kept], balls.radius_mm[extra]]),
+        np.concatenate([nodule[kept], own[extra]]),
+        np.concatenate([pieces.component[kept], component[extra]]),
+        labels,
+        parts.start_irc,
     )
 
 
-def _divide(
+def _components_of(
+    labels: NDArray[np.int32], balls: Balls, spacing: NDArray[np.float64], last: int
+) -> NDArray[np.int64]:
+    """The component of each ball, from 0; from `last` on where erosion left nothing of it."""
+    component = last + np.arange(len(balls.radius_mm))
+    for k, radius_mm in enumerate(balls.radius_mm):
+        box, near = within(labels.shape, spacing, balls.center_irc[k], radius_mm)
+        count = np.bincount(labels[box][near])
+        if count[1:].any():
+            component[k] = count[1:].argmax()
+    return component
+
+
+def _hosts(
+    pieces: Pieces, balls: Balls, component: NDArray[np.int64], spacing: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The ball-like piece in which each ball's centre lies, or -1; and whether it is that piece."""
+    host = np.full(len(component), -1)
+    same = np.zeros(len(component), dtype=np.bool_)
+    for k, center_irc in enumerate(balls.center_irc):
+        mine = np.flatnonzero((pieces.component == component[k]) & ~pieces.spreads)
+        far_mm = np.linalg.norm((pieces.center_irc[mine] - center_irc) * spacing, axis=1)
+        like = PART * pieces.radius_mm[mine] <= balls.radius_mm[k]
+        far_mm[(far_mm >= pieces.radius_mm[mine]) | ~like] = np.inf
+        if np.isfinite(far_mm).any():
+            nearest = far_mm.argmin()
+            host[k] = mine[nearest]
+            same[k] = far_mm[nearest] < SAME * balls.radius_mm[k]
+    return host, same
+
+
+def _write_pieces(
     labels: NDArray[np.int32],
+    pieces: Pieces,
+    alone: NDArray[np.bool_],
     nodule: NDArray[np.int64],
-    shared: NDArray[np.int64],
-    irc: NDArray[np.int64],
-    label: NDArray[np.int32],
-    spacing_irc: Triple,
-) -> None:
-    """Make each piece of shared components a nodule of its own, in place.
+    axes: tuple[int, ...],
+) -> NDArray[np.bool_]:
+    """Label what balls left of some pieces by nodule + 1; returns which pieces have voxels.
 
-    A voxel of such a component goes to the piece that has the nearest voxel.
+    A piece is regrown within its component.
     """
-    boxes = ndimage.find_objects(labels)
-    last = len(boxes)
-    number = np.zeros(len(nodule) + 1, dtype=np.int32)  # of a piece's nodule in `labels`
-    for component in np.unique(shared):
-        box = boxes[component]
-        whole = labels[box] == component + 1
-        mine = np.flatnonzero(nodule == component)
-        inside = np.isin(label, mine + 1)
-        seeds = np.zeros(whole.shape, dtype=np.int32)
-        seeds[tuple((irc[inside] - [s.start for s in box]).T)] = label[inside]
-        nearest = ndimage.distance_transform_edt(
-            seeds == 0, spacing_irc, return_distances=False, return_indices=True
-        )
-        number[mine + 1] = [component + 1, *range(last + 1, last + len(mine))]
-        last += len(mine) - 1
-        labels[box][whole] = number[seeds[tuple(nearest)][whole]]
-        nodule[mine] = number[mine + 1] - 1
-
-
-def _centers_of_mass(
-    label: NDArray[np.int32], irc: NDArray[np.int64], weight: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Weighted centres (M, 3) of labels 1…M, in one pass over the voxels per axis."""
-    mass = np.bincount(label, weight)[1:]
-    moments = [np.bincount(label, weight * axis)[1:] for axis in irc.T]
-    return np.stack(moments, axis=1) / mass[:, None]
-
-
-def erode(mask: Mask, axes: tuple[int, ...] = AXES["cross"]) -> Mask:
-    """Erode by the nearest neighbours along some axes; what lies outside the array is empty.
-
-    An axis of one or two voxels is left out: no voxel has two neighbours along it, and a scan
-    of so few slices would have no candidates. A few ANDs over whole arrays of bytes are ten
-    times faster than scipy's erosion.
-    """
-    out = np.zeros_like(mask)
-    thick = [axis for axis in axes if mask.shape[axis] > 2]
-    core = tuple(slice(1, -1) if axis in thick else slice(None) for axis in range(3))
-    out[core] = mask[core]
-    for axis in thick:
-        for shifted in (slice(None, -2), slice(2, None)):
-            neighbour = list(core)
-            neighbour[axis] = shifted
-            out[core] &= mask[tuple(neighbour)]
-    return out
-
-
-def dilate(mask: Mask, axes: tuple[int, ...] = AXES["cross"]) -> Mask:
-    """Dilate by the nearest neighbours along some axes."""
-    out = mask.copy()
+    piece = pieces.label - 1
+    mine = alone[piece]
+    irc, piece = pieces.irc[mine], piece[mine]
+    left = labels[tuple(irc.T)] == pieces.component[piece] + 1
+    irc, piece = irc[left], piece[left]
+    number = (nodule[piece] + 1).astype(np.int32)
+    labels[tuple(irc.T)] = number
     for axis in axes:
-        low = tuple(slice(None, -1) if a == axis else slice(None) for a in range(3))
-        high = tuple(slice(1, None) if a == axis else slice(None) for a in range(3))
-        out[low] |= mask[high]
-        out[high] |= mask[low]
-    return out
+        for shift in (-1, 1):
+            at = irc.copy()
+            at[:, axis] = np.clip(at[:, axis] + shift, 0, labels.shape[axis] - 1)
+            free = labels[tuple(at.T)] == pieces.component[piece] + 1
+            labels[tuple(at[free].T)] = number[free]
+    return np.bincount(piece, minlength=len(alone)) > 0

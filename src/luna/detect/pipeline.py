@@ -60,7 +60,7 @@ def diagnose(
     with stages.run("segment") as count:
         segmentation = _segment(scan, lungs, models, config, device, count, sparing)
     with stages.run("group"):
-        components = group(scan, segmentation, models.segmentation.card.erosion)
+        components = group(scan, segmentation, models.segmentation.card.erosion, balls=config.balls)
         del segmentation  # a byte for every voxel, and needed no more
         if config.lungs_only:
             components = components.take(lungs.label_at(components.center_irc) > 0)
@@ -165,7 +165,7 @@ def _candidates(scan: Scan, components: Components, p_nodule: NDArray[np.float64
         center_irc=components.center_irc,
         center_xyz=scan.geometry.xyz_from_irc(components.center_irc),
         p_nodule=p_nodule,
-        nodule=components.nodule,
+        nodule=components.joined(p_nodule, scan.geometry.spacing_irc),
     )
 
 

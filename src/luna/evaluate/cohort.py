@@ -38,6 +38,8 @@ class CohortConfig(ScoreConfig):
     """How the segmenter is used."""
     classify: ClassifyConfig = field(default_factory=ClassifyConfig)
     """How the classifier is used."""
+    balls: bool = True
+    """Find candidates in balls of what is marked too, and not only in its pieces."""
     lungs_only: bool = True
     """Drop candidates whose centre lies in no lung."""
     threshold: float | None = None
@@ -52,6 +54,7 @@ class CohortConfig(ScoreConfig):
         config = DiagnoseConfig(
             segment=self.segment,
             classify=self.classify,
+            balls=self.balls,
             lungs_only=self.lungs_only,
             threshold=self.threshold,
         )

@@ -1,0 +1,41 @@
+"""Erosion and dilation equal scipy's; what spreads is told from what is like a ball."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from luna.detect.pieces import AXES, dilate, erode, find_pieces
+from luna.detect.segment import Segmentation
+from luna.nets.card import Erosion
+
+
+@given(st.integers(0, 2**32 - 1), st.tuples(*[st.integers(1, 6)] * 3), st.sampled_from(list(AXES)))
+@settings(max_examples=60)
+def test_morphology_equals_scipy(seed: int, shape, erosion: Erosion) -> None:
+    mask = np.random.default_rng(seed).random(shape) < 0.8
+    cross = ndimage.generate_binary_structure(3, 1)
+    if erosion == "slice":
+        cross = cross & (np.indices((3, 3, 3))[0] == 1)
+    found = dilate(mask, AXES[erosion])
+    np.testing.assert_array_equal(found, ndimage.binary_dilation(mask, cross))
+    for axis in range(3):
+        if shape[axis] < 3:  # too thin to be eroded along
+            cross = cross & (np.indices((3, 3, 3))[axis] == 1)
+    found = erode(mask, AXES[erosion])
+    np.testing.assert_array_equal(found, ndimage.binary_erosion(mask, cross))
+
+
+def test_a_ball_has_its_radius_and_a_line_spreads(scan_of) -> None:
+    mask = np.zeros((30, 30, 80), dtype=bool)
+    place = np.moveaxis(np.indices(mask.shape), 0, -1)
+    mask |= np.linalg.norm(place - (15, 15, 15), axis=-1) <= 9
+    mask[13:17, 13:17, 30:78] = True
+    scan = scan_of(np.full(mask.shape, 40))
+    pieces, labels = find_pieces(scan, Segmentation(mask, (0, 0, 0)), AXES["cross"])
+    assert pieces.spreads.tolist() == [False, True]
+    assert abs(pieces.radius_mm[0] - 8 * np.cbrt(1.5 * 1.5 * 2.5)) < 0.8
+    np.testing.assert_allclose(pieces.center_irc[0], [15, 15, 15], atol=1e-9)
+    assert pieces.component.tolist() == [0, 1]
+    assert labels.max() == 2
+    assert not labels[~mask].any()
