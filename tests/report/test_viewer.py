@@ -73,6 +73,19 @@ def test_a_link_leads_to_its_finding_and_the_keys_act_there(shown) -> None:
     assert slice_of(shown) == 18
 
 
+@pytest.mark.parametrize("plane", PLANES)
+def test_keys_act_on_the_plane_that_was_pointed_at(shown, plane: str) -> None:
+    x, y = shown.middle(f"#{plane}")
+    shown.mouse("mouseMoved", x - 9, y)
+    shown.mouse("mouseMoved", x, y)
+    slider = f"Number(document.getElementById('{plane}-slice').value)"
+    before = shown.value(slider)
+    shown.value("document.getElementById('reset').focus()")
+    shown.key("ArrowUp")
+    shown.text("#readout")
+    assert shown.value(slider) == before + 1
+
+
 def test_the_wheel_steps_by_distance(shown) -> None:
     x, y = shown.middle("#axial")
     shown.click("a[data-finding='1']")

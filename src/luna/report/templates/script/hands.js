@@ -26,10 +26,12 @@ function listenTo(pane, viewer) {
     if (steps) viewer.step(plane.axis, -steps);
   }
 
-  // The keys act where the eye is.
-  for (const name of ["pointerenter", "focus"]) {
-    canvas.addEventListener(name, () => { viewer.active = pane; });
-  }
+  // The keys act where the eye is: where the focus went, or a hand. A pointer that the page was
+  // scrolled under tells nothing.
+  canvas.addEventListener("focus", () => { viewer.active = pane; });
+  canvas.addEventListener("pointermove", (event) => {
+    if (event.movementX || event.movementY) viewer.active = pane;
+  });
 
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
 
