@@ -9,15 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import ArrayLike, NDArray
 
 from luna.ct.geometry import FloatArray, Geometry
 from luna.ct.lungs import Lungs
 from luna.ct.scan import Scan
-
-ITK: Any = sitk
-"""Any, for its methods carry no types."""
 
 LUNG_HU = (-950.0, 0.0)
 """Attenuation is clipped to this range in the lungs, where vessels stand out; the rest is 0."""
@@ -54,9 +50,9 @@ class Alignment:
 def align(scan: Scan, lungs: Lungs, prior: Scan, prior_lungs: Lungs) -> Alignment:
     """Find the affine movement that takes the lungs of a scan onto those of a prior one."""
     fixed, moving = _image(scan, lungs), _image(prior, prior_lungs)
-    rigid = ITK.Euler3DTransform(_start(fixed, moving))
+    rigid = _itk().Euler3DTransform(_start(fixed, moving))
     _optimise(fixed, moving, rigid)
-    affine = ITK.AffineTransform(3)
+    affine = _itk().AffineTransform(3)
     affine.SetCenter(rigid.GetCenter())
     affine.SetMatrix(rigid.GetMatrix())
     affine.SetTranslation(rigid.GetTranslation())
@@ -78,7 +74,7 @@ def coarse_geometry(scan: Scan, lungs: Lungs) -> Geometry:
 
 def _image(scan: Scan, lungs: Lungs) -> Any:
     values = np.where(lungs.labels > 0, np.clip(lungs.hu, *LUNG_HU), LUNG_HU[1])
-    image = ITK.GetImageFromArray(values.astype(np.float32))
+    image = _itk().GetImageFromArray(values.astype(np.float32))
     geometry = coarse_geometry(scan, lungs)
     image.SetOrigin(geometry.origin_xyz)
     image.SetSpacing(geometry.spacing_xyz)
@@ -86,21 +82,28 @@ def _image(scan: Scan, lungs: Lungs) -> Any:
     return image
 
 
+def _itk() -> Any:
+    """SimpleITK, slow to load and seldom needed; its methods carry no types."""
+    import SimpleITK as sitk
+
+    return sitk
+
+
 def _start(fixed: Any, moving: Any) -> Any:
     """A shift that puts the middle of one pair of lungs onto that of the other."""
-    inverted = [ITK.Cast(LUNG_HU[1] - image, ITK.sitkFloat32) for image in (fixed, moving)]
-    return ITK.CenteredTransformInitializer(
-        *inverted, ITK.Euler3DTransform(), ITK.CenteredTransformInitializerFilter.MOMENTS
+    inverted = [_itk().Cast(LUNG_HU[1] - image, _itk().sitkFloat32) for image in (fixed, moving)]
+    return _itk().CenteredTransformInitializer(
+        *inverted, _itk().Euler3DTransform(), _itk().CenteredTransformInitializerFilter.MOMENTS
     )
 
 
 def _optimise(fixed: Any, moving: Any, transform: Any) -> None:
     """Improve a transform in place, from coarse to fine."""
-    method = ITK.ImageRegistrationMethod()
+    method = _itk().ImageRegistrationMethod()
     method.SetMetricAsMeanSquares()
     method.SetMetricSamplingStrategy(method.REGULAR)
     method.SetMetricSamplingPercentage(SAMPLED, seed=1)
-    method.SetInterpolator(ITK.sitkLinear)
+    method.SetInterpolator(_itk().sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(
         learningRate=2.0, minStep=0.01, numberOfIterations=120, relaxationFactor=0.6
     )
