@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from luna.cli import many, options, patient
+from luna.cli import beside, many, options, patient
 from luna.cli import prior as prior_scan
 from luna.cli.console import note, print_data, print_lines, print_table, progress, warn
 from luna.cli.output import claim_reports
@@ -19,9 +19,9 @@ from luna.report.words import probability_words, volume_words, whole
 if TYPE_CHECKING:
     import torch
 
+    from luna.cli.beside import Beside
     from luna.ct.scan import Scan
     from luna.detect.findings import Findings
-    from luna.detect.prior.fit import Prior
     from luna.nets.models import Models
     from luna.report.batch.scan import Order
 
@@ -105,6 +105,7 @@ def diagnose(
     cancer: patient.Cancer = None,
     prior: prior_scan.PriorScan = None,
     interval: prior_scan.Interval = None,
+    lobes: beside.LobeMask = None,
     faithful: options.Faithful = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -154,12 +155,12 @@ def diagnose(
 
     settings = options.settings(DiagnoseConfig, config, overrides, print_only=print_config)
     settings = as_the_book(settings) if faithful else settings
-    inputs = [*many.inputs(scans, scan_list, weights), *prior_scan.inputs(prior, interval)]
+    inputs = many.inputs(scans, scan_list, weights) + prior_scan.inputs(prior, interval, lobes)
     guidance = patient.guidance(context.params)
     out = many.folder_for(scans or ()) if out is None else out
     claim_reports(out, inputs, force=force, dry_run=dry_run)
     found = many.find(scans or (), scan_list, series, choose, out, quiet=quiet)
-    earlier = prior_scan.read_prior(prior, found, interval, quiet=quiet)
+    given = beside.read_beside(prior, interval, lobes, found, quiet=quiet)
     processor, models = load_networks(device, weights, quiet=quiet)
     note(f"computing on {processor}, report to {out}", quiet=quiet)
     if dry_run:
@@ -176,7 +177,7 @@ def diagnose(
     if isinstance(found, Listing):
         many.look_at_all(found, order, as_json=as_json, quiet=quiet)
     else:
-        look_at_one(inputs[0], found, order, earlier, as_json=as_json, quiet=quiet)
+        look_at_one(inputs[0], found, order, given, as_json=as_json, quiet=quiet)
 
 
 def load_networks(
@@ -198,9 +199,10 @@ def load_networks(
 
 
 def look_at_one(
-    path: Path, scan: Scan, order: Order, prior: Prior | None, *, as_json: bool, quiet: bool
+    path: Path, scan: Scan, order: Order, given: Beside, *, as_json: bool, quiet: bool
 ) -> None:
-    """Look at the scan that was read from a path, compare it with the prior, write its report."""
+    """Look at the scan of a path, with what was given beside it, and show its report."""
+    from luna.detect.lobes import with_lobes
     from luna.detect.pipeline import diagnose as find_nodules
     from luna.detect.prior.compare import compare
     from luna.report.dicom.results import results_of, with_reason
@@ -209,11 +211,13 @@ def look_at_one(
     dicom, why_none = results_of(path, scan, order.dicom)
     how = (order.models, order.config, order.device)
     with progress(quiet=quiet) as bar:
-        found = find_nodules(scan, *how, bar, lungs=prior.own_lungs if prior else None)
-        comparison = compare(scan, found, prior, *how, bar) if prior else None
+        found = with_reason(find_nodules(scan, *how, bar, lungs=given.lungs), why_none)
+        if given.lobes:
+            found = with_lobes(found, given.lobes, scan.geometry.spacing_irc)
+        comparison = compare(scan, found, given.prior, *how, bar) if given.prior else None
         write_report(
-            scan, with_reason(found, why_none), order.out, include_phi=order.include_phi,
-            guidance=order.guidance, dicom=dicom, comparison=comparison, progress=bar,
+            scan, found, order.out, include_phi=order.include_phi, guidance=order.guidance,
+            dicom=dicom, comparison=comparison, progress=bar,
         )  # fmt: skip
     show(found, order.out, as_json=as_json)
     if dicom is not None:

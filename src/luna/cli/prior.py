@@ -43,22 +43,25 @@ Interval = Annotated[
 HEADER = ("change", "no", "prior", "mm³", "before", "% (limits)", "mm", "doubling days")
 
 
-def inputs(prior: Path | None, interval: int | None) -> list[Path]:
-    """Return the prior scan, if there is one.
+def inputs(prior: Path | None, interval: int | None, lobes: Path | None) -> list[Path]:
+    """Return the paths of what is given beside a scan.
 
-    Raises UsageError for an interval without a prior, and for a report in place of a scan.
+    Raises UsageError for one that is missing, for an interval without a prior, and for a report
+    in place of a scan.
     """
-    if prior is None:
-        if interval is not None:
-            raise UsageError("--interval is the time since a prior scan", hint="add --prior SCAN")
-        return []
-    if (prior / "report.json").is_file():
+    if prior is None and interval is not None:
+        raise UsageError("--interval is the time since a prior scan", hint="add --prior SCAN")
+    given = [path for path in (prior, lobes) if path is not None]
+    for path in given:
+        if not path.exists():
+            raise UsageError("no such file or folder", file=path)
+    if prior is not None and (prior / "report.json").is_file():
         raise UsageError(
             "this is a report, which holds no voxels to compare",
             file=prior,
             hint="name the scan that the report is of",
         )
-    return [prior]
+    return given
 
 
 def read_prior(

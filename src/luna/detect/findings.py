@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from luna.clinical.nodule import Calcification, Kind
 from luna.ct.geometry import Triple
+from luna.ct.lobes import Lobe
 from luna.ct.mask import BoxMask
 from luna.nets.card import Card
 from luna.nets.trained import TrainedRange
@@ -76,7 +77,8 @@ class Description:
     too small. `pleural_contact` is the share of the surface that touches pleura, mediastinum or
     diaphragm; fissures are too thin to tell. `strands` counts what leaves the nodule through a
     shell 2 mm around it: spicules and vessels. `third` is by height in the lung, not by lobe, and
-    None where the scan does not show all of the lungs.
+    None where the scan does not show all of the lungs. `lobe` is None unless the user gave the
+    lobes, and far from all of them.
     """
 
     kind: Kind | None
@@ -89,6 +91,7 @@ class Description:
     juxtapleural: bool
     strands: int
     third: Third | None
+    lobe: Lobe | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,7 +163,8 @@ class Findings:
     `findings` and `candidates` are in order of falling probability; the findings are the nodules
     at or above `threshold`. `models` holds the name of each bundle by its role, `weights_sha256`
     the SHA-256 of its weights; `config` is the DiagnoseConfig as nested dictionaries; `device` is
-    as torch names it. `lung_volume_ml` is (right, left). `notices` are the sentences that the
+    as torch names it. `lung_volume_ml` is (right, left), `low_attenuation` the share of each lung
+    below -950 HU, None where there is none. `notices` are the sentences that the
     bundles' cards want in every report; `seconds` is the wall time by stage.
 
     `opacities` are regions too large for the networks, largest first. `limits` are sentences on
@@ -188,6 +192,7 @@ class Findings:
     trained: TrainedRange = field(default_factory=TrainedRange)
     cards: dict[str, Card] = field(default_factory=dict)
     lungs_box: tuple[slice, slice, slice] | None = None
+    low_attenuation: tuple[float | None, float | None] = (None, None)
 
     @property
     def status(self) -> Status:

@@ -19,6 +19,7 @@ from luna.ct.scan import Scan
 from luna.detect.classify import classify
 from luna.detect.config import ClassifyConfig, DiagnoseConfig
 from luna.detect.describe import describe
+from luna.detect.emphysema import low_attenuation
 from luna.detect.findings import Candidates, Finding, Findings
 from luna.detect.group import Components, group
 from luna.detect.limits import MOST_FINDINGS, number_limits, resolution_limits
@@ -90,6 +91,7 @@ def diagnose(
         config=asdict(config),
         device=str(device),
         lung_volume_ml=lungs.volume_ml,
+        low_attenuation=low_attenuation(scan, lungs),
         notices=models.notices(),
         opacities=opacities,
         limits=limits,

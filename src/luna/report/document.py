@@ -9,6 +9,7 @@ from typing import Any
 
 from luna.clinical.nodule import Calcification, Kind
 from luna.ct.geometry import Triple, ras_from_lps
+from luna.ct.lobes import Lobe
 from luna.ct.scan import Scan
 from luna.detect.findings import (
     Description,
@@ -69,6 +70,7 @@ class ReportedFinding:
     pleural_contact: float
     strands: int
     third: Third | None
+    lobe: Lobe | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,11 +98,16 @@ class ReportedOpacity:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LookedAt:
-    """What was searched, and from which probability on a candidate is a finding."""
+    """What was searched, and from which probability on a candidate is a finding.
+
+    `right_below_950_hu` and `left_below_950_hu` are shares of the aerated lung.
+    """
 
     slices: int
     right_lung_ml: float
     left_lung_ml: float
+    right_below_950_hu: float | None
+    left_below_950_hu: float | None
     candidates: int
     threshold: float
 
@@ -175,6 +182,8 @@ def document(
             slices=scan.shape_irc[0],
             right_lung_ml=round(findings.lung_volume_ml[0], 1),
             left_lung_ml=round(findings.lung_volume_ml[1], 1),
+            right_below_950_hu=_share(findings.low_attenuation[0]),
+            left_below_950_hu=_share(findings.low_attenuation[1]),
             candidates=len(findings.candidates.p_nodule),
             threshold=findings.threshold,
         ),
@@ -246,6 +255,10 @@ def _place_and_size(scan: Scan, found: Finding | Opacity) -> dict[str, Any]:
     }
 
 
+def _share(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
 def _rounded(values: Sequence[float]) -> Triple:
     a, b, c = (round(value, 3) for value in values)
     return a, b, c
@@ -263,4 +276,5 @@ def _look(look: Description) -> dict[str, Any]:
         "pleural_contact": round(look.pleural_contact, 3),
         "strands": look.strands,
         "third": look.third,
+        "lobe": look.lobe,
     }

@@ -105,6 +105,7 @@ def nodule_of(finding: Finding, contrast: bool, change: Change | None = None) ->
         solid_mm=min(look.solid_mm or 0, size.diameter_mm) if kind == "part-solid" else None,
         calcification=None if contrast else look.calcification,
         fat=look.fat,
+        upper_lobe=None if look.lobe is None else look.lobe.endswith("upper"),
     )
 
 

@@ -36,6 +36,7 @@ LABELS = {
     "p_malignant": "Probability of malignancy (network)",
     "side": "Lung",
     "third": "Third of the lung by height",
+    "lobe": "Lobe",
     "slice_number": "Slice, from 1 at the feet",
     "slice_index": "Slice, from 0",
     "image_number": "DICOM instance number of that slice",
