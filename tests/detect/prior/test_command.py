@@ -97,6 +97,7 @@ def test_report_json_has_places_volumes_and_limits(told: tuple[str, Path]) -> No
     grown = by_verdict["grown"]
     assert grown["volume_change_low"] < grown["volume_change"] < grown["volume_change_high"]
     assert by_verdict["new"]["prior_volume_mm3"] is None
+    assert len({change["tracking_id"] for change in prior["changes"]}) == 5
     gone = by_verdict["gone"]
     assert gone["finding"] is None
     assert np.linalg.norm(np.array(gone["prior_center_lps_mm"]) - GONE) < 3

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 
 from luna.ct.geometry import FloatArray, Triple
 from luna.ct.scan import Scan
+from luna.detect.classify import classify
 from luna.detect.config import DiagnoseConfig
 from luna.detect.findings import Finding, Findings, Opacity
 from luna.detect.pipeline import diagnose
@@ -17,7 +20,9 @@ from luna.detect.prior.changes import Change, Comparison, Sighting, tracking_id
 from luna.detect.prior.fit import Prior
 from luna.detect.prior.place import Place, find_place
 from luna.detect.prior.remeasure import remeasure, turned
+from luna.nets.bundle import Bundle
 from luna.nets.models import Models
+from luna.run.machine.device import choose_device
 from luna.run.progress import Progress, silent
 
 IGNORED_MM = 2.0
@@ -29,12 +34,21 @@ GATE_MM = 3.0
 GATE_SHARE = 0.25
 """… or further by this share of the longer of the two long axes: it may grow to one side."""
 
+LEAST_SHARE = 0.4
+"""What has this share of a nodule's volume, at its place and as dense, is the nodule, …"""
+
+P_LEAST = 0.1
+"""… and what is smaller is, where the nodule model gives it this probability: vessels have less."""
+
 BORDER_MM = 3.0
 """A nodule nearer than this to the end of a scan would be cut by it."""
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 FAR = 1e6
+
+Judge = Callable[[Scan, Sighting], float]
+"""Returns the probability that what was measured in a scan is a nodule."""
 
 
 def compare(
@@ -49,7 +63,10 @@ def compare(
     """Diagnose a prior scan with the same networks and tell what became of each nodule."""
     before = diagnose(prior.scan, models, config, device, _named(progress), lungs=prior.lungs)
     progress("compare", 0, 1)
-    changes = _changes(scan, found, prior, before)
+    judge = partial(
+        _p_nodule, models.nodule, config or DiagnoseConfig(), choose_device(str(device))
+    )
+    changes = _changes(_Pair(scan, prior, judge), found, before)
     progress("compare", 1, 1)
     return Comparison(prior=prior, findings=before, changes=changes)
 
@@ -61,8 +78,17 @@ def _named(progress: Progress) -> Progress:
     return told
 
 
-def _changes(scan: Scan, found: Findings, prior: Prior, before: Findings) -> tuple[Change, ...]:
-    pair = _Pair(scan, prior)
+def _p_nodule(
+    bundle: Bundle, config: DiagnoseConfig, device: torch.device, scan: Scan, one: Sighting
+) -> float:
+    """The nodule model's probability at the centre of what was measured."""
+    exact = replace(config.classify, precision="float32")
+    return float(
+        classify(scan, np.array([one.center_irc]), bundle, exact, device, lambda *_: None)[0]
+    )
+
+
+def _changes(pair: _Pair, found: Findings, before: Findings) -> tuple[Change, ...]:
     now, then = _sightings(found), _sightings(before)
     places = [pair.in_prior(one) for one in now]
     matched = _matches(now, places, then)
@@ -83,8 +109,8 @@ def _changes(scan: Scan, found: Findings, prior: Prior, before: Findings) -> tup
 class _Pair:
     """Two aligned scans, and what is looked up from one in the other."""
 
-    def __init__(self, scan: Scan, prior: Prior) -> None:
-        self.scan, self.lungs, self.prior = scan, prior.own_lungs, prior
+    def __init__(self, scan: Scan, prior: Prior, judge: Judge) -> None:
+        self.scan, self.lungs, self.prior, self.judge = scan, prior.own_lungs, prior, judge
         self.turn = turned(prior.alignment.matrix)
         self.back = prior.alignment.reversed()
 
@@ -105,11 +131,20 @@ class _Pair:
     def measured_in_prior(self, one: Sighting, place: Place) -> Sighting | None:
         """The nodule in the prior, though nothing was marked there."""
         prior = self.prior
-        return remeasure(one, self.scan, prior.scan, prior.lungs, place.xyz, self.turn.T)
+        there = remeasure(one, self.scan, prior.scan, prior.lungs, place.xyz, self.turn.T)
+        return self._kept(one, there, prior.scan)
 
     def measured_in_scan(self, one: Sighting, place: Place) -> Sighting | None:
         """The nodule in the scan, though nothing was marked there."""
-        return remeasure(one, self.prior.scan, self.scan, self.lungs, place.xyz, self.turn)
+        here = remeasure(one, self.prior.scan, self.scan, self.lungs, place.xyz, self.turn)
+        return self._kept(one, here, self.scan)
+
+    def _kept(self, one: Sighting, measured: Sighting | None, scan: Scan) -> Sighting | None:
+        """What was measured, unless it is much smaller and by the nodule model a vessel."""
+        if measured is None:
+            return None
+        share = measured.measurement.volume_mm3 / one.measurement.volume_mm3
+        return measured if share >= LEAST_SHARE or self.judge(scan, measured) >= P_LEAST else None
 
     def change(
         self,

@@ -18,10 +18,7 @@ MARGIN_MM = 1.5
 """The nodule is sought this far around the outline that it has in the other scan."""
 
 LEAST_BALL_MM = 1.4
-"""What holds no ball of this radius is a vessel or noise, …"""
-
-LEAST_SHARE = 0.4
-"""… and so is what is less than this share of the nodule's volume and goes on as a vessel."""
+"""What holds no ball of this radius is a vessel or noise."""
 
 DENSITY = 0.5
 """What is there has at least this share of the nodule's contrast to lung of -850 HU."""
@@ -32,7 +29,7 @@ LUNG_HU = -850.0
 def remeasure(
     seen: Sighting, seen_in: Scan, scan: Scan, lungs: Lungs, place_xyz: FloatArray, turn: FloatArray
 ) -> Sighting | None:
-    """Look for a nodule of another scan at `place_xyz` of this one; None where it is not.
+    """Look for a nodule of another scan at `place_xyz` of this one; None where nothing is there.
 
     `turn` (3, 3) takes directions of this scan to those of the other.
     """
@@ -40,7 +37,7 @@ def remeasure(
     if not seed.voxels.any():
         return None
     body, size = measure(scan, seed)
-    if not _is_nodule(seen, scan, seed, body, size.volume_mm3, size.hu_mean):
+    if not _is_there(seen, scan, body, size.hu_mean):
         return None
     i, r, c = (np.argwhere(body.voxels).mean(axis=0) + body.start_irc).tolist()
     x, y, z = scan.geometry.xyz_from_irc((i, r, c)).tolist()
@@ -81,26 +78,11 @@ def _outline(
     return BoxMask((i, r, c), np.asarray(near))
 
 
-def _is_nodule(
-    seen: Sighting, scan: Scan, seed: BoxMask, body: BoxMask, volume_mm3: float, hu_mean: float
-) -> bool:
-    """Whether what was measured at a place is the nodule, and no vessel or noise."""
+def _is_there(seen: Sighting, scan: Scan, body: BoxMask, hu_mean: float) -> bool:
+    """Whether what was measured at a place is as dense as the nodule, and no thin vessel."""
     contrast = (hu_mean - LUNG_HU) / max(seen.measurement.hu_mean - LUNG_HU, 1.0)
-    if contrast < DENSITY:
-        return False
-    if largest_ball(body.voxels, scan.geometry.spacing_irc) < LEAST_BALL_MM:
-        return False
-    share = volume_mm3 / seen.measurement.volume_mm3
-    return share >= LEAST_SHARE or _ends(seed, body) < 2
-
-
-def _ends(seed: BoxMask, body: BoxMask) -> int:
-    """In how many places a body goes on beyond the outline in which it was sought."""
-    inside = np.zeros(body.voxels.shape, np.bool_)
-    shift = np.array(seed.start_irc) - body.start_irc
-    box = tuple(slice(a, a + n) for a, n in zip(shift, seed.voxels.shape, strict=True))
-    inside[box] = seed.voxels
-    return int(ndimage.label(body.voxels & ~ndimage.binary_erosion(inside))[1])
+    ball_mm = largest_ball(body.voxels, scan.geometry.spacing_irc)
+    return contrast >= DENSITY and ball_mm >= LEAST_BALL_MM
 
 
 def turned(matrix: FloatArray) -> FloatArray:
