@@ -264,3 +264,35 @@ def test_facts_that_cannot_be_used_are_refused(
     assert outcome.code == 2
     assert words in outcome.err
     assert not (tmp_path / "out").exists()
+
+
+def test_lobes_are_named_and_the_share_of_thin_lung_told(
+    diagnose: Luna, scan_file: Path, tmp_path: Path
+) -> None:
+    image = sitk.ReadImage(str(scan_file))
+    hu = sitk.GetArrayFromImage(image)
+    left = np.arange(hu.shape[2]) >= hu.shape[2] // 2
+    labels = np.where((hu < -700) & (hu > -950), np.where(left, 10, 12), 0).astype(np.uint8)
+    mask = sitk.GetImageFromArray(labels)
+    mask.CopyInformation(image)
+    sitk.WriteImage(mask, str(tmp_path / "lobes.nii.gz"))
+    seen = [word for change in SEEN for word in ("--set", change)]
+    outcome = diagnose("--lobes", tmp_path / "lobes.nii.gz", *seen)
+    assert outcome.code == 0, outcome.err
+    assert "lobes by the labels of TotalSegmentator 2" in outcome.err
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert {finding["lobe"] for finding in report["findings"]} <= {"left upper", "right upper"}
+    assert report["looked_at"]["right_below_950_hu"] < 0.001
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "below −950 HU" in page
+    assert f"{report['findings'][0]['lobe']} lobe" in page
+
+
+def test_lobes_that_do_not_fit_are_refused_before_computing(
+    diagnose: Luna, scan_file: Path, tmp_path: Path
+) -> None:
+    outcome = diagnose("--lobes", scan_file)
+    assert (outcome.code, outcome.out) == (3, "")
+    assert "the values are no labels" in outcome.err
+    assert not (tmp_path / "out").exists()
+    assert diagnose("--lobes", tmp_path / "none.nii").code == 2

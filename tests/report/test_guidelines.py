@@ -15,6 +15,7 @@ from luna.ct.geometry import Geometry
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Provenance, Scan
 from luna.detect.findings import Candidates, Description, Finding, Findings, Measurement, Opacity
+from luna.detect.prior.changes import Change, Comparison, Sighting
 from luna.report.guidelines import Guidance, guideline_section, with_tags
 from luna.report.write import write_report
 
@@ -218,3 +219,72 @@ def test_a_withheld_category_is_told_on_the_page(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert page.count("no category") == 2
     assert "The report is limited" in page
+
+
+def sighting(mm: float, name: str | None) -> Sighting:
+    one = finding(1, mm)
+    return Sighting(
+        name=name, center_irc=one.center_irc, center_xyz=one.center_xyz, kind="solid",
+        measurement=one.measurement, solid_mm=None, mask=one.mask,
+    )  # fmt: skip
+
+
+def compared(before_mm: float | None, now_mm: float, days: int | None, shown: bool = True) -> Any:
+    """A comparison of one nodule, as far as guidelines look at it."""
+    place = (4.0, 4.0, 4.0)
+    before = None if before_mm is None else sighting(before_mm, "3")
+    change = Change(
+        now=sighting(now_mm, "1"), prior=before, now_xyz=place, prior_xyz=place,
+        shown=shown, fit=1.0, days=days,
+    )  # fmt: skip
+    return Comparison(prior=None, findings=None, changes=(change,))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("before_mm", "now_mm", "days", "category", "row"),
+    [
+        (None, 5.0, 200, "3", "new"),
+        (5.0, 5.5, 200, "2", "baseline"),
+        (5.0, 7.0, 200, "4A", "growing"),
+        (5.0, 7.0, 500, "3", "baseline"),
+        (5.0, 7.0, None, "4A", "growing"),
+        (7.0, 9.0, 200, "4B", "new or growing"),
+    ],
+)
+def test_lung_rads_takes_what_became_of_a_nodule(
+    before_mm: float | None, now_mm: float, days: int | None, category: str, row: str
+) -> None:
+    found = findings_of(finding(1, now_mm))
+    guidance = Guidance("lung-rads", Patient())
+    alone = guideline_section(scan_with(), found, guidance)["statements"][0]
+    assert any("no prior scan" in text for text in alone["not_assessed"])
+    comparison = compared(before_mm, now_mm, days)
+    (statement,) = guideline_section(scan_with(), found, guidance, comparison)["statements"]
+    assert statement["category"] == category
+    assert row in statement["row"]
+    assert not any("no prior scan" in text for text in statement["not_assessed"])
+    open_time = any("within 12 months" in text for text in statement["not_assessed"])
+    assert open_time == (days is None)
+
+
+def test_a_place_that_the_prior_does_not_show_is_no_new_nodule() -> None:
+    comparison = compared(None, 5.0, 200, shown=False)
+    section = guideline_section(
+        scan_with(), findings_of(finding(1, 5.0)), Guidance("lung-rads", Patient()), comparison
+    )
+    (statement,) = section["statements"]
+    assert statement["category"] == "2"
+    assert any("does not show the place" in text for text in statement["not_assessed"])
+
+
+def test_the_lobe_that_the_user_gave_narrows_the_probability() -> None:
+    guidance = Guidance("lung-rads", Patient(age=62, sex="M", family_history=False))
+    ranges = {}
+    for lobe in (None, "right upper", "right middle"):
+        found = findings_of(finding(1, 8.0, lobe=lobe))
+        first = guideline_section(scan_with(), found, guidance)["probabilities"][0]
+        ranges[lobe] = first["lowest"], first["highest"]
+        assert ("upper lobe" in first["not_assessed"]) == (lobe is None)
+    assert ranges["right upper"][0] > ranges["right middle"][0]
+    assert ranges["right middle"][0] == pytest.approx(ranges[None][0])
+    assert ranges["right upper"][1] == pytest.approx(ranges[None][1])
