@@ -21,7 +21,7 @@ Verdict = Literal["new", "grown", "stable", "smaller", "gone", "not shown"]
 LIMITS = 0.25
 """A volume is known to within this factor less 1, in 95 of 100 comparisons.
 
-Measured on phantoms (docs/priors.md); the literature has 25 to 29 % for one software.
+The literature has 25 to 29 % for one software; phantoms repeat better (docs/priors.md).
 """
 
 

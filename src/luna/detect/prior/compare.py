@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -82,10 +81,8 @@ def _p_nodule(
     bundle: Bundle, config: DiagnoseConfig, device: torch.device, scan: Scan, one: Sighting
 ) -> float:
     """The nodule model's probability at the centre of what was measured."""
-    exact = replace(config.classify, precision="float32")
-    return float(
-        classify(scan, np.array([one.center_irc]), bundle, exact, device, lambda *_: None)[0]
-    )
+    center = np.array([one.center_irc])
+    return float(classify(scan, center, bundle, config.classify, device, lambda *_: None)[0])
 
 
 def _changes(pair: _Pair, found: Findings, before: Findings) -> tuple[Change, ...]:
