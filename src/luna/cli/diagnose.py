@@ -194,7 +194,8 @@ def load_networks(
     processor, models = choose_device(device, warn), load_models(weights or [Path(SHIPPED)])
     for notice in models.notices():
         warn(notice)
-    note(*models.left_out, quiet=quiet)
+    if models.left_out:
+        note(models.left_out, quiet=quiet)
     return processor, models
 
 

@@ -271,6 +271,39 @@ def test_a_scan_without_findings_has_a_report_that_says_so_and_no_segments(
     assert '"Looked at both lungs and found nothing"' in run_tool("dsrdump", sr)
 
 
+@pytest.mark.parametrize("kept", [(0,), (1,)])
+def test_a_scan_with_one_finding_refers_to_its_one_segment(
+    written: Written, tmp_path: Path, run_tool, kept: tuple[int]
+) -> None:
+    """Then all frames share the segment, and the standard has them say so in another place."""
+    case, _ = written("axial")
+    one = replace(case.findings.findings[kept[0]], number=1)
+    found = replace(case.findings, findings=(one,), opacities=())
+    content = document(case.scan, found)
+    for name, write in dicom_writers(case.scan, found, content, case.results).items():
+        write(tmp_path / name)
+        told = run_tool("dciodvfy", tmp_path / name)
+        assert [line for line in told.splitlines() if line.startswith("Error")] == []
+    seg = pydicom.dcmread(tmp_path / "nodules.seg.dcm")
+    assert len(seg.SegmentSequence) == 1
+    referred: dict[str, list[Dataset]] = {"121191": [], "121233": []}
+    for item in nested(pydicom.dcmread(tmp_path / "measurements.sr.dcm")):
+        code = (
+            item.ConceptNameCodeSequence[0].CodeValue if "ConceptNameCodeSequence" in item else ""
+        )
+        if code in referred:
+            referred[code].append(item.ReferencedSOPSequence[0])
+    assert [int(one.ReferencedSegmentNumber) for one in referred["121191"]] == [1]
+    images = [one.ReferencedSOPInstanceUID for one in referred["121233"]]
+    assert images == source_uids(seg)
+
+
+def nested(root: Dataset):
+    for item in root.get("ContentSequence", ()):
+        yield item
+        yield from nested(item)
+
+
 def test_the_same_scan_gives_the_same_tracking_uids_and_new_objects(
     written: Written, tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ from highdicom.sr import (
     ReferencedSegment,
     RelationshipTypeValues,
     SourceImageForRegion,
+    SourceImageForSegmentation,
     TextContentItem,
     TrackingIdentifier,
     VolumetricROIMeasurementsAndQualitativeEvaluations,
@@ -136,7 +137,32 @@ def _group(
     if segments is None or segment is None:
         return MeasurementsAndQualitativeEvaluations(**given)
     return VolumetricROIMeasurementsAndQualitativeEvaluations(
-        referenced_segment=ReferencedSegment.from_segmentation(segments, segment), **given
+        referenced_segment=_reference(segments, segment), **given
+    )
+
+
+def _reference(segments: Segmentation, segment: int) -> ReferencedSegment:
+    """A segment, and the images that its frames lie on.
+
+    highdicom's own way fails for a SEG of one segment, which all frames share.
+    """
+    shared = segments.SharedFunctionalGroupsSequence[0]
+    images: list[SourceImageForSegmentation] = []
+    for frame in segments.PerFrameFunctionalGroupsSequence:
+        named = frame if "SegmentIdentificationSequence" in frame else shared
+        if named.SegmentIdentificationSequence[0].ReferencedSegmentNumber != segment:
+            continue
+        image = frame.DerivationImageSequence[0].SourceImageSequence[0]
+        of_file = image.get("ReferencedFrameNumber")
+        images.append(
+            SourceImageForSegmentation(
+                image.ReferencedSOPClassUID,
+                image.ReferencedSOPInstanceUID,
+                None if of_file is None else [int(of_file)],
+            )
+        )
+    return ReferencedSegment(
+        segments.SOPClassUID, segments.SOPInstanceUID, segment, source_images=images
     )
 
 
