@@ -172,7 +172,7 @@ def _find_scans(root: Path) -> tuple[dict[str, Path], dict[str, int]]:
                 why=f"also {files[uid]}",
                 hint="remove one: a series in two folds would train and test at once",
             )
-        files[uid] = path.resolve() if path.is_symlink() else path
+        files[uid] = path.resolve() if path.is_symlink() and path.exists() else path
         fold_of[uid] = int(path.parent.name[-1])
     if not files:
         raise InputError(
