@@ -33,7 +33,7 @@ from luna.detect.config import DiagnoseConfig
 from luna.detect.findings import Findings
 from luna.detect.pipeline import diagnose
 from luna.nets.models import Models, load_models
-from luna.run.machine.device import choose_device
+from luna.run.device import choose_device
 
 MARK = 0.5
 SAME_PLACE_VOX = 1.0

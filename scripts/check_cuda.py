@@ -37,7 +37,7 @@ def environment(given: Given) -> Iterator[Row]:
     device = given.device
     yield {"torch": torch.__version__, "python": platform.python_version(), "device": str(device)}
     if device.type == "cuda":
-        from luna.run.machine.device import card_problem
+        from luna.run.device import card_problem
 
         facts = torch.cuda.get_device_properties(device)
         yield {

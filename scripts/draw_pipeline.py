@@ -22,7 +22,7 @@ from luna.detect.segment import segment
 from luna.nets.models import load_models
 from luna.phantom.config import PhantomConfig
 from luna.phantom.phantom import make_scan
-from luna.run.machine.device import choose_device
+from luna.run.device import choose_device
 
 LUNG_WINDOW = {"cmap": "gray", "vmin": -1350, "vmax": 150}
 ORANGE, BLUE = "#e69f00", "#56b4e9"

@@ -19,7 +19,7 @@ from luna.detect.pipeline import diagnose
 from luna.nets.models import load_models
 from luna.phantom.config import NODULE_KINDS, PhantomConfig
 from luna.phantom.phantom import Nodule, make_scan
-from luna.run.machine.device import choose_device
+from luna.run.device import choose_device
 
 SIZE_EDGES_MM = (3.0, 6.0, 10.0, 31.0)
 

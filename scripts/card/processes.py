@@ -34,7 +34,7 @@ dist.destroy_process_group()
 
 TWO = """
 import sys
-from luna.run.machine.device import choose_device
+from luna.run.device import choose_device
 from luna.train.ranks import joined_ranks
 from luna.run.errors import LunaError
 try:

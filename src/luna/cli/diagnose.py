@@ -189,7 +189,7 @@ def load_networks(
     is computed.
     """
     from luna.nets.models import SHIPPED, load_models
-    from luna.run.machine.device import choose_device
+    from luna.run.device import choose_device
 
     processor, models = choose_device(device, warn), load_models(weights or [Path(SHIPPED)])
     for notice in models.notices():

@@ -93,7 +93,7 @@ def evaluate(
     from luna.evaluate.scans import chosen_scans
     from luna.evaluate.system import System, calibrated, judge_system
     from luna.nets.models import SHIPPED, load_models
-    from luna.run.machine.device import choose_device
+    from luna.run.device import choose_device
 
     settings = options.settings(CohortConfig, config, overrides, print_only=print_config)
     processor, models = choose_device(device, warn), load_models(weights or [Path(SHIPPED)])

@@ -189,8 +189,8 @@ def shipped_recipe(config: Path | None, network: int) -> Path | None:
 def _train(
     place: Place, settings: Settings, device: str, *, as_json: bool, quiet: bool, dry_run: bool
 ) -> None:
+    from luna.run.device import choose_device
     from luna.run.errors import UsageError
-    from luna.run.machine.device import choose_device
     from luna.train import launch
 
     if settings.print_only:

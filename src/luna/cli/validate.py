@@ -63,7 +63,7 @@ def validate(
     from luna.evaluate.scans import chosen_scans
     from luna.evaluate.validation import judge_network
     from luna.nets.models import load_network
-    from luna.run.machine.device import choose_device
+    from luna.run.device import choose_device
 
     settings = options.settings(ValidateConfig, config, overrides, print_only=print_config)
     processor, loaded = choose_device(device, warn), load_network(bundle, role)

@@ -28,7 +28,7 @@ from luna.detect.opacity import find_opacities
 from luna.detect.segment import Segmentation, segment
 from luna.nets.bundle import Bundle
 from luna.nets.models import Models
-from luna.run.machine.device import choose_device
+from luna.run.device import choose_device
 from luna.run.machine.memory import in_what_fits, keep_freed_memory
 from luna.run.progress import Progress, silent
 

@@ -11,8 +11,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from luna.run.device import count_in
 from luna.run.errors import EnvironmentFault, LunaError
-from luna.run.machine.device import count_in
 from luna.run.machine.memory import is_out_of_memory
 
 LIBRARIES = ("gloo", "NCCL")

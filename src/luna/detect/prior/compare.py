@@ -21,7 +21,7 @@ from luna.detect.prior.place import Place, find_place
 from luna.detect.prior.remeasure import remeasure, turned
 from luna.nets.bundle import Bundle
 from luna.nets.models import Models
-from luna.run.machine.device import choose_device
+from luna.run.device import choose_device
 from luna.run.progress import Progress, silent
 
 IGNORED_MM = 2.0

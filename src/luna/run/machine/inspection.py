@@ -159,7 +159,7 @@ def _devices() -> tuple[tuple[str, ...], bool, tuple[str, ...]]:
         import torch
     except Exception:  # the package has been named among those that do not import
         return (processor,), False, ()
-    from luna.run.machine.device import card_problem, choose_device, cuda_problem
+    from luna.run.device import card_problem, choose_device, cuda_problem
     from luna.run.machine.precision import bf16_is_native
 
     names, problems = [], []

@@ -6,8 +6,8 @@ import warnings
 import pytest
 import torch
 
+from luna.run.device import card_problem, choose_device, cuda_problem, has_kernels
 from luna.run.errors import EnvironmentFault, UsageError
-from luna.run.machine.device import card_problem, choose_device, cuda_problem, has_kernels
 from luna.run.machine.precision import exact_float32
 
 
