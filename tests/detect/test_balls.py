@@ -13,8 +13,10 @@ from luna.detect.balls import (
     SMALLEST_MM,
     Balls,
     apart,
+    blood_hu,
     directions,
     find_balls,
+    is_enhanced,
     within,
 )
 
@@ -146,3 +148,29 @@ def test_within_is_the_ball_s_part_of_the_array(center, radius_mm: float, shape)
     place = np.moveaxis(np.indices(shape), 0, -1)
     expected = (((place - center) * spacing) ** 2).sum(axis=-1) <= radius_mm**2
     np.testing.assert_array_equal(whole, expected)
+
+
+def with_heart(chest, scan_of, blood_hu: float, ball_hu: float):
+    """A chest whose heart has blood of this attenuation, and a ball in the left lung."""
+    hu = chest().hu.copy()
+    hu[6:18, 44:60, 56:70] = blood_hu
+    grid = np.mgrid[tuple(slice(n) for n in hu.shape)]
+    hu[((grid - np.reshape((12, 40, 90), (3, 1, 1, 1))) ** 2).sum(axis=0) <= 9] = ball_hu
+    return scan_of(hu, chest().geometry)
+
+
+@pytest.mark.parametrize(
+    ("blood", "ball", "enhanced"),
+    [(350, 330, True), (350, 250, True), (350, 40, False), (350, 700, False), (60, 300, False)],
+)
+def test_a_ball_as_bright_as_the_heart_s_blood_is_a_vessel(chest, scan_of, blood, ball, enhanced):
+    scan = with_heart(chest, scan_of, blood, ball)
+    balls = Balls(np.array([[12.0, 40.0, 90.0]]), np.array([7.5]))
+    found = blood_hu(scan)
+    assert (found is None) == (blood < 200)
+    if found is not None:
+        assert found == pytest.approx(blood, abs=1)
+        spacing = np.array(scan.geometry.spacing_irc)
+        assert is_enhanced(scan.hu, balls, spacing, found).tolist() == [enhanced]
+    else:
+        assert not enhanced

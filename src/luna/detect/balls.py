@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 
 from luna.ct.geometry import Triple
 from luna.ct.mask import Mask
+from luna.ct.scan import HuArray, Scan
 
 SMALLEST_MM = 2.0
 """Radius of the smallest ball; thinner parts are vessels, and small nodules lie alone."""
@@ -48,6 +49,25 @@ SLAB = 32
 
 DIRECTIONS = 96
 """Points of a shell."""
+
+
+BLOOD_STEP_MM = 4.0
+"""Voxels of about this size show the heart and the great vessels well enough."""
+
+BRIGHT_HU = (150, 700)
+"""Blood with contrast medium is brighter than any soft tissue, and no metal."""
+
+THICK_STEPS = 2
+"""The heart stays when its rim of so many steps is taken off; ribs, vessels and calcium do not."""
+
+ENHANCED_HU, ENHANCED_ML = 200.0, 3.0
+"""Without so much of something so bright and thick, nothing says that contrast was given."""
+
+LIKE_BLOOD = (0.6, 1.25)
+"""A small vessel's core is dimmer than blood for its blur; calcium is often brighter."""
+
+CORE = 0.6
+"""The share of its radius in which a ball's attenuation is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,3 +196,29 @@ def within(
     offsets = np.ogrid[box]
     squared = sum(((o - c) * s) ** 2 for o, c, s in zip(offsets, center_irc, spacing, strict=True))
     return box, np.asarray(squared <= radius_mm**2)
+
+
+def is_enhanced(hu: HuArray, balls: Balls, spacing: NDArray[np.float64], blood: float) -> Mask:
+    """Return which balls, in voxels of this array, are as bright as the blood: (N,) bool."""
+    like = np.zeros(len(balls.radius_mm), dtype=np.bool_)
+    for k, radius_mm in enumerate(balls.radius_mm):
+        box, near = within(hu.shape, spacing, balls.center_irc[k], CORE * radius_mm)
+        core = float(hu[box][near].mean()) if near.any() else -np.inf
+        like[k] = LIKE_BLOOD[0] * blood < core < LIKE_BLOOD[1] * blood
+    return like
+
+
+def blood_hu(scan: Scan) -> float | None:
+    """Return the attenuation of blood with contrast medium; None in a scan without."""
+    spacing = np.array(scan.geometry.spacing_irc)
+    step = np.maximum(1, np.rint(BLOOD_STEP_MM / spacing)).astype(int)
+    hu = scan.hu[tuple(slice(None, None, n) for n in step)]
+    bright = (hu > BRIGHT_HU[0]) & (hu < BRIGHT_HU[1])
+    # A slab shows the heart in few slices: each is judged by itself.
+    cross = ndimage.generate_binary_structure(2, 1)[None]
+    thick = ndimage.binary_erosion(bright, cross, iterations=THICK_STEPS)
+    volume_ml = np.count_nonzero(thick) * np.prod(spacing * step) / 1000
+    if volume_ml < ENHANCED_ML:
+        return None
+    blood = float(np.median(hu[thick]))
+    return blood if blood >= ENHANCED_HU else None

@@ -19,7 +19,7 @@ from scipy import ndimage
 from luna.ct.geometry import Triple
 from luna.ct.mask import BoxMask, Mask
 from luna.ct.scan import Scan
-from luna.detect.balls import Balls, find_balls, within
+from luna.detect.balls import Balls, blood_hu, find_balls, is_enhanced, within
 from luna.detect.pieces import AXES, Pieces, find_pieces
 from luna.detect.segment import Segmentation
 from luna.nets.card import Erosion
@@ -123,7 +123,7 @@ def group(
     Without `balls` they are the book's.
     """
     mask, spacing = segmentation.marked, np.array(scan.geometry.spacing_irc)
-    found = find_balls(mask, scan.geometry.spacing_irc) if balls else NO_BALLS
+    found = _nodule_balls(scan, segmentation) if balls else NO_BALLS
     pieces, labels = find_pieces(scan, segmentation, AXES[erosion])
     out = Components(
         pieces.center_irc,
@@ -136,6 +136,17 @@ def group(
     if len(found.radius_mm):
         out = _add_balls(out, pieces, found, mask, spacing, AXES[erosion])
     return replace(out, center_irc=out.center_irc + segmentation.start_irc)
+
+
+def _nodule_balls(scan: Scan, segmentation: Segmentation) -> Balls:
+    """The balls in the marks that are no vessels full of contrast medium."""
+    found = find_balls(segmentation.marked, scan.geometry.spacing_irc)
+    blood = blood_hu(scan)
+    if blood is None:
+        return found
+    ends = zip(segmentation.start_irc, segmentation.marked.shape, strict=True)
+    hu = scan.hu[tuple(slice(a, a + n) for a, n in ends)]
+    return found.take(~is_enhanced(hu, found, np.array(scan.geometry.spacing_irc), blood))
 
 
 def _add_balls(
