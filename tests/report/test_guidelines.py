@@ -235,7 +235,7 @@ def compared(before_mm: float | None, now_mm: float, days: int | None, shown: bo
     before = None if before_mm is None else sighting(before_mm, "3")
     change = Change(
         now=sighting(now_mm, "1"), prior=before, now_xyz=place, prior_xyz=place,
-        shown=shown, fit=1.0, days=days,
+        shown=shown, fit=1.0, days=days, tracking_id="1.2",
     )  # fmt: skip
     return Comparison(prior=None, findings=None, changes=(change,))  # type: ignore[arg-type]
 

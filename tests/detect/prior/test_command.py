@@ -67,6 +67,8 @@ def told(files: Path) -> tuple[str, Path]:
     code, text, err = run(
         *("diagnose", files / "now.mha", "--prior", files / "before.mha", "--interval", 365),
         *("--weights", files / "weights", "--out", out, "--guideline", "lung-rads"),
+        # The network of the tests marks all soft tissue: the crude chest's wall holds balls too.
+        *("--set", "balls=false"),
     )
     assert code == 0, err
     assert "places in them found again" in err
