@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from luna.ct.geometry import Geometry
@@ -66,6 +65,8 @@ OTHER_SCAN = "are they of this scan? luna does not resample labels"
 
 
 def _read(path: Path) -> tuple[NDArray[np.generic], Geometry]:
+    import SimpleITK as sitk
+
     try:
         image: Any = sitk.ReadImage(str(path))  # Any: ITK's getters carry no types
     except RuntimeError as error:
