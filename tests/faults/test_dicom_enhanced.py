@@ -148,7 +148,7 @@ def lookup_table(ds: FileDataset, frames: list[Dataset]) -> None:
         (other_acquisition, "mixes 2 acquisitions"),
         (lookup_table, "lookup table"),
     ],
-    ids=str,
+    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else value.__name__,
 )
 def test_what_is_refused(tmp_path: Path, change: Change, message: str) -> None:
     assert message in refused(enhanced(tmp_path, change))
