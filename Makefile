@@ -1,6 +1,8 @@
 # Every target but help and clean bootstraps .venv first (scripts/setup.sh; one command is enough).
 BIN := .venv/bin
 SETUP := scripts/setup.sh
+# A process for each core, which computes with one thread: files of tests are dealt out whole.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
 DEMO := demo
 TRAIN_DEMO := train-demo
 
@@ -22,11 +24,11 @@ train-demo: ## train both networks on synthetic scans and judge them on others, 
 
 test: ## the default suite, minutes
 	@$(SETUP)
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 test-all: ## the slow tests too
 	@$(SETUP)
-	$(BIN)/python -m pytest -q -m ""
+	$(PYTEST) -m ""
 
 lint: ## ruff, mypy, import-linter, and the documentation built strictly
 	@$(SETUP)

@@ -123,7 +123,7 @@ def grid(shape_irc: tuple[int, int, int], spacing_irc: Triple) -> tuple[int, int
     The finest axes are coarsened first, so that voxels come nearer to cubes.
 
     >>> grid((300, 380, 280), (1.25, 0.7, 0.7)), grid((1200, 512, 512), (0.3, 0.7, 0.7))
-    ((1, 380, 280), (4, 365, 365))
+    ((1, 380, 280), (4, 336, 336))
     """
     slices, rows, columns = shape_irc
     target_mm = min(spacing_irc)

@@ -27,7 +27,7 @@ def for_message(text: str, *, most: int = MESSAGE_MAX, keep: str = "") -> str:
     # Before the rest, which takes time for each character.
     if len(text) > most:
         half = max(most - 3, 2) // 2
-        text = f"{text[: half + 1]} … {text[-half:]}"
+        text = f"{text[: max(most - 3, 2) - half]} … {text[-half:]}"
     return printable(SECRETS.sub("…@", text), keep=keep)
 
 
