@@ -12,16 +12,13 @@ from __future__ import annotations
 from typing import Any
 
 import highdicom as hd
-import numpy as np
 from highdicom.seg import Segmentation
 from highdicom.sr import (
     AlgorithmIdentification,
     CodedConcept,
     ComprehensiveSR,
-    CoordinatesForMeasurement,
     DeviceObserverIdentifyingAttributes,
     FindingSite,
-    GraphicTypeValues,
     Measurement,
     MeasurementReport,
     MeasurementsAndQualitativeEvaluations,
@@ -30,7 +27,6 @@ from highdicom.sr import (
     QualitativeEvaluation,
     ReferencedSegment,
     RelationshipTypeValues,
-    SourceImageForRegion,
     SourceImageForSegmentation,
     TextContentItem,
     TrackingIdentifier,
@@ -40,17 +36,15 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from luna.ct.scan import Scan
-from luna.detect.findings import AxialAxes, Finding, Findings
+from luna.detect.findings import Finding, Findings
 from luna.report.dicom import codes
+from luna.report.dicom.axes import axes_group
 from luna.report.dicom.equipment import equipment, weights_used
 from luna.report.dicom.lesions import LESIONS_MAX, Labels, Lesion, derived_uid
-from luna.report.dicom.source import Source, stored_geometry
+from luna.report.dicom.source import Source
 from luna.report.document import NOTICE
 
 SERIES_NUMBER = 1602
-
-AXIAL = "SI"
-"""The last letter of the orientation of a file whose images are axial."""
 
 
 def measurement_report(
@@ -66,7 +60,7 @@ def measurement_report(
     images: list[Dataset] = []
     # OHIF opens the image of the first group: the lines come before what has none.
     groups: list[Any] = [
-        group for lesion in lesions for group in _axes_group(scan, lesion, source, images)
+        group for lesion in lesions for group in axes_group(scan, lesion, source, images)
     ]
     groups += [
         _group(lesion, findings, segments, segment_of.get(number))
@@ -219,64 +213,6 @@ def _evaluations(lesion: Lesion) -> list[QualitativeEvaluation]:
     if not isinstance(lesion.found, Finding):
         return []
     return [QualitativeEvaluation(codes.KIND, codes.KINDS[lesion.found.description.kind])]
-
-
-def _axes_group(
-    scan: Scan, lesion: Lesion, source: Source, images: list[Dataset]
-) -> list[MeasurementsAndQualitativeEvaluations]:
-    """The axes of an axial image as lines on it; the image is added to `images`.
-
-    There are none where the file's images are not axial. The group has a tracking UID of its
-    own: viewers take groups of one UID for one measurement.
-    """
-    axes = lesion.found.measurement.axial
-    if axes is None or scan.provenance.stored_orientation[2] not in AXIAL:
-        return []
-    image, frame, lines = _lines(scan, axes, source)
-    images.append(image)
-    reference = SourceImageForRegion(
-        referenced_sop_class_uid=image.SOPClassUID,
-        referenced_sop_instance_uid=image.SOPInstanceUID,
-        referenced_frame_numbers=None if frame is None else [frame],
-    )
-    lengths = (axes.long_axis_mm, axes.short_axis_mm)
-    measurements = [
-        Measurement(
-            name=name,
-            value=round(length_mm, 2),
-            unit=codes.MM,
-            referenced_coordinates=[
-                CoordinatesForMeasurement(GraphicTypeValues.POLYLINE, line, reference)
-            ],
-        )
-        for name, length_mm, line in zip(
-            (codes.LONG_AXIS, codes.SHORT_AXIS), lengths, lines, strict=True
-        )
-    ]
-    group = MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(
-            derived_uid(lesion.tracking_uid, "axes"), f"{lesion.name}, axes on this image"
-        ),
-        finding_type=codes.NODULE if isinstance(lesion.found, Finding) else codes.OPACITY,
-        measurements=measurements,
-    )
-    return [group]
-
-
-def _lines(
-    scan: Scan, axes: AxialAxes, source: Source
-) -> tuple[Dataset, int | None, list[np.ndarray[Any, np.dtype[np.float64]]]]:
-    """Return the image that the axes lie on, and their ends in its (column, row) coordinates."""
-    stored = stored_geometry(scan)
-    ends = np.array([*axes.long_ends_irc, *axes.short_ends_irc])
-    planes = stored.irc_from_xyz(scan.geometry.xyz_from_irc(ends))
-    image, frame = source.image(round(float(planes[0, 0])))
-    pixels = planes[:, [2, 1]] + PIXEL_CORNER
-    return image, frame, [pixels[:2], pixels[2:]]
-
-
-PIXEL_CORNER = 0.5
-"""Coordinates of an image begin at the corner of its first pixel, luna's at the pixel's centre."""
 
 
 def _search_group(findings: Findings) -> MeasurementsAndQualitativeEvaluations:
