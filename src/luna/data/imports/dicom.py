@@ -23,15 +23,12 @@ from luna.ct.scan import Scan
 from luna.ct.volume import as_series_uid, check_grid
 from luna.data.imports.masks import files_of_no_scan
 from luna.data.imports.outlines import Annotated, Outline, agreed, outline_of
-from luna.data.imports.polygons import fill
+from luna.data.imports.polygons import fill, slice_index
 from luna.run.errors import InputError, naming
 from luna.run.notice import Notice
 
 NODULE_NAMES = ("*nodule*", "*lesion*", "*tumor*", "*tumour*", "*mass*", "gtv*")
 """The names of segments and structures that are taken for nodules, where no others are given."""
-
-ON_SLICE_VOX = 0.25
-"""A contour farther than this from the middle of a slice is not of this grid."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,14 +171,7 @@ def _roi_mask(dataset: FileDataset, number: int, scan: Scan, path: Path) -> Mask
     for contour in (c for item in items for c in item.get("ContourSequence") or ()):
         xyz = np.array([float(v) for v in contour.ContourData]).reshape(-1, 3)
         irc = scan.geometry.irc_from_xyz(xyz)
-        index = int(np.rint(irc[0, 0]))
-        if np.abs(irc[:, 0] - index).max() > ON_SLICE_VOX or not 0 <= index < len(mask):
-            raise InputError(
-                "a contour does not lie on a slice of the scan",
-                file=path,
-                why=f"at slice {irc[0, 0]:.2f} of {len(mask)}",
-                hint="is it of this scan?",
-            )
+        index = slice_index(irc[:, 0], len(mask), path)
         if len(xyz) > 2:
             mask[index] ^= fill(irc[:, 1:], scan.shape_irc[1:])
     return mask

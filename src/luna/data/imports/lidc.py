@@ -18,15 +18,12 @@ from luna.ct.scan import Scan
 from luna.ct.volume import as_series_uid
 from luna.data.imports.masks import files_of_no_scan
 from luna.data.imports.outlines import Annotated, agreed, outline_of
-from luna.data.imports.polygons import fill
+from luna.data.imports.polygons import fill, slice_index
 from luna.run.errors import InputError
 from luna.run.notice import Notice
 
 XML_BYTES_MAX = 1 << 26
 """The largest file of LIDC-IDRI has 2 MB."""
-
-ON_SLICE_VOX = 0.25
-"""An outline farther than this from the middle of a slice is not of this scan."""
 
 SERIES_TAGS = ("SeriesInstanceUid", "SeriesInstanceUID")
 
@@ -69,16 +66,8 @@ class LidcFile:
         mask = np.zeros(scan.shape_irc, dtype=np.bool_)
         x, y, _ = scan.geometry.origin_xyz
         for roi, ring in rings:
-            place = float(
-                scan.geometry.irc_from_xyz((x, y, float(_text(roi, "imageZposition"))))[0]
-            )
-            index = round(place)
-            if abs(place - index) > ON_SLICE_VOX or not 0 <= index < len(mask):
-                raise InputError(
-                    "an outline does not lie on a slice of the scan",
-                    file=self.path,
-                    why=f"at slice {place:.2f} of {len(mask)}",
-                )
+            z = float(_text(roi, "imageZposition"))
+            index = slice_index(scan.geometry.irc_from_xyz((x, y, z))[:1], len(mask), self.path)
             inside = fill(ring.astype(np.float64), scan.shape_irc[1:])
             rows, columns = np.clip(ring, 0, np.subtract(scan.shape_irc[1:], 1)).T
             inside[rows, columns] = False

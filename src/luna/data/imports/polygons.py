@@ -1,11 +1,33 @@
-"""Contours on one slice, filled."""
+"""Contours on one slice: which slice it is, and the pixels inside."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 
 from luna.ct.geometry import FloatArray
 from luna.ct.mask import Mask
+from luna.run.errors import InputError
+
+ON_SLICE_VOX = 0.25
+"""A contour farther than this from the middle of a slice is not of this scan."""
+
+
+def slice_index(places_vox: FloatArray, slices: int, path: Path) -> int:
+    """Return the slice of a contour, whose points have these places along the slices.
+
+    Raises InputError, naming the file, for a contour between slices or beyond the scan.
+    """
+    index = int(np.rint(places_vox[0]))
+    if np.abs(places_vox - index).max() > ON_SLICE_VOX or not 0 <= index < slices:
+        raise InputError(
+            "a contour does not lie on a slice of the scan",
+            file=path,
+            why=f"at slice {places_vox[0]:.2f} of {slices}",
+            hint="is it of this scan?",
+        )
+    return index
 
 
 def fill(points_rc: FloatArray, shape_rc: tuple[int, int]) -> Mask:
