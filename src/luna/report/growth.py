@@ -11,9 +11,7 @@ import numpy as np
 from luna.clinical.size import lung_rads_mm
 from luna.ct.geometry import Triple
 from luna.detect.prior.changes import Change, Comparison, Sighting, Verdict
-
-HASH_DIGITS = 12
-"""As for the scan itself."""
+from luna.report.header import HASH_DIGITS
 
 POINTS = ("center_lps_mm", "prior_center_lps_mm")
 
