@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from luna.ct.geometry import Geometry
-from luna.ct.lungs import find_lungs
+from luna.ct.lungs.find import find_lungs
 from luna.ct.read import read_scan
 from luna.ct.scan import Scan
 from luna.detect.config import DiagnoseConfig

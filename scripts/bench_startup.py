@@ -20,7 +20,8 @@ from pathlib import Path
 TO_FIRST_SLICE = """
 import json, os, resource, sys
 from contextlib import contextmanager
-from luna.cli import app, diagnose, many
+from luna.cli import app
+from luna.cli.diagnose import command, many
 
 def cpu_s():
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -41,7 +42,7 @@ def progress(*, quiet):
             os._exit(0)
     yield advance
 
-diagnose.progress = many.progress = progress
+command.progress = many.progress = progress
 app.run(["diagnose", sys.argv[1], "--out", sys.argv[2], "--device", "cpu", "--quiet"])
 sys.exit("the first slice was not reached")
 """

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from luna.ct.lungs import find_lungs
+from luna.ct.lungs.find import find_lungs
 from luna.ct.scan import Scan
 from luna.detect.config import DiagnoseConfig
 from luna.detect.pipeline import diagnose

@@ -1,4 +1,4 @@
-"""Measure what `luna.ct.anatomy` reads from scans, and what it says of them changed on purpose.
+"""Measure what `ct.lungs.anatomy` reads from scans, and what it says of them changed on purpose.
 
 Each argument is an image file, or a folder of one DICOM series (FOLDER#UID picks one of
 several). A scan is reduced to voxels of about 2.5 mm first, the grid on which luna finds lungs.
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from luna.ct import anatomy
 from luna.ct.geometry import Geometry
-from luna.ct.lungs import find_lungs
+from luna.ct.lungs import anatomy
+from luna.ct.lungs.find import find_lungs
 from luna.ct.read import read_scan
 from luna.ct.scan import Scan
 from luna.run.errors import InputError

@@ -19,7 +19,7 @@ from unittest import mock
 import numpy as np
 import torch
 
-from luna.ct.lungs import Lungs, find_lungs
+from luna.ct.lungs.find import Lungs, find_lungs
 from luna.ct.read import read_scan
 from luna.ct.scan import Scan
 from luna.detect import classify as judging

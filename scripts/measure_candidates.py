@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from luna.ct.lungs import Lungs, find_lungs
+from luna.ct.lungs.find import Lungs, find_lungs
 from luna.ct.read import read_scan
 from luna.ct.scan import Scan
 from luna.detect.balls import within

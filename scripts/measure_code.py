@@ -54,7 +54,7 @@ def measures(root: Path) -> list[tuple[str, str]]:
     every = list(functions(source))
     lengths = [(f.end_lineno or f.lineno) - f.lineno + 1 for f in every]
     documented = [f for f in every if ast.get_docstring(f) or f.name.startswith("_")]
-    commands = dict(item for path in source if path.parent.name == "cli" for item in options(path))
+    commands = dict(item for path in source if "cli" in path.parts for item in options(path))
     return [
         ("lines of source", f"{lines(source):,}"),
         ("lines of tests", f"{lines(tests):,}"),

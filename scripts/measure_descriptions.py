@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from luna.ct.geometry import Geometry
-from luna.ct.lungs import Lungs, find_lungs
+from luna.ct.lungs.find import Lungs, find_lungs
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Provenance, Scan
 from luna.detect.config import SegmentConfig

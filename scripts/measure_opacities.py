@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from luna.ct.lungs import find_lungs
+from luna.ct.lungs.find import find_lungs
 from luna.ct.read import read_scan
 from luna.ct.scan import Scan
 from luna.detect.findings import Opacity

@@ -18,7 +18,7 @@ import typer
 
 import luna
 from luna.cli.app import app
-from luna.cli.patient import PANEL
+from luna.cli.diagnose.patient import PANEL
 
 DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 BODY_LINES_MAX, OWN_OPTIONS_MAX = 25, 12

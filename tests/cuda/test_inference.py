@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from luna.ct.lungs import find_lungs
+from luna.ct.lungs.find import find_lungs
 from luna.ct.scan import Scan
 from luna.detect.classify import ClassifyConfig, classify
 from luna.detect.segment import SegmentConfig, segment

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 
 from luna.ct.labels import read_labels
-from luna.ct.lungs import find_lungs
+from luna.ct.lungs.find import find_lungs
 from luna.ct.write import write_labels
 from luna.data.luna16.folder import mask_of, read_luna16
 from luna.data.luna16.member import read_member

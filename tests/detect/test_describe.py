@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from luna.ct.geometry import Geometry
-from luna.ct.lungs import Lungs
+from luna.ct.lungs.find import Lungs
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Scan
 from luna.detect.describe import THICK_MM, _holds_cuboid, describe

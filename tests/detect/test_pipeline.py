@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from luna.ct.lungs import find_lungs
+from luna.ct.lungs.find import find_lungs
 from luna.detect.classify import classify
 from luna.detect.config import ClassifyConfig, DiagnoseConfig, faithful
 from luna.detect.pipeline import diagnose

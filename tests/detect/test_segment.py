@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from luna.ct.lungs import find_lungs
+from luna.ct.lungs.find import find_lungs
 from luna.detect.config import SegmentConfig
 from luna.detect.segment import probabilities, segment
 from luna.nets.models import Models

@@ -14,7 +14,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from luna.ct.lungs import find_lungs
+from luna.ct.lungs.find import find_lungs
 from luna.ct.read import read_scan
 from luna.ct.scan import Scan
 from luna.detect.classify import classify

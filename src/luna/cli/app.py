@@ -12,7 +12,6 @@ import typer
 
 from luna import __version__
 from luna.cli import (
-    diagnose,
     doctor,
     evaluate,
     imports,
@@ -24,6 +23,7 @@ from luna.cli import (
     weights,
 )
 from luna.cli.console import print_data, print_error
+from luna.cli.diagnose.command import diagnose
 from luna.cli.options import ConfigCommand
 from luna.cli.output import claims_released
 from luna.cli.shell.faults import known_fault
@@ -71,7 +71,7 @@ def root(
 
 
 for command in (
-    diagnose.diagnose,
+    diagnose,
     prep.prep,
     train.train_seg,
     train.train_cls,

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from luna.clinical.nodule import Calcification, Kind
 from luna.ct.geometry import Triple
-from luna.ct.lungs import Lungs
+from luna.ct.lungs.find import Lungs
 from luna.ct.mask import BoxMask, Mask
 from luna.ct.scan import Scan
 from luna.detect.axes import plane_axes

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from luna.ct.lungs import Lungs
+from luna.ct.lungs.find import Lungs
+from luna.ct.lungs.sides import AERATED_HU, LEFT, RIGHT
 from luna.ct.scan import Scan
-from luna.ct.sides import AERATED_HU, LEFT, RIGHT
 
 EMPHYSEMA_HU = -950
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from luna.clinical.nodule import Calcification, Kind
 from luna.ct.geometry import Triple
-from luna.ct.lobes import Lobe
+from luna.ct.lungs.lobes import Lobe
 from luna.ct.mask import BoxMask
 from luna.nets.card import Card
 from luna.nets.trained import TrainedRange

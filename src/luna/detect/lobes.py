@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from luna.ct.geometry import Triple
-from luna.ct.lobes import Lobes
+from luna.ct.lungs.lobes import Lobes
 from luna.detect.findings import Finding, Findings
 
 

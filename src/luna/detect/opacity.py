@@ -3,7 +3,7 @@
 A network that learned from nodules of 3 to 30 mm says nothing of a mass: a crop within it is
 uniform tissue. Here a mass is found by shape and place alone: tissue in the outline of a lung,
 thick enough to hold a ball, that is not the heart, the great vessels, the diaphragm, the tissue
-at the apex or a layer of fluid. The grid is that of `luna.ct.lungs`, about 2.5 mm.
+at the apex or a layer of fluid. The grid is that of `luna.ct.lungs.find`, about 2.5 mm.
 
 The thresholds lie between the masses of the reference scans and the normal tissue of all others
 (`scripts/measure_opacities.py`, docs/reliability.md).
@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from luna.ct.lungs import Lungs
+from luna.ct.lungs.find import Lungs
+from luna.ct.lungs.sides import AERATED_HU, LEFT, RIGHT
 from luna.ct.mask import BoxMask, Mask
 from luna.ct.scan import Scan
-from luna.ct.sides import AERATED_HU, LEFT, RIGHT
 from luna.detect.axes import plane_axes
 from luna.detect.findings import PLANES, Measurement, Opacity
 from luna.detect.measure import axial_axes

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from luna.ct.anatomy import check_anatomy
-from luna.ct.lungs import Lungs, find_lungs
+from luna.ct.lungs.anatomy import check_anatomy
+from luna.ct.lungs.find import Lungs, find_lungs
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Scan
 from luna.detect.classify import classify

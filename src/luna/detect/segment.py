@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from luna.ct.lungs import Lungs
+from luna.ct.lungs.find import Lungs
 from luna.ct.mask import Mask
 from luna.ct.scan import AIR_HU, Scan
 from luna.detect.config import SegmentConfig

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from luna.ct.geometry import FloatArray
-from luna.ct.lungs import find_lungs
+from luna.ct.lungs.find import find_lungs
 from luna.ct.scan import Scan
 from luna.data.luna16.folder import Luna16
 from luna.data.nodule_mask import nodule_voxels

@@ -9,7 +9,7 @@ from typing import Any
 
 from luna.clinical.nodule import Calcification, Kind
 from luna.ct.geometry import Triple, ras_from_lps
-from luna.ct.lobes import Lobe
+from luna.ct.lungs.lobes import Lobe
 from luna.ct.scan import Scan
 from luna.detect.findings import (
     Description,

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from luna.ct.lungs import find_lungs
+from luna.ct.lungs.find import find_lungs
 from luna.ct.scan import Scan
 from luna.detect.prior.align import align
 from luna.detect.prior.fit import doubts, fit_prior, interval_days, study_date

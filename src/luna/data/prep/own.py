@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from luna.ct.geometry import FloatArray
-from luna.ct.lungs import find_lungs
+from luna.ct.lungs.find import find_lungs
 from luna.ct.scan import Scan
 
 OWN_FORMAT = 1

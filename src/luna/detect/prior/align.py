@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from luna.ct.geometry import FloatArray, Geometry
-from luna.ct.lungs import Lungs
+from luna.ct.lungs.find import Lungs
 from luna.ct.scan import Scan
 
 LUNG_HU = (-950.0, 0.0)

@@ -8,7 +8,7 @@ from datetime import date
 import numpy as np
 from scipy import ndimage
 
-from luna.ct.lungs import Lungs, find_lungs
+from luna.ct.lungs.find import Lungs, find_lungs
 from luna.ct.scan import Scan
 from luna.detect.prior.align import Alignment, align, coarse_geometry
 from luna.detect.prior.place import find_place

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import fft, ndimage
 
 from luna.ct.geometry import FloatArray
-from luna.ct.lungs import Lungs
+from luna.ct.lungs.find import Lungs
 from luna.ct.scan import AIR_HU, Scan
 from luna.detect.prior.align import Alignment
 

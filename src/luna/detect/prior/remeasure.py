@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from luna.ct.geometry import FloatArray
-from luna.ct.lungs import Lungs
+from luna.ct.lungs.find import Lungs
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Scan
 from luna.detect.describe import describe

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from luna.ct.listing.source import Source
-from luna.ct.lungs import Lungs, find_lungs
+from luna.ct.lungs.find import Lungs, find_lungs
 from luna.ct.scan import Scan
 from luna.detect.config import DiagnoseConfig
 from luna.detect.key import Key, run_key

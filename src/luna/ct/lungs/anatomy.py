@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from luna.ct.lungs import Lungs
+from luna.ct.lungs.find import Lungs
+from luna.ct.lungs.sides import AERATED_HU, LEFT, RIGHT
 from luna.ct.mask import Mask
 from luna.ct.scan import Scan
-from luna.ct.sides import AERATED_HU, LEFT, RIGHT
 from luna.run.errors import InputError
 
 LARGEST_ML = 12_000.0

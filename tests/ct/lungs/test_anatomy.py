@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from luna.ct.anatomy import check_anatomy
 from luna.ct.geometry import Geometry
-from luna.ct.lungs import find_lungs
+from luna.ct.lungs.anatomy import check_anatomy
+from luna.ct.lungs.find import find_lungs
 from luna.ct.read import read_scan
 from luna.ct.scan import Scan
 from luna.phantom.config import PhantomConfig

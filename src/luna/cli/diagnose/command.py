@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from luna.cli import beside, many, options, patient
-from luna.cli import prior as prior_scan
+from luna.cli import options
 from luna.cli.console import note, print_data, print_lines, print_table, progress, warn
+from luna.cli.diagnose import beside, many, patient
+from luna.cli.diagnose import prior as prior_scan
 from luna.cli.output import claim_reports
 from luna.clinical.size import axes_words
 from luna.report.words import probability_words, volume_words, whole
@@ -19,7 +20,7 @@ from luna.report.words import probability_words, volume_words, whole
 if TYPE_CHECKING:
     import torch
 
-    from luna.cli.beside import Beside
+    from luna.cli.diagnose.beside import Beside
     from luna.ct.scan import Scan
     from luna.detect.findings import Findings
     from luna.nets.models import Models

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from luna.ct.geometry import Triple
 from luna.ct.labels import Labels, read_labels
-from luna.ct.lungs import Lungs
+from luna.ct.lungs.find import Lungs
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Scan
 from luna.run.errors import InputError

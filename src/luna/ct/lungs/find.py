@@ -15,10 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from luna.ct.geometry import Triple
-from luna.ct.hull import fill_lung
-from luna.ct.mask import Mask
-from luna.ct.scan import Scan
-from luna.ct.sides import (
+from luna.ct.lungs.hull import fill_lung
+from luna.ct.lungs.sides import (
     AERATED_HU,
     LEFT,
     RIGHT,
@@ -28,6 +26,8 @@ from luna.ct.sides import (
     middle_column,
     split_sides,
 )
+from luna.ct.mask import Mask
+from luna.ct.scan import Scan
 from luna.run.errors import InputError
 
 WORKING_MM = 2.5

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from luna.ct.lobes import SCHEMES, Lobes, read_lobes
-from luna.ct.lungs import Lungs, find_lungs
+from luna.ct.lungs.find import Lungs, find_lungs
+from luna.ct.lungs.lobes import SCHEMES, Lobes, read_lobes
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Scan
 from luna.run.errors import InputError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from luna.ct.geometry import Geometry
-from luna.ct.lungs import find_lungs
+from luna.ct.lungs.find import find_lungs
 from luna.ct.read import read_scan
 from luna.run.errors import InputError
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from luna.cli.console import note, progress, stage
-from luna.cli.prior import read_prior
+from luna.cli.diagnose.prior import read_prior
 from luna.run.errors import UsageError
 
 if TYPE_CHECKING:
     from luna.ct.listing.find import Listing
-    from luna.ct.lobes import Lobes
-    from luna.ct.lungs import Lungs
+    from luna.ct.lungs.find import Lungs
+    from luna.ct.lungs.lobes import Lobes
     from luna.ct.scan import Scan
     from luna.detect.prior.fit import Prior
 
@@ -58,8 +58,8 @@ def read_beside(
 def _with_lobes(
     path: Path, found: Scan | Listing, prior: Prior | None, lungs: Lungs | None, *, quiet: bool
 ) -> Beside:
-    from luna.ct.lobes import read_lobes
-    from luna.ct.lungs import find_lungs
+    from luna.ct.lungs.find import find_lungs
+    from luna.ct.lungs.lobes import read_lobes
     from luna.ct.scan import Scan
 
     if not isinstance(found, Scan):
