@@ -61,7 +61,7 @@ def read_scan(path: str | Path, *, series_uid: str | None = None) -> Scan:
     path = Path(path)
     with _opened(path) as place:
         volume, name = _read(place, series_uid)
-        return _scan(volume, path.name if place != path else name)
+        return _scan(volume, path, path.name if place != path else name)
 
 
 def scan_suffix(path: Path) -> str:
@@ -77,7 +77,7 @@ def scan_suffix(path: Path) -> str:
 def read_files(place: Path, found: Found, series_uid: str) -> Scan:
     """Read the series of some DICOM files; `place` is what messages name. Raises as `read_scan`."""
     with _opened(place):
-        return _scan(read_dicom(place, found, series_uid), place.resolve().name)
+        return _scan(read_dicom(place, found, series_uid), place, place.resolve().name)
 
 
 def read_headers(path: Path, instances: Sequence[Instance]) -> tuple[FileDataset, ...]:
@@ -191,8 +191,8 @@ def _is_plain(path: Path) -> bool:
     return path.is_file() and not path.name.startswith(".")
 
 
-def _scan(volume: Volume, source: str) -> Scan:
-    """Turn a volume to the patient's axes."""
+def _scan(volume: Volume, path: Path, source: str) -> Scan:
+    """Turn a volume, read from `path`, to the patient's axes."""
     voxels, geometry = to_patient_axes(volume.hu, volume.geometry)
     code = orientation_code(volume.geometry)
     return Scan(
@@ -201,6 +201,7 @@ def _scan(volume: Volume, source: str) -> Scan:
         series_uid=volume.series_uid,
         provenance=Provenance(
             source=source,
+            path=str(path.absolute()),
             format=volume.format,
             metadata=volume.metadata,
             phi=volume.phi,

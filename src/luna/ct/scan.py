@@ -29,6 +29,7 @@ class Instance:
 class Provenance:
     """Where a scan came from and what was noticed on the way in.
 
+    `path` is where it was read from, absolute and never shown; empty where nothing was read.
     `metadata` holds acquisition facts that are safe to print (modality, manufacturer, kernel,
     kVp, slice thickness, …), and only in words that the field knows. `phi` holds what
     identifies a person (name, birth date, accession number, …) and all free text, and is shown
@@ -41,6 +42,7 @@ class Provenance:
 
     source: str
     format: str
+    path: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     phi: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()

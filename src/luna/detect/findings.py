@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -19,8 +20,10 @@ Side = Literal["left", "right"]
 Third = Literal["upper", "middle", "lower"]
 Status = Literal["clear", "findings", "opacity", "limited"]
 
-
 Plane = Literal["axial", "coronal", "sagittal"]
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""The names of opacities, largest first; findings have numbers. A scan with more has none left."""
+
 PLANES: tuple[Plane, Plane, Plane] = ("axial", "coronal", "sagittal")
 """The plane across each axis of a scan's array."""
 
@@ -202,3 +205,8 @@ class Findings:
         if self.findings:
             return "findings"
         return "limited" if self.limits else "clear"
+
+    def named(self) -> Iterator[tuple[str, Finding | Opacity]]:
+        """Yield the opacities by their letters, then the findings by their numbers."""
+        yield from zip(LETTERS, self.opacities, strict=False)
+        yield from ((str(finding.number), finding) for finding in self.findings)

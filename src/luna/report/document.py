@@ -12,6 +12,7 @@ from luna.ct.geometry import Triple, ras_from_lps
 from luna.ct.lungs.lobes import Lobe
 from luna.ct.scan import Scan
 from luna.detect.findings import (
+    LETTERS,
     Description,
     Finding,
     Findings,
@@ -33,9 +34,6 @@ NOTICE = (
     "Research use only. Not a medical device: no finding, and no absence of findings, "
     "replaces a radiologist's reading."
 )
-
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-"""The names of opacities, largest first; findings have numbers. A scan with more has none left."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,6 +20,8 @@ from luna.report.document import Document, ReportedFinding, document
 from luna.report.growth import growth_rows
 from luna.report.guidelines import Guidance
 from luna.report.html import render
+from luna.report.origin import NAME as ORIGIN
+from luna.report.origin import write_origin
 from luna.run.files import remove_files, replace_file, write_fault
 from luna.run.progress import Progress, silent
 from luna.run.table import table_text
@@ -28,7 +30,7 @@ POINTS = {"center_irc": "irc", "center_lps_mm": "xyz", "center_ras_mm": "xyz"}
 """The fields of a finding that are points, and the names of their axes."""
 
 GROWTH = "growth.csv"
-OPTIONAL = (GROWTH,)
+OPTIONAL = (GROWTH, ORIGIN)
 """What only some reports have; that of an earlier report does not stay beside another one."""
 
 DETECTIONS_HEADER = ("seriesuid", "coordX", "coordY", "coordZ", "probability")
@@ -63,6 +65,7 @@ def write_report(
         "nodules.nii.gz": lambda path: _write_labels(path, scan, findings),
         "nodules.csv": lambda path: _write_nodules(path, content),
         "detections.csv": lambda path: _write_detections(path, findings),
+        **_origin_writer(scan, findings, comparison),
         **_dicom_writers(scan, findings, content, dicom),
         "report.json": lambda path: path.write_text(_json_text(content), encoding="utf-8"),
         "report.html": lambda path: path.write_text(page, encoding="utf-8"),
@@ -91,6 +94,15 @@ def _dicom_writers(
     from luna.report.dicom.write import dicom_writers  # highdicom takes a second to import
 
     return dicom_writers(scan, findings, content, asked)
+
+
+def _origin_writer(
+    scan: Scan, findings: Findings, comparison: Comparison | None
+) -> dict[str, Callable[[Path], object]]:
+    """What a later comparison needs; nothing for a scan that was not read from a file."""
+    if not scan.provenance.path:
+        return {}
+    return {ORIGIN: lambda path: write_origin(path, scan, findings, comparison)}
 
 
 def _json_text(content: Document) -> str:

@@ -19,8 +19,19 @@ from luna.ct.scan import Scan
 from luna.nets.bundle import save_bundle
 from luna.nets.models import Models
 from luna.report.growth import ReportedChange
+from luna.run.checked import read_checked, write_checked
 
-from .conftest import BEFORE, GONE, GROWN, NEW, NOW, SMALLER, STABLE
+from .conftest import (
+    BALLS_NOW,
+    BEFORE,
+    GONE,
+    GROWN,
+    NEW,
+    NOW,
+    SMALLER,
+    STABLE,
+    Position,
+)
 
 PLACES = {"grown": GROWN, "stable": STABLE, "smaller": SMALLER, "new": NEW}
 
@@ -130,13 +141,68 @@ def test_the_page_shows_both_scans_side_by_side(told: tuple[str, Path]) -> None:
     assert "365 days before" in page
 
 
+def earlier_reports(files: Path, report: Path) -> None:
+    """Reports whose scan cannot be read again, for one reason each."""
+    values = read_checked(report / "source.json")
+    sources = {
+        "empty": None,
+        "edited": json.dumps({**values, "sha256": "0" * 64}),
+        "moved": {**values, "path": str(files / "away.mha")},
+        "changed": {**values, "path": str(files / "stranger.mha"), "series_uid": "stranger"},
+    }
+    for name, source in sources.items():
+        (files / name).mkdir(exist_ok=True)
+        (files / name / "report.json").write_text("{}")
+        if isinstance(source, str):
+            (files / name / "source.json").write_text(source)
+        elif source:
+            write_checked(files / name / "source.json", source)
+
+
+def test_a_report_stands_for_its_scan_and_nodules_keep_their_names(
+    files: Path, told: tuple[str, Path], visit: Callable[..., Scan]
+) -> None:
+    """Three scans, each compared with the one before: a nodule is one nodule in all of them."""
+    later = visit(1, Position(shift_xyz=(-3.0, 2.0, 1.0)), BALLS_NOW, noise=7)
+    written(later, files / "later.mha")
+    code, _, err = run(
+        *("diagnose", files / "later.mha", "--prior", told[1], "--out", files / "third"),
+        *("--weights", files / "weights", "--set", "balls=false"),
+    )
+    assert code == 0, err
+    assert f"prior: {files / 'now.mha'}, which the report is of" in err
+    assert str(files) not in (files / "third" / "report.html").read_text()
+    first, second = (
+        json.loads((folder / "report.json").read_text())["prior"]["changes"]
+        for folder in (told[1], files / "third")
+    )
+    seen = {change["tracking_id"] for change in first if change["volume_mm3"] is not None}
+    assert len(seen) == 4
+    assert {c["tracking_id"] for c in second if c["verdict"] == "stable"} == seen
+    again = read_checked(files / "third" / "source.json")
+    assert {one["tracking_id"] for one in again["nodules"]} >= seen
+
+
+def test_a_report_is_not_written_over_itself_or_its_scan(
+    files: Path, told: tuple[str, Path]
+) -> None:
+    code, _, err = run(
+        *("diagnose", files / "now.mha", "--prior", told[1], "--out", told[1], "--force")
+    )
+    assert code == 2
+    assert "report" in err
+
+
 @pytest.mark.parametrize(
     ("more", "code", "message"),
     [
         (["--prior", "stranger.mha"], 3, "the prior does not fit the scan"),
         (["--prior", "now.mha"], 2, "the prior is the scan itself"),
         (["--prior", "nowhere"], 2, "no such file or folder"),
-        (["--prior", "report"], 2, "this is a report, which holds no voxels"),
+        (["--prior", "empty"], 2, "this report does not say where its scan lies"),
+        (["--prior", "edited"], 3, "this is no file of luna, or damaged"),
+        (["--prior", "moved"], 2, "the scan of this report is not where it was"),
+        (["--prior", "changed"], 3, "this is not the scan of the report any more"),
         (["--interval", "90"], 2, "--interval is the time since a prior scan"),
         (["before.mha", "--prior", "stranger.mha"], 2, "--prior is for one scan"),
     ],
@@ -144,6 +210,7 @@ def test_the_page_shows_both_scans_side_by_side(told: tuple[str, Path]) -> None:
 def test_a_prior_that_cannot_serve_is_refused_before_the_networks_run(
     files: Path, told: tuple[str, Path], more: list[str], code: int, message: str
 ) -> None:
+    earlier_reports(files, told[1])
     paths = [files / word if word[0].isalpha() else word for word in more]
     weights = ("--weights", files / "weights", "--out", files / "other")
     found, out, err = run("diagnose", files / "now.mha", *paths, *weights)

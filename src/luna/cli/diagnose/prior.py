@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from luna.ct.listing.find import Listing
     from luna.ct.scan import Scan
     from luna.detect.prior.fit import Prior
+    from luna.report.origin import Origin
 
 PANEL = "Prior scan"
 LONGEST_DAYS = 36_500
@@ -23,8 +24,9 @@ PriorScan = Annotated[
     Path | None,
     typer.Option(
         "--prior",
-        metavar="SCAN",
-        help="An earlier scan of the patient: tell what is new, grown, stable, smaller or gone.",
+        metavar="SCAN|REPORT",
+        help="An earlier scan of the patient, or luna's report of it: tell what is new, grown, "
+        "stable, smaller or gone.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -44,10 +46,10 @@ HEADER = ("change", "no", "prior", "mm³", "before", "% (limits)", "mm", "doubli
 
 
 def inputs(prior: Path | None, interval: int | None, lobes: Path | None) -> list[Path]:
-    """Return the paths of what is given beside a scan.
+    """Return the paths of what is given beside a scan, and that of the scan of an earlier report.
 
-    Raises UsageError for one that is missing, for an interval without a prior, and for a report
-    in place of a scan.
+    Raises UsageError for one that is missing, for an interval without a prior, and what
+    `read_origin` raises.
     """
     if prior is None and interval is not None:
         raise UsageError("--interval is the time since a prior scan", hint="add --prior SCAN")
@@ -55,13 +57,17 @@ def inputs(prior: Path | None, interval: int | None, lobes: Path | None) -> list
     for path in given:
         if not path.exists():
             raise UsageError("no such file or folder", file=path)
-    if prior is not None and (prior / "report.json").is_file():
-        raise UsageError(
-            "this is a report, which holds no voxels to compare",
-            file=prior,
-            hint="name the scan that the report is of",
-        )
-    return given
+    origin = _origin(prior)
+    return given if origin is None else [*given, origin.path]
+
+
+def _origin(prior: Path | None) -> Origin | None:
+    """Where the scan of an earlier report lies; None where the prior is none, or a scan."""
+    if prior is None or not (prior / "report.json").is_file():
+        return None
+    from luna.report.origin import read_origin
+
+    return read_origin(prior)
 
 
 def read_prior(
@@ -79,8 +85,12 @@ def read_prior(
         return None
     if not isinstance(found, Scan):
         raise UsageError("--prior is for one scan, and these are many", hint="name one scan")
+    origin = _origin(path)
+    if origin is not None:
+        note(f"prior: {origin.path}, which the report is of", quiet=quiet)
     with progress(quiet=quiet) as advance, stage(advance, "align"), naming(path):
-        prior = fit_prior(found, read_scan(path), interval)
+        earlier = origin.read() if origin else read_scan(path)
+        prior = fit_prior(found, earlier, interval, origin.nodules if origin else ())
     told = f"{prior.share:.0%} of the places in them found again"
     note(f"prior aligned: lungs overlap by {prior.alignment.overlap:.0%}, {told}", quiet=quiet)
     return prior

@@ -136,6 +136,16 @@ class Comparison:
         return next(named, None)
 
 
+def tracking_ids(findings: Findings, comparison: Comparison | None = None) -> dict[str, str]:
+    """The tracking ID of each finding and opacity of a scan, by its number or letter."""
+    changes = comparison.changes if comparison else ()
+    known = {c.now.name: c.tracking_id for c in changes if c.now and c.now.name}
+    return {
+        name: known.get(name) or tracking_id(findings.scan_fingerprint, found.center_xyz)
+        for name, found in findings.named()
+    }
+
+
 def tracking_id(scan_fingerprint: str, center_xyz: Triple) -> str:
     """A name for a nodule: 32 hexadecimal digits of the scan that first shows it and the place."""
     place = ",".join(f"{value:.1f}" for value in center_xyz)

@@ -42,8 +42,6 @@ P_LEAST = 0.1
 BORDER_MM = 3.0
 """A nodule nearer than this to the end of a scan would be cut by it."""
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
 FAR = 1e6
 
 Judge = Callable[[Scan, Sighting], float]
@@ -110,6 +108,7 @@ class _Pair:
         self.scan, self.lungs, self.prior, self.judge = scan, prior.own_lungs, prior, judge
         self.turn = turned(prior.alignment.matrix)
         self.back = prior.alignment.reversed()
+        self.known = list(prior.known)
 
     def in_prior(self, one: Sighting) -> Place:
         """Where a nodule of the scan lies in the prior."""
@@ -164,8 +163,19 @@ class _Pair:
             shown=both or _shows(self.prior.scan if now else self.scan, place),
             fit=place.fit,
             days=self.prior.days,
-            tracking_id=tracking_id(first.scan_fingerprint, first_xyz),
+            tracking_id=(then and self._known(then))
+            or tracking_id(first.scan_fingerprint, first_xyz),
         )
+
+    def _known(self, then: Sighting) -> str | None:
+        """The tracking ID by which an earlier report of the prior names a nodule, given once."""
+        if not self.known:
+            return None
+        places = np.array([one.center_xyz for one in self.known])
+        gaps_mm = np.linalg.norm(places - then.center_xyz, axis=1)
+        nearest = int(gaps_mm.argmin())
+        near = gaps_mm[nearest] <= GATE_MM + GATE_SHARE * then.measurement.long_axis_mm
+        return self.known.pop(nearest).tracking_id if near else None
 
 
 def _ignored_mm(one: Sighting) -> float:
@@ -174,8 +184,7 @@ def _ignored_mm(one: Sighting) -> float:
 
 def _sightings(found: Findings) -> list[Sighting]:
     """The findings and then the opacities of a scan."""
-    named: list[tuple[str, Finding | Opacity]] = [(str(f.number), f) for f in found.findings]
-    named += zip(LETTERS, found.opacities, strict=False)
+    named = sorted(found.named(), key=lambda one: isinstance(one[1], Opacity))
     return [
         Sighting(
             name=name,

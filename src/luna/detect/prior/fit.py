@@ -8,6 +8,7 @@ from datetime import date
 import numpy as np
 from scipy import ndimage
 
+from luna.ct.geometry import Triple
 from luna.ct.lungs.find import Lungs, find_lungs
 from luna.ct.scan import Scan
 from luna.detect.prior.align import Alignment, align, coarse_geometry
@@ -44,12 +45,21 @@ WHOSE = {
 """What tells patients apart in DICOM, where both scans have it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """A nodule of an earlier report: its tracking ID, and its place in that scan (LPS mm)."""
+
+    tracking_id: str
+    center_xyz: Triple
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prior:
     """An earlier scan of a patient, and how it lies on the scan, whose lungs are `own_lungs`.
 
     `days` lie between them, None where nobody knows. `share` of the places searched for were
-    found where the alignment puts them. `warnings` are sentences for the report.
+    found where the alignment puts them. `warnings` are sentences for the report. `known` are
+    nodules that an earlier report of the prior names.
     """
 
     scan: Scan
@@ -59,14 +69,17 @@ class Prior:
     share: float
     days: int | None
     warnings: tuple[str, ...] = ()
+    known: tuple[Tracked, ...] = ()
 
 
-def fit_prior(scan: Scan, prior: Scan, days: int | None = None) -> Prior:
+def fit_prior(
+    scan: Scan, prior: Scan, days: int | None = None, known: tuple[Tracked, ...] = ()
+) -> Prior:
     """Align a prior scan with a scan, before either is diagnosed.
 
-    `days` between them come from the study dates where they are not given. Raises UsageError when
-    the prior is the scan itself or the later one, and InputError when it shows no lungs, or lungs
-    that do not fit.
+    `known` are the nodules of an earlier report of the prior. `days` between them come from the
+    study dates where they are not given. Raises UsageError when the prior is the scan itself or
+    the later one, and InputError when it shows no lungs, or lungs that do not fit.
     """
     if scan.fingerprint() == prior.fingerprint():
         raise UsageError("the prior is the scan itself", hint="name an earlier scan of the patient")
@@ -91,6 +104,7 @@ def fit_prior(scan: Scan, prior: Scan, days: int | None = None) -> Prior:
         share=share,
         days=days,
         warnings=doubts(scan, prior, days),
+        known=known,
     )
 
 

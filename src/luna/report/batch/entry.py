@@ -8,8 +8,7 @@ from typing import Any
 from PIL import Image
 
 from luna.ct.scan import Scan
-from luna.detect.findings import Finding, Findings, Opacity, Status
-from luna.report.document import LETTERS
+from luna.detect.findings import LETTERS, Finding, Findings, Opacity, Status
 from luna.report.figures import LUNG_WINDOW, data_uri, windowed
 
 THUMBNAIL_PIXELS, THUMBNAIL_MM = 96, 60.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from uuid import UUID, uuid5
 
 import numpy as np
@@ -13,8 +14,7 @@ from numpy.typing import NDArray
 from luna.ct.orient import to_stored_axes
 from luna.ct.scan import Scan
 from luna.detect.findings import Finding, Findings, Opacity
-from luna.detect.prior.changes import tracking_id
-from luna.report.document import LETTERS
+from luna.detect.prior.changes import tracking_ids
 
 LESIONS_MAX = 100
 """Viewers list every segment; a scan with more findings has a fault that its report tells."""
@@ -52,17 +52,15 @@ def lesions_of(findings: Findings, tracked: Mapping[str, str] | None = None) -> 
     `tracked` gives the tracking IDs of those that were compared with a prior scan, by number or
     letter; another one is named by this scan and its place.
     """
-    named: list[tuple[str, str, Finding | Opacity]] = [
-        ("Opacity", letter, opacity)
-        for letter, opacity in zip(LETTERS, findings.opacities, strict=False)
-    ]
-    named += [("Finding", str(one.number), one) for one in findings.findings]
-    own = {key: tracking_id(findings.scan_fingerprint, found.center_xyz) for _, key, found in named}
-    ids = {**own, **(tracked or {})}
+    ids = {**tracking_ids(findings), **(tracked or {})}
     return [
-        Lesion(f"{word} {key}", found, tracking_uid(ids[key]))
-        for word, key, found in named[:LESIONS_MAX]
+        Lesion(f"{_word(found)} {name}", found, tracking_uid(ids[name]))
+        for name, found in islice(findings.named(), LESIONS_MAX)
     ]
+
+
+def _word(found: Finding | Opacity) -> str:
+    return "Finding" if isinstance(found, Finding) else "Opacity"
 
 
 @dataclass(frozen=True)
