@@ -34,8 +34,8 @@ def lungs(nodule_chest: Scan) -> object:
 def test_a_scan_is_segmented_on_the_card(
     region: str, card: Card, nodule_chest: Scan, lungs: object, models: Models, fresh: Fresh
 ) -> None:
-    bundle = fresh(models.segmentation)
-    found = segment(nodule_chest, lungs, bundle, SegmentConfig(region=region), CARD, silent)
+    bundle, config = fresh(models.segmentation), SegmentConfig(region=region, precision="auto")
+    found = segment(nodule_chest, lungs, bundle, config, CARD, silent)
     whole = nodule_chest.shape_irc
     shape = whole if region == "whole" else tuple(s.stop - s.start for s in lungs.box())
     assert found.marked.shape == shape

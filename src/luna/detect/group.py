@@ -187,7 +187,8 @@ def _add_balls(
     # What is left of a divided component is no nodule.
     number = np.arange(labels.max() + 1, dtype=np.int32)
     number[divided[divided < last] + 1] = 0
-    np.take(number, labels, out=labels, mode="clip")
+    for plane in labels:  # one at a time: numpy widens what it indexes by to eight bytes
+        plane[:] = number[plane]
     extra = written & ~is_host
     return Components(
         np.concatenate([pieces.center_irc[kept], balls.center_irc[extra]]),
