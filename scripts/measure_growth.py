@@ -1,4 +1,4 @@
-"""Compare pairs of phantom scans of one patient, and print how well growth is told.
+"""Compare pairs of phantom scans of one patient, and print how accurate the growth is.
 
     python scripts/measure_growth.py --pairs 4
 
@@ -53,7 +53,7 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """Logarithm of the measured change of volume over the true one; none where not both."""
+        """The logarithm of the measured over the true volume factor; None if either is unknown."""
         if self.change is None or self.change.volume_change is None or self.true_days is None:
             return None
         return log(1 + self.change.volume_change) - (
@@ -63,14 +63,14 @@ class Row:
     @property
     def days_error(self) -> float | None:
         """Relative error of the doubling time of a nodule that grew."""
-        told = self.change.doubling_days if self.change else None
-        if self.expected != "grown" or told is None or self.true_days is None:
+        measured = self.change.doubling_days if self.change else None
+        if self.expected != "grown" or measured is None or self.true_days is None:
             return None
-        return told / self.true_days - 1
+        return measured / self.true_days - 1
 
 
 def rows_of(pair: int, before: Phantom, now: Phantom, found: Comparison) -> Iterator[Row]:
-    """Pair the truth with what was told of it."""
+    """Pair each painted nodule with the change that luna reports for it."""
     first, second = ({n.number: n for n in p.nodules} for p in (before, now))
     for number in sorted(first | second):
         a, b = first.get(number), second.get(number)
@@ -80,7 +80,7 @@ def rows_of(pair: int, before: Phantom, now: Phantom, found: Comparison) -> Iter
             kind=(a or b).kind,  # type: ignore[union-attr]  # one of the two is there
             diameter_mm=min(n.diameter_mm for n in (a, b) if n),
             expected=expected(a, b),
-            change=told(a, b, found),
+            change=reported(a, b, found),
             true_days=None if a is None or b is None else true_days(a, b),
         )
 
@@ -99,8 +99,8 @@ def true_days(a: Nodule, b: Nodule) -> float:
     return doubling_days(volume_mm3(a), volume_mm3(b), DAYS)
 
 
-def told(a: Nodule | None, b: Nodule | None, found: Comparison) -> Change | None:
-    """The change that has the nodule at its place in both scans."""
+def reported(a: Nodule | None, b: Nodule | None, found: Comparison) -> Change | None:
+    """Return the change that has the nodule at its place in both scans, or None."""
     for change in found.changes:
         at = ((a, change.prior_xyz), (b, change.now_xyz))
         gaps = [np.linalg.norm(np.subtract(n.center_xyz, xyz)) for n, xyz in at if n]
@@ -121,9 +121,9 @@ def line(row: Row) -> str:
 
 
 def summary(rows: list[Row]) -> Iterator[str]:
-    """What is counted over all pairs."""
+    """Summarise all pairs in sentences."""
     seen = [r for r in rows if r.change is not None]
-    yield f"{len(seen)} of {len(rows)} nodules are told of, in the right place in both scans"
+    yield f"{len(seen)} of {len(rows)} nodules are reported, in the right place in both scans"
     for least in (0.0, 6.0):
         large = [r for r in seen if r.diameter_mm >= least]
         right = sum(r.change.verdict == r.expected for r in large if r.change)
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=77)
     arguments = parser.parse_args()
     models = load_models([SHIPPED])
-    print("| pair | nodule | kind | mm | expected | told | true days | days | error |")
+    print("| pair | nodule | kind | mm | expected | found | true days | days | error |")
     print("|---|---|---|---|---|---|---|---|---|")
     rows: list[Row] = []
     for pair in range(arguments.pairs):
