@@ -136,7 +136,7 @@ def test_masks_become_what_the_unet_learns_from(luna, chest_dicom, tmp_path):
     write_labels(masks / "stranger.nrrd", labels_of(scan), scan)
     done = luna("import", chest_dicom, "--masks", masks, "--annotated-only", "--out", out)
     assert done.code == 0, done.err
-    assert "1 files are of no scan: stranger.nrrd" in done.err
+    assert "1 files belong to no scan: stranger.nrrd" in done.err
     assert done.out.splitlines()[0] == f"1 scans, 4 nodules, 1 masks in {out}"
     uid = f"{UID}.1"
     assert_imported(out, uid)

@@ -116,7 +116,7 @@ def test_a_bad_scan_is_left_out_and_named(validate, cohort, tmp_path):
     outcome = validate("nodule")
     assert outcome.code == 5
     assert "warning: no result for 1.0: " in outcome.err
-    assert "1 of 3 scans have no result (they are left out of every number" in outcome.err
+    assert "1 of 3 scans have no result (they are left out of all scores" in outcome.err
     found = metrics_of(tmp_path / "out")
     assert found["cohort"]["scans_without_result"] == 1
     assert found["places"] == 6

@@ -111,7 +111,7 @@ def test_odd_rows_are_skipped_and_named(tmp_path):
         "annotations.csv: 2 annotations without a diameter (lines 5 and 6)",
         "annotations.csv: 1 annotations that repeat another (line 4)",
         "candidates_V2.csv: 4 candidates that repeat another (lines 3, 9, 10 and 12)",
-        "candidates_V2.csv: 1 positive candidates in no annotated nodule (line 7)",
+        "candidates_V2.csv: 1 positive candidates outside all annotated nodules (line 7)",
         "candidates_V2.csv: 2 negative candidates inside a nodule (lines 4 and 8)",
         "patients.csv: 1 rows that repeat another (line 4)",
     ]
@@ -146,7 +146,7 @@ def test_unknown_malignancy_stays_a_nodule(tmp_path):
     data = read_luna16(folder(tmp_path, annotations_with_malignancy=verdicts))
     assert data.nodules.malignant.tolist() == [-1, 0]
     assert said(data) == [
-        "annotations_with_malignancy.csv: 1 verdicts on no annotated nodule (line 3)"
+        "annotations_with_malignancy.csv: 1 verdicts that belong to no annotated nodule (line 3)"
     ]
 
 

@@ -168,7 +168,7 @@ def test_places_off_their_volume_are_left_out_and_told(prepare, cohort, cache):
     report, _ = prepare()
     assert [str(n) for n in report.notices] == [
         "annotations.csv: 1 annotations outside their volume (line 18)",
-        "candidates_V2.csv: 2 candidates outside their volume, or of such a nodule "
+        "candidates_V2.csv: 2 candidates outside their volume, or belonging to such a nodule "
         "(lines 54 and 55)",
     ]
     again, _ = prepare()

@@ -290,7 +290,7 @@ def test_a_dicomdir_means_the_folder_that_it_lists(tmp_path: Path) -> None:
     assert read_scan(tmp_path / "media").fingerprint() == whole.fingerprint()
     last = max(tmp_path.glob("media/**/IM*"), key=lambda path: path.name)
     last.unlink()
-    assert "1 missing that the DICOMDIR names" in warnings_of(tmp_path / "media" / "dicomdir")
+    assert "1 named in the DICOMDIR but missing" in warnings_of(tmp_path / "media" / "dicomdir")
 
 
 def test_free_text_is_shown_to_nobody(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_a_second_diagnosis_into_the_same_folder_is_refused(
     with held_folder(tmp_path / "out", force=False, warn=pytest.fail):
         for more in ((), ("--force",)):
             refused = diagnose(*more)
-            assert_refused(refused, 2, "another run writes into this folder", "choose another")
+            assert_refused(refused, 2, "another run is writing into this folder", "choose another")
         (tmp_path / "out" / "mine").touch()
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
 

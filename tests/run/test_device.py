@@ -118,7 +118,7 @@ def test_each_process_of_torchrun_has_a_card_of_its_own(
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
     refuse("auto", "3 processes and 2 CUDA cards")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "many")
-    refuse("auto", "LOCAL_WORLD_SIZE is no count")
+    refuse("auto", "LOCAL_WORLD_SIZE is not a count")
 
 
 def test_processes_without_cards_compute_on_the_cpu(

@@ -104,9 +104,7 @@ def test_the_lock_of_a_dead_process_is_taken_over(
     with hold(tmp_path, warned):
         assert contents(tmp_path) == []
         assert not list(tmp_path.glob(".tmp-*"))
-    assert [w.partition(": ")[2] for w in warned] == [
-        "taken over from a run that ended without finishing"
-    ]
+    assert [w.partition(": ")[2] for w in warned] == ["taken over from a run that ended early"]
 
 
 def test_a_file_system_without_locks_is_reported(

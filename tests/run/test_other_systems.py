@@ -92,7 +92,7 @@ with held_folder(out, force=False, warn=print):
         with held_folder(out, force=True, warn=print):
             raise SystemExit("a second run came in")
     except UsageError as error:
-        assert "another run writes into this folder" in str(error), error
+        assert "another run is writing into this folder" in str(error), error
 assert [p.name for p in out.iterdir()] == ["a.json"]
 
 hu = np.arange(8 * 30 * 30, dtype=np.int16).reshape(8, 30, 30)

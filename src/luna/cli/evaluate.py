@@ -23,17 +23,15 @@ if TYPE_CHECKING:
 
 SCANS, SCORES = "Scans", "Scores"
 
-Data = Annotated[
-    Path, typer.Argument(help="Folder in the layout of LUNA16 whose scans are looked at.")
-]
+Data = Annotated[Path, typer.Argument(help="Folder of scans in the layout of LUNA16.")]
 Fold = Annotated[
     int | None,
-    typer.Option(min=0, max=9, help="Take the scans of this subset only.", rich_help_panel=SCANS),
+    typer.Option(min=0, max=9, help="Use only the scans of this subset.", rich_help_panel=SCANS),
 ]
 SeriesList = Annotated[
     Path | None,
     typer.Option(
-        help="Take the scans of this file only, a series UID a line.", rich_help_panel=SCANS
+        help="Use only the scans in this file, one series UID a line.", rich_help_panel=SCANS
     ),
 ]
 
@@ -55,8 +53,8 @@ def evaluate(
     calibrate: Annotated[
         Path | None,
         typer.Option(
-            help="New folder for the bundles: the nodule model gets the temperature that fits "
-            "these scans, and the threshold for fp_per_scan.",
+            help="New folder for calibrated bundles: fit the temperature to these scans, and "
+            "choose the threshold for fp_per_scan.",
             rich_help_panel=SCORES,
         ),
     ] = None,
@@ -166,5 +164,6 @@ def refuse_failures(failures: Mapping[str, str], scans: int, meaning: str) -> No
         raise PartialFailure(
             f"{len(failures)} of {scans} scans have no result",
             why=meaning,
-            hint="mend or leave out these scans and run the same command; the others are done",
+            hint="correct or leave out these scans, then run the same command again; the others "
+            "are done",
         )

@@ -25,16 +25,21 @@ LIDC_AGREE = 3
 
 
 def import_(
-    scans: Annotated[Path, typer.Argument(help="Folder of scans, in any format and any tree.")],
+    scans: Annotated[
+        Path, typer.Argument(help="Folder of scans, in any format, with any subfolders.")
+    ],
     out: Annotated[Path, typer.Option(help="New folder for the cohort.")],
     table: Annotated[
         Path | None,
-        typer.Option(help="CSV with a place and a size per nodule.", rich_help_panel=ANNOTATIONS),
+        typer.Option(
+            help="CSV table with the place and the size of each nodule.",
+            rich_help_panel=ANNOTATIONS,
+        ),
     ] = None,
     masks: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of label volumes that are named as their scans.",
+            help="Folder of label volumes named like their scans.",
             rich_help_panel=ANNOTATIONS,
         ),
     ] = None,
@@ -63,7 +68,8 @@ def import_(
     frame: Annotated[
         Literal["lps", "ras", "voxel"],
         typer.Option(
-            help="What the table's places are: mm, or voxels as column, row, slice from 0.",
+            help="Frame of the coordinates: lps or ras in mm, or voxel (column, row, slice from "
+            "0).",
             rich_help_panel=READING,
         ),
     ] = "lps",
@@ -79,7 +85,8 @@ def import_(
         list[str] | None,
         typer.Option(
             metavar="PATTERN",
-            help="Names of the segments or structures that are nodules, as 'GTV*'; repeatable.",
+            help="Names of the segments or structures that are nodules, for instance 'GTV*'; "
+            "repeatable.",
             rich_help_panel=READING,
         ),
     ] = None,
@@ -87,7 +94,8 @@ def import_(
         bool,
         typer.Option(
             "--annotated-only",
-            help="Leave out scans without annotations; else they count as free of nodules.",
+            help="Leave out scans without annotations; otherwise they count as scans without "
+            "nodules.",
             rich_help_panel=READING,
         ),
     ] = False,
@@ -163,20 +171,22 @@ def show(report: ImportReport, out: Path, *, as_json: bool) -> None:
     """Print what was imported; raises PartialFailure when a scan failed."""
     if report.unmarked:
         warn(
-            f"{report.unmarked} scans have no annotation and count as free of nodules; "
+            f"{report.unmarked} scans have no annotation and count as scans without nodules; "
             "--annotated-only leaves them out"
         )
     if report.patients_unknown:
         warn(
             f"the patients of {report.patients_unknown} scans are not known: two scans of one "
-            "patient may stand on both sides of a split"
+            f"patient may be on different sides of a split"
         )
     if as_json:
         from dataclasses import asdict
 
         print_data(json.dumps(asdict(report), indent=2))
     else:
-        left = f", {report.unagreed} findings of too few readers left out" * bool(report.unagreed)
+        left = f", {report.unagreed} findings marked by too few readers left out" * bool(
+            report.unagreed
+        )
         print_lines(
             f"{report.scans} scans, {report.nodules} nodules{left}, {report.masks} masks in {out}",
             f"next: luna prep {out} --cache cache/ --set slices=all",

@@ -35,7 +35,7 @@ Device = Annotated[
     typer.Option(
         "--device",
         metavar="auto|cpu|cuda[:N]|mps",
-        help="Where to compute; only auto falls back to the CPU.",
+        help="Device to compute on; only auto falls back to the CPU.",
         rich_help_panel=COMPUTING,
     ),
 ]
@@ -44,7 +44,7 @@ Workers = Annotated[
     typer.Option(
         "--workers",
         min=1,
-        help="Processes at work; they share the cores.",
+        help="Number of processes; they share the cores.",
         rich_help_panel=COMPUTING,
     ),
 ]
@@ -67,7 +67,7 @@ Threads = Annotated[
     typer.Option(
         "--threads",
         min=1,
-        help="Threads that each process computes with; all cores without it.",
+        help="Threads of each process; default: all cores.",
         callback=limit_threads,
         show_default=False,
         rich_help_panel=COMPUTING,
@@ -78,7 +78,8 @@ ConfigFile = Annotated[
     typer.Option(
         "--config",
         metavar="FILE|NAME",
-        help="TOML file with what differs from the defaults, or the name of one that luna ships.",
+        help="TOML file with changes to the defaults, or the name of a config that comes with "
+        "luna.",
         rich_help_panel=CONFIG,
     ),
 ]
@@ -95,7 +96,7 @@ PrintConfig = Annotated[
     bool,
     typer.Option(
         "--print-config",
-        help="Print the config in force as TOML and leave.",
+        help="Print the resolved config as TOML and exit.",
         rich_help_panel=CONFIG,
     ),
 ]
@@ -103,15 +104,15 @@ Weights = Annotated[
     list[Path] | None,
     typer.Option(
         "--weights",
-        help="Bundle, .state file, a folder of them, or `book`; repeatable. Without it, luna's "
-        "own.",
+        help="Bundle, .state file, a folder of them, or `book`; repeatable. Default: the shipped "
+        "networks.",
     ),
 ]
 Faithful = Annotated[
     bool,
     typer.Option(
         "--faithful",
-        help="Compute as the book's code does; this overrides the config.",
+        help="Compute exactly as the book's code does; overrides the config.",
         rich_help_panel=COMPUTING,
     ),
 ]
@@ -145,7 +146,7 @@ Json = Annotated[
 ]
 Quiet = Annotated[
     bool,
-    typer.Option("--quiet", help="No progress and no notes.", rich_help_panel=TERMINAL),
+    typer.Option("--quiet", help="Print no progress and no notes.", rich_help_panel=TERMINAL),
 ]
 Debug = Annotated[
     bool,

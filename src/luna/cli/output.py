@@ -86,7 +86,7 @@ def refuse_odd_name(folder: Path) -> None:
     """
     if not is_text(str(folder.absolute())):
         raise UsageError(
-            "the name of this folder is no text in UTF-8",
+            "the name of this folder is not valid UTF-8",
             file=folder,
             hint="choose another --out folder: label volumes cannot be written here",
         )

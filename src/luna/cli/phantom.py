@@ -13,7 +13,7 @@ from luna.cli.output import claim_folder
 
 
 def phantom(
-    out: Annotated[Path, typer.Argument(help="New folder; gets the layout of LUNA16.")],
+    out: Annotated[Path, typer.Argument(help="New folder, in the layout of LUNA16.")],
     scans: Annotated[int, typer.Option(help="Number of scans.")] = 8,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
     config: options.ConfigFile = None,

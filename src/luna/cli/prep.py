@@ -27,15 +27,17 @@ def prep(
         Path, typer.Argument(help="LUNA16 folder: subset0 … subset9, annotations, candidates.")
     ],
     cache: Annotated[
-        Path, typer.Option(help="Folder for the prepared data; made when it is not there.")
+        Path, typer.Option(help="Folder for the prepared data; created if it does not exist.")
     ],
     detections: Annotated[
         Path | None,
-        typer.Option(help="Marks in LUNA16's format; they become candidates, hard negatives."),
+        typer.Option(help="Marks in LUNA16's format to add as candidates (hard negatives)."),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes; without it, as many as cores and memory allow."),
+        typer.Option(
+            min=1, help="Number of processes; default: as many as cores and memory allow."
+        ),
     ] = None,
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
@@ -137,7 +139,7 @@ def show(report: PrepReport, cache: Path, *, as_json: bool, known: int) -> None:
             f"{len(report.failed)} of {scans} scans could not be prepared",
             why="; ".join(f"{uid}: {why}" for uid, why in [*report.failed.items()][:FAILURES_SHOWN])
             + ("; …" if len(report.failed) > FAILURES_SHOWN else ""),
-            hint="the others are ready; mend or remove these and run the same command again"
+            hint="the others are ready; correct or remove these, then run the same command again"
             if report.scans
             else "no scan could be read: is their disk there? What an earlier run prepared stays",
         )

@@ -22,8 +22,8 @@ def score(
     marks: Annotated[
         list[Path],
         typer.Argument(
-            help="CSV file in LUNA16's format, or the folder of an evaluation, which holds its own "
-            "truth. Several are pooled as the folds of one system."
+            help="CSV file in LUNA16's format, or the folder of an evaluation, which includes its "
+            "annotations. Several are pooled as the folds of one system."
         ),
     ],
     out: options.Out,
@@ -39,7 +39,7 @@ def score(
         typer.Option(
             "--series",
             "--series-list",
-            help="File of the scans that are scored, a series UID a line.",
+            help="File with the scans to score, one series UID a line.",
             rich_help_panel=TRUTH,
         ),
     ] = None,

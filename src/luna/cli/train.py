@@ -43,7 +43,9 @@ Cache = Annotated[
 Runs = Annotated[
     Path | None,
     typer.Option(
-        help="Folder in which the run gets a folder.", show_default=RUNS, rich_help_panel=RUN
+        help="Folder of runs; the run gets its own folder there.",
+        show_default=RUNS,
+        rich_help_panel=RUN,
     ),
 ]
 Name = Annotated[
@@ -54,7 +56,7 @@ Name = Annotated[
 ]
 Resume = Annotated[
     Path | None,
-    typer.Option(metavar="RUN", help="Go on with this run where it stopped.", rich_help_panel=RUN),
+    typer.Option(metavar="RUN", help="Continue this run where it stopped.", rich_help_panel=RUN),
 ]
 
 
@@ -88,7 +90,7 @@ def train_cls(
     cache: Cache = None,
     task: Annotated[
         Literal["nodule", "malignancy"] | None,
-        typer.Option(help="What the network decides.", rich_help_panel=TASK),
+        typer.Option(help="What the network learns to decide.", rich_help_panel=TASK),
     ] = None,
     init: Annotated[
         Path | None,
@@ -99,7 +101,7 @@ def train_cls(
     unfreeze: Annotated[
         int | None,
         typer.Option(
-            help="With --init: how many of the last blocks learn, the head counted.",
+            help="With --init: number of last blocks to train, including the head.",
             rich_help_panel=TASK,
         ),
     ] = None,
@@ -234,7 +236,7 @@ def _refuse_idle_unfreeze(recipe: Recipe, overrides: Sequence[str]) -> None:
     if is_given and getattr(recipe, "init", None) is None:
         raise UsageError(
             "unfreeze without init",
-            why="the whole of a new network learns",
+            why="all blocks of a new network are trained",
             hint="name the bundle to start from with --init, or leave --unfreeze out",
         )
 

@@ -28,7 +28,7 @@ def validate(
     out: options.Out,
     role: Annotated[
         Literal["segmentation", "nodule", "malignancy"] | None,
-        typer.Option(help="The network to judge, where BUNDLE holds several."),
+        typer.Option(help="Network to score, if BUNDLE holds several."),
     ] = None,
     fold: Fold = None,
     series_list: SeriesList = None,
@@ -81,4 +81,4 @@ def validate(
         return print_lines(what, f"and write an evaluation to {out}")
     page, failures = judge_network(network, listener_by_line(quiet=quiet))
     show_page(page, out, as_json=as_json, quiet=quiet)
-    return refuse_failures(failures, len(scans), "they are left out of every number")
+    return refuse_failures(failures, len(scans), "they are left out of all scores")

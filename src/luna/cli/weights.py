@@ -27,7 +27,7 @@ def import_(
     out: Annotated[Path, typer.Option(help="Folder for the bundles, one folder each.")],
     role: Annotated[
         Literal["segmentation", "nodule", "malignancy"] | None,
-        typer.Option(help="What the network is for, when it is not what its shape implies."),
+        typer.Option(help="Role of the network, if it is not the one that its shape implies."),
     ] = None,
     force: options.Force = False,
     quiet: options.Quiet = False,
@@ -57,7 +57,7 @@ def info(
     weights: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Bundles, .state files, folders of them, `book` or `shipped`, the default."
+            help="Bundles, .state files, folders of them, `book` or `shipped`; default: `shipped`."
         ),
     ] = None,
     as_json: options.Json = False,

@@ -231,7 +231,7 @@ def _unknown(patient: Patient) -> tuple[str, ...]:
             (patient.age, f"age: the guideline is not for patients below {YOUNGEST} years"),
             (patient.risk, "risk"),
             (patient.cancer, "cancer: the guideline is not for patients with cancer"),
-            (patient.immunosuppressed, "immunosuppression, for which the guideline is not"),
+            (patient.immunosuppressed, "immunosuppression, which the guideline does not cover"),
         )
         if value is None
     )

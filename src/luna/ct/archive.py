@@ -103,7 +103,7 @@ def _checked(
     packed = sum(info.compress_size for info in infos)
     if len(infos) > MAX_MEMBERS or total > MAX_BYTES or total > MAX_RATIO * max(packed, 1):
         raise InputError(
-            "the archive would unpack to implausibly much",
+            "the archive would unpack to an implausible size",
             file=path,
             why=f"{len(infos):,} files, {total:,} bytes from {packed:,}",
         )

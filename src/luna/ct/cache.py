@@ -122,8 +122,8 @@ class Cache:
                     raise
                 aside = _put_aside(self.folder)
                 on_damage(
-                    f"the index of {self.folder} is damaged ({error}): it is kept as {aside}, "
-                    "and all is made anew"
+                    f"the index of {self.folder} is damaged ({error}): luna keeps it as {aside} "
+                    f"and makes everything again"
                 )
             return _open(self.folder)
 
@@ -186,7 +186,7 @@ class Cache:
                 "the disk is full",
                 file=self.folder,
                 why=why,
-                hint="free some space, then run again: what is done stays done",
+                hint="free some space, then run again: finished scans are kept",
             )
         hint = "make it writable, or choose another --cache folder"
         return EnvironmentFault("the cache cannot be used", file=self.folder, why=why, hint=hint)

@@ -70,7 +70,7 @@ def nodule_order(
     groups = [
         Group("candidates that are nodules", np.flatnonzero(is_nodule), 1),
         Group(
-            "candidates that are no nodules",
+            "candidates that are not nodules",
             np.flatnonzero(~is_nodule),
             config.negatives_per_positive,
         ),
@@ -89,7 +89,7 @@ def malignancy_order(
     kinds = {
         "malignant nodules": is_nodule & (malignant == 1),
         "benign nodules": is_nodule & (malignant == 0),
-        "candidates that are no nodules": ~is_nodule,
+        "candidates that are not nodules": ~is_nodule,
     }
     weights = config.malignant_benign_other
     groups = [

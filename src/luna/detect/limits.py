@@ -24,7 +24,8 @@ def number_limits(found: int) -> tuple[str, ...]:
     if found <= MOST_FINDINGS:
         return ()
     return (
-        f"{found:,} places reach the threshold, as in no patient: the networks do not fit this "
+        f"{found:,} places reach the threshold, more than in any patient: the networks do not fit "
+        f"this "
         f"scan. The {MOST_FINDINGS:,} most probable are listed; detections.csv holds all.",
     )
 

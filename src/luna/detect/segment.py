@@ -72,7 +72,7 @@ def probabilities(
     """
     net = bundle.module
     if not isinstance(net, UNet):
-        raise TrustError(f"{bundle.card.name} is no U-Net", why=bundle.card.architecture)
+        raise TrustError(f"{bundle.card.name} is not a U-Net", why=bundle.card.architecture)
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     box = _look_box(scan, lungs, config.region)
     volume = _Volume(scan, box[0], net.context_slices // 2, bundle.card.hu_window, device)

@@ -59,13 +59,14 @@ def _determined(evaluation: Evaluation) -> tuple[Calibration, OperatingPoint]:
     if calibration is None or calibration.temperature_at_bound:
         raise InputError(
             "these marks determine no temperature",
-            why="right and wrong ones are needed, and some of the wrong surer than some right",
+            why="there must be hits and false marks, and some false marks more probable than some "
+            "hits",
             hint="calibrate on more scans",
         )
     if point is None:
         raise InputError(
             f"no threshold gives {evaluation.config.fp_per_scan:g} false positives per scan",
-            why="even the surest marks exceed this rate",
+            why="even the most probable marks exceed this rate",
             hint="ask for a higher rate with --set fp_per_scan=…",
         )
     return calibration, point

@@ -85,7 +85,7 @@ def evaluated_folder(path: Path) -> Path:
     raise UsageError(
         "no evaluation here",
         file=path,
-        why=f"{DETECTIONS}, {SERIES} and {ANNOTATIONS} are not all there",
+        why=f"{DETECTIONS}, {SERIES} and {ANNOTATIONS} are not all present",
         hint=f"luna evaluate DATA --weights … --fold K --out {path / EVALUATION}",
     )
 

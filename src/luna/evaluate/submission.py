@@ -108,7 +108,7 @@ def find_submission(
             raise UsageError(
                 "a file of marks needs --annotations and --series",
                 file=path,
-                why="only the folder of an evaluation holds its own truth",
+                why="only the folder of an evaluation includes its annotations",
             )
     folds = find_folds(marks)
     return submission_in(folds[0].folder, others, folds)

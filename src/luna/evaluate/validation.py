@@ -76,7 +76,7 @@ def judge_network(network: Network, listener: Listener) -> tuple[Page, Mapping[s
     refuse_unscorable(np.concatenate([*rows.values()]), role)  # before anything is computed
     done = run_scans(network.scans, Asking(network, rows), network.results, listener)
     if not done.results:
-        raise InputError("no scan could be read", hint="the reasons stand above")
+        raise InputError("no scan could be read", hint="the reasons are above")
     asked = np.concatenate([rows[uid] for uid in done.results])
     refuse_unscorable(asked, role)
     series = np.repeat(np.arange(len(done.results)), [len(rows[uid]) for uid in done.results])
@@ -100,7 +100,7 @@ def refuse_unscorable(rows: FloatArray, role: str) -> None:
     if role != "segmentation" and (positive.all() or not positive.any()):
         raise InputError(
             f"{positive.sum():,} of {len(positive):,} places are positive",
-            why="a classifier is scored on both kinds",
+            why="a classifier is scored on positive and negative places",
             hint=hint,
         )
 
@@ -231,7 +231,7 @@ def _finished(page: Page, network: Network, failures: Mapping[str, str], with_no
         page,
         title=f"{card.name}: {page.title}",
         warnings=(*warnings, *([card.notice.rstrip(".")] if card.notice else [])),
-        details=failed_scans(failures, "They are left out of every number."),
+        details=failed_scans(failures, "They are left out of all scores."),
         sources=(judged, *sources),
         record=record,
     )

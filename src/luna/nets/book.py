@@ -65,7 +65,7 @@ def import_state(path: Path, role: Role | None = None) -> Bundle:
             module = rebuild_network(architecture, arguments, renamed)
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             why = f"{type(error).__name__}: {_first_line(error)}"
-            raise TrustError("the tensors are of no network of the book", why=why) from error
+            raise TrustError("the tensors belong to no network of the book", why=why) from error
     if role and (role == "segmentation") != (implied == "segmentation"):
         raise UsageError(f"a {architecture} cannot be a {role} model", file=path)
     card = Card(

@@ -139,7 +139,7 @@ def _alone(downloads: Path, name: str, tell: Tell) -> Iterator[Path]:
         try:
             lock_file(file.fileno())
         except BlockingIOError:
-            tell(f"waiting for another luna that fetches {name}")
+            tell(f"waiting for another luna that is fetching {name}")
             lock_file(file.fileno(), wait=True)
         yield downloads
 
@@ -266,7 +266,7 @@ def _unreachable(source: str, name: str, part: Path, error: OSError) -> Environm
         f"the server answers {status}" if status else "the download failed",
         file=f"{source}/{name}",
         why=str(error) + (f"; {kept} bytes are kept" if kept else ""),
-        hint="run it again to go on, or name a mirror or a local folder with --from",
+        hint="run it again to continue, or name a mirror or a local folder with --from",
     )
 
 

@@ -62,11 +62,11 @@ def _in_one(left_out: Sequence[str]) -> str:
     """Join the sentences about several files into one.
 
     >>> _in_one(["a.state left out: a U-Net.", "b.state left out: a U-Net."])
-    '2 files left out: networks that luna cannot rebuild (`luna weights info` tells which).'
+    '2 files left out: networks that luna cannot rebuild (`luna weights info` lists them).'
     """
     if len(left_out) < 2:
         return "".join(left_out)
-    words = "networks that luna cannot rebuild (`luna weights info` tells which)"
+    words = "networks that luna cannot rebuild (`luna weights info` lists them)"
     return f"{len(left_out)} files left out: {words}."
 
 

@@ -33,7 +33,7 @@ def refuse_useless(module: nn.Module, hu_window: tuple[int, int]) -> None:
         raise TrustError(
             "the network gives the same answer whatever it sees",
             why="on a built-in probe of air, lung, a nodule and noise",
-            hint="the weights are damaged or were never trained; take others",
+            hint="the weights are damaged or were never trained; use others",
         )
 
 
@@ -43,7 +43,7 @@ def refuse_non_finite(logits: torch.Tensor, why: str = "") -> None:
         raise TrustError(
             "the network's output is not a number",
             why=why,
-            hint="the weights are damaged, though each of them is finite; take others",
+            hint="the weights are damaged, though each of them is finite; use others",
         )
 
 

@@ -154,7 +154,7 @@ def run_batch(
             else:
                 found[name] = outcome
                 if outcome.damage:
-                    listener.warn(f"{name} was damaged ({outcome.damage}) and is made anew")
+                    listener.warn(f"{name} was damaged ({outcome.damage}) and is made again")
             each(name, outcome)
             detail = clock.step(name, outcome)
             listener.progress(stage, len(found) + len(failures), len(items), detail)

@@ -47,11 +47,11 @@ def choose_device(name: str = "auto", warn: Warn = _warn) -> torch.device:
 
 
 def count_in(variable: str, default: int) -> int:
-    """Return what torchrun put into a variable. Raises EnvironmentFault when it is no count."""
+    """Return what torchrun put into a variable. Raises EnvironmentFault when it is not a count."""
     text = os.environ.get(variable, str(default))
     if not (text.isascii() and text.isdigit()):
         raise EnvironmentFault(
-            f"the environment variable {variable} is no count",
+            f"the environment variable {variable} is not a count",
             why=repr(text),
             hint="torchrun sets it; without torchrun, unset it",
         )

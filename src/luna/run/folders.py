@@ -70,7 +70,7 @@ def keep_inputs(out: Path, inputs: Iterable[Path], names: Iterable[str] | None =
         place = path.resolve()
         if place.is_relative_to(folder) if written is None else place in written:
             raise UsageError(
-                "the results would be written over what they are made from",
+                "the results would overwrite their own input",
                 file=path,
                 hint="choose another --out folder",
             )
@@ -112,7 +112,7 @@ def _open_locked(lock: Path, warn: Callable[[str], None], option: str) -> int:
             holder = os.read(handle, 200).decode(errors="replace").strip()
             os.close(handle)
             raise UsageError(
-                "another run writes into this folder",
+                "another run is writing into this folder",
                 file=lock.parent,
                 why=holder,
                 hint=f"wait until it has ended, or choose another {option} folder",
@@ -126,7 +126,7 @@ def _open_locked(lock: Path, warn: Callable[[str], None], option: str) -> int:
             break
         os.close(handle)  # its run ended and removed the file just now
     if stale:
-        warn(f"{lock.parent}: taken over from a run that ended without finishing")
+        warn(f"{lock.parent}: taken over from a run that ended early")
         sweep(lock.parent)
     os.truncate(handle, 0)
     os.write(handle, f"process {os.getpid()} on {platform.node()}\n".encode())

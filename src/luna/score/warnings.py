@@ -98,8 +98,8 @@ def _no_verdict(matching: Matching) -> list[str]:
     if known.all() or not known.any():
         return []
     return [
-        f"{(~known).sum()} of {len(known)} nodules have no verdict on malignancy: they stand "
-        "in the row of the benign, and aside where malignancy is ranked"
+        f"{(~known).sum()} of {len(known)} nodules have no verdict on malignancy: they count as "
+        f"benign in the table and are left out of the ranking by malignancy"
     ]
 
 
@@ -123,5 +123,5 @@ def _over_limit(matching: Matching) -> list[str]:
     scans = len(np.unique(matching.marks.series[dropped]))
     return [
         f"{dropped.sum()} marks of {scans} scans are not counted: a scan has at most "
-        f"{MAX_MARKS_PER_SCAN}, and those that tie with the first one too many go with it"
+        f"{MAX_MARKS_PER_SCAN}, and marks that tie with the first one dropped are dropped too"
     ]

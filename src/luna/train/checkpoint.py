@@ -72,7 +72,7 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, packed: Checkpoint) -> No
         optimizer.load_state_dict({"state": state, "param_groups": fresh})
         _refuse_odd_state(optimizer)
     except (ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
-        raise TrustError("the checkpoint is of another network", why=str(error)) from error
+        raise TrustError("the checkpoint belongs to another network", why=str(error)) from error
 
 
 def _refuse_other_settings(groups: Any, fresh: list[dict[str, Any]]) -> None:
@@ -184,7 +184,7 @@ def read_newest(folder: Path) -> tuple[Checkpoint, Path]:
     except TrustError as error:
         with suppress(TrustError):
             return read_checkpoint(folder / PREVIOUS), folder / PREVIOUS
-        error.hint = "no earlier checkpoint is good either: train anew, without --resume"
+        error.hint = "no earlier checkpoint is intact either: start a new run, without --resume"
         raise
 
 

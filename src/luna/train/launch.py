@@ -188,7 +188,7 @@ def _go(
         return train(job.task, job.data, job.net, recipe.train, device, run, ranks)
     except SystemExit:
         again = shlex.join(["luna", recipe.command, "--resume", str(folder)])
-        listener.note(f"saved; go on with: {again}")
+        listener.note(f"saved; continue with: {again}")
         raise
 
 

@@ -53,8 +53,8 @@ def train(
     Ranks that do not lead return none. Randomness depends on the seed and the number of the step
     alone, so a run that was stopped goes on to the same numbers.
 
-    Raises DivergedError when the loss is not finite, EnvironmentFault when the device's memory
-    does not suffice, and SystemExit after saving when SIGTERM (143) or Ctrl-C (130) comes.
+    Raises DivergedError when the loss is not finite, EnvironmentFault when the device does not
+    have enough memory, and SystemExit after saving when SIGTERM (143) or Ctrl-C (130) comes.
     """
     keep_freed_memory()
     ranks = ranks or Ranks()
@@ -190,7 +190,7 @@ def steps_of(task: Task, data: Data, config: TrainConfig, count: int = 1) -> int
     if len(data.validation) < count:
         raise UsageError(
             f"there are {len(data.validation)} samples to validate on, too few",
-            hint="prepare more scans, or let more of them validate: --set split.stride=…",
+            hint="prepare more scans, or use more of them for validation: --set split.stride=…",
         )
     # One row of zeros, wide enough for every task, tells the names.
     if config.best_by != "auto" and config.best_by not in task.metrics(np.zeros((1, 4)), 0.5):
@@ -206,7 +206,7 @@ def _explained_memory() -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise EnvironmentFault(
-            "the device's memory does not suffice",
+            "the device does not have enough memory",
             why=str(error).partition("\n")[0],
             hint="lower batch_size, validation_batch_size or resident_gib of train, with --set",
         ) from error

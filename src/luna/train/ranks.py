@@ -135,5 +135,5 @@ def connection_fault(error: RuntimeError) -> LunaError | None:
     return LunaError(
         "another process of this run has ended",
         why=why,
-        hint="its own message says why; --resume goes on from the last checkpoint",
+        hint="its own message says why; --resume continues from the last checkpoint",
     )

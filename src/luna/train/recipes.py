@@ -221,10 +221,10 @@ def _refuse_one_sided(labels: NDArray[np.bool_], task: str, cache: Path) -> None
     """Raise InputError when the validation series hold one kind of sample only."""
     if labels.all() or not labels.any():
         raise InputError(
-            f"the series that validate do not hold both kinds of sample of task {task}",
+            f"the validation series lack one kind of sample of task {task}",
             file=cache,
             why=f"{int(labels.sum())} of {len(labels)} are positive",
-            hint="prepare more scans, or let more of them validate: --set split.stride=…",
+            hint="prepare more scans, or use more of them for validation: --set split.stride=…",
         )
 
 

@@ -105,7 +105,7 @@ class State:
             self.best = {str(name): float(value) for name, value in values["best"].items()}
             self.earlier = tensors["rows"].double().numpy()
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise TrustError("the checkpoint is of another network", why=str(error)) from error
+            raise TrustError("the checkpoint belongs to another network", why=str(error)) from error
 
     def refuse_elsewhere(self, epochs: int, steps: int, columns: int) -> None:
         """Raise TrustError unless the state stands within a run of so many epochs and steps.
@@ -128,7 +128,7 @@ class State:
 
 def _count(value: object) -> int:
     if type(value) is not int or value < 0:
-        raise TypeError(f"{value!r:.40} is no count")
+        raise TypeError(f"{value!r:.40} is not a count")
     return value
 
 
@@ -163,7 +163,7 @@ class Run:
         if path is not None:
             checkpoint, path = read_newest(self.checkpoints)
             if path.name != LAST:
-                self.listener.warn(f"the last checkpoint is damaged: going on from {path}")
+                self.listener.warn(f"the last checkpoint is damaged: continuing from {path}")
             with naming(path):
                 state.unpack(checkpoint)
                 state.refuse_elsewhere(epochs, steps, columns)
@@ -194,8 +194,8 @@ class Run:
             missing = min(count, head + count - len(lines))
             if missing > 0:
                 self.listener.warn(
-                    f"{path} lacks {missing} of the {count} {what} that are done; the run goes on "
-                    "from its checkpoint all the same"
+                    f"{path} lacks {missing} of the {count} {what} that are done; the run "
+                    f"continues from its checkpoint"
                 )
             if path.exists():
                 with replace_file(path) as temporary:

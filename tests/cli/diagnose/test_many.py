@@ -217,7 +217,7 @@ def test_the_series_of_a_study_are_chosen_and_one_scan_is_no_list(
     refused = luna(*command)
     assert (refused.code, "2 CT series here" in refused.err) == (2, True)
     taken = luna(*command, "--series", "2", "--dry-run")
-    assert "would look at series 1.5.2" in taken.out
+    assert "would diagnose series 1.5.2" in taken.out
     taken = luna(*command, "--choose", "largest")
     assert taken.code == 0, taken.err
     report = json.loads((tmp_path / "out" / "report.json").read_text())

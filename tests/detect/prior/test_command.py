@@ -203,8 +203,8 @@ def test_a_report_is_not_written_over_itself_or_its_scan(
         (["--prior", "edited"], 3, "this is no file of luna, or damaged"),
         (["--prior", "moved"], 2, "the scan of this report is not where it was"),
         (["--prior", "changed"], 3, "this is not the scan of the report any more"),
-        (["--interval", "90"], 2, "--interval is the time since a prior scan"),
-        (["before.mha", "--prior", "stranger.mha"], 2, "--prior is for one scan"),
+        (["--interval", "90"], 2, "--interval is the time since a prior scan, and there is none"),
+        (["before.mha", "--prior", "stranger.mha"], 2, "--prior works with one scan"),
     ],
 )
 def test_a_prior_that_cannot_serve_is_refused_before_the_networks_run(

@@ -24,8 +24,8 @@ LobeMask = Annotated[
     typer.Option(
         "--lobes",
         metavar="MASK",
-        help="Labels of the lobes on the scan's voxels, by TotalSegmentator or lungmask: name "
-        "the lobe of each finding.",
+        help="Label volume of the lobes, by TotalSegmentator or lungmask; names the lobe of each "
+        "finding.",
     ),
 ]
 
@@ -63,7 +63,7 @@ def _with_lobes(
     from luna.ct.scan import Scan
 
     if not isinstance(found, Scan):
-        raise UsageError("--lobes is for one scan, and these are many", hint="name one scan")
+        raise UsageError("--lobes works with one scan only", hint="name one scan")
     with progress(quiet=quiet) as advance, stage(advance, "lobes"):
         lungs = lungs or find_lungs(found)
         lobes = read_lobes(path, found, lungs)

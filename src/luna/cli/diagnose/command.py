@@ -49,8 +49,8 @@ def diagnose(
         list[Path] | None,
         typer.Argument(
             metavar="PATH",
-            help="Scans: .mhd, .mha, .nii, .nii.gz, .nrrd, a .zip, a DICOM file, or folders of "
-            "them, of many patients too.",
+            help="Scans (.mhd, .mha, .nii, .nii.gz, .nrrd, .zip, DICOM), or folders of them, also "
+            "of many patients.",
         ),
     ] = None,
     weights: options.Weights = None,
@@ -58,15 +58,15 @@ def diagnose(
         str | None,
         typer.Option(
             metavar="UID|NUMBER",
-            help="The series to take of each study: its UID, the beginning of it, or its number.",
+            help="Series of each study: its UID, the beginning of its UID, or its number.",
             rich_help_panel=SCANS,
         ),
     ] = None,
     choose: Annotated[
         Literal["thinnest", "largest", "all"] | None,
         typer.Option(
-            help="The series to take of a study that has several; of many studies, thinnest "
-            "unless it is said.",
+            help="How to choose among several series of a study; default for many studies: "
+            "thinnest.",
             rich_help_panel=SCANS,
         ),
     ] = None,
@@ -75,15 +75,15 @@ def diagnose(
         typer.Option(
             "--list",
             metavar="FILE",
-            help="CSV table of more scans: a column path, and a column series if you want.",
+            help="CSV table of more scans, with a column path and optionally a column series.",
             rich_help_panel=SCANS,
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for the results; without it, PATH's name with -luna, here; of several "
-            "paths, luna-reports.",
+            help="Folder for the results. Default: PATH's name with -luna, here; luna-reports for "
+            "several paths.",
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,

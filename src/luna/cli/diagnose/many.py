@@ -77,9 +77,9 @@ def show_plan(found: Scan | Listing, models: dict[str, str], out: Path) -> None:
 
     if isinstance(found, Scan):
         shape = " × ".join(str(n) for n in found.shape_irc)
-        lines = [f"would look at series {found.series_uid}, {shape} voxels"]
+        lines = [f"would diagnose series {found.series_uid}, {shape} voxels"]
     else:
-        lines = [*found.sentences(), *(f"would look at {name}" for name in found.sources)]
+        lines = [*found.sentences(), *(f"would diagnose {name}" for name in found.sources)]
     what = "a report" if isinstance(found, Scan) else "reports"
     print_lines(
         *lines,
@@ -154,5 +154,5 @@ def _refuse_failures(summary: Summary) -> None:
     raise PartialFailure(
         f"{len(reasons)} scans or files have no result",
         why="".join(shown) + (f"\n  and {more} more" if more > 0 else ""),
-        hint="mend or leave out these, and run the same command; the others are done",
+        hint="correct or leave out these, then run the same command again; the others are done",
     )

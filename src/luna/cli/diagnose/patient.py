@@ -24,21 +24,22 @@ Guideline = Annotated[
     Literal["none", "lung-rads", "fleischner", "both"],
     typer.Option(
         "--guideline",
-        help="State what a guideline says: Lung-RADS for screening, Fleischner for other scans.",
+        help="State what a guideline recommends: Lung-RADS for screening, Fleischner for other "
+        "scans.",
         rich_help_panel=PANEL,
     ),
 ]
 Age = Annotated[
     int | None,
-    typer.Option("--age", help="Years; without it, from DICOM.", rich_help_panel=PANEL),
+    typer.Option("--age", help="Age in years; default: from DICOM.", rich_help_panel=PANEL),
 ]
 Sex = Annotated[
     Literal["F", "M"] | None,
-    typer.Option("--sex", help="Without it, from DICOM.", rich_help_panel=PANEL),
+    typer.Option("--sex", help="Sex; default: from DICOM.", rich_help_panel=PANEL),
 ]
 Risk = Annotated[
     Literal["low", "high"] | None,
-    typer.Option("--risk", help="Of lung cancer, as Fleischner means it.", rich_help_panel=PANEL),
+    typer.Option("--risk", help="Risk of lung cancer, for Fleischner.", rich_help_panel=PANEL),
 ]
 Smoker = Annotated[bool | None, _fact("smoker", "Smokes or smoked.")]
 FamilyHistory = Annotated[bool | None, _fact("family-history", "Lung cancer in the family.")]
@@ -63,7 +64,7 @@ def guidance(options: Mapping[str, Any]) -> Guidance | None:
     if facts:
         first = min(facts).replace("_", "-")
         raise UsageError(
-            f"--{first} is a fact for guidelines, and no guideline is asked for",
+            f"--{first} is used by guidelines only, and no guideline was chosen",
             hint="add --guideline lung-rads, fleischner or both",
         )
     return None

@@ -25,7 +25,7 @@ PriorScan = Annotated[
     typer.Option(
         "--prior",
         metavar="SCAN|REPORT",
-        help="An earlier scan of the patient, or luna's report of it: tell what is new, grown, "
+        help="Earlier scan of the patient, or luna's report of it: report what is new, grown, "
         "stable, smaller or gone.",
         rich_help_panel=PANEL,
     ),
@@ -37,7 +37,7 @@ Interval = Annotated[
         metavar="DAYS",
         min=1,
         max=LONGEST_DAYS,
-        help="Days between the scans; without it, from the study dates.",
+        help="Days between the scans; default: from the study dates.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -52,7 +52,9 @@ def inputs(prior: Path | None, interval: int | None, lobes: Path | None) -> list
     `read_origin` raises.
     """
     if prior is None and interval is not None:
-        raise UsageError("--interval is the time since a prior scan", hint="add --prior SCAN")
+        raise UsageError(
+            "--interval is the time since a prior scan, and there is none", hint="add --prior SCAN"
+        )
     given = [path for path in (prior, lobes) if path is not None]
     for path in given:
         if not path.exists():
@@ -84,10 +86,10 @@ def read_prior(
     if path is None:
         return None
     if not isinstance(found, Scan):
-        raise UsageError("--prior is for one scan, and these are many", hint="name one scan")
+        raise UsageError("--prior works with one scan only", hint="name one scan")
     origin = _origin(path)
     if origin is not None:
-        note(f"prior: {origin.path}, which the report is of", quiet=quiet)
+        note(f"prior: {origin.path}, the scan of the report", quiet=quiet)
     with progress(quiet=quiet) as advance, stage(advance, "align"), naming(path):
         earlier = origin.read() if origin else read_scan(path)
         prior = fit_prior(found, earlier, interval, origin.nodules if origin else ())

@@ -55,7 +55,7 @@ def check_pixels(item: Slice, dataset: FileDataset) -> None:
     usual = isinstance(bits[1], int) and bits[0] in (8, 16) and 0 < bits[1] <= bits[0]
     if not usual or bits[2] != bits[1] - 1 or representation not in (0, 1):
         raise InputError(
-            "the pixels are stored in a way that is not read",
+            "luna does not read pixels stored in this way",
             file=item.path,
             why=f"bits allocated, stored, high: {bits}, representation {representation}",
         )

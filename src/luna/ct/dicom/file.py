@@ -173,7 +173,7 @@ def _inflated(path: Path, stream: BinaryIO, meta: FileMetaDataset) -> BinaryIO:
     data = inflate.decompress(stream.read(), MAX_INFLATED_BYTES)
     if len(data) >= MAX_INFLATED_BYTES:
         raise InputError(
-            "the deflated DICOM file unpacks to implausibly much",
+            "the deflated DICOM file unpacks to an implausible size",
             file=path,
             why=f"more than {MAX_INFLATED_BYTES:,} bytes",
             hint="store it uncompressed",

@@ -49,7 +49,7 @@ def find_dicom(folder: Path, *, below: bool = True) -> Found:
             found.files.append(path)
     lost = directory.missing_files(folder) if below else 0
     if lost:
-        found.passed_over["missing that the DICOMDIR names"] += lost
+        found.passed_over["named in the DICOMDIR but missing"] += lost
     return found
 
 

@@ -39,6 +39,6 @@ def headers_of(found: Found, instances: Sequence[Instance]) -> tuple[FileDataset
     if len(headers) < len(wanted):
         raise InputError(
             "the DICOM files changed since the scan was read",
-            why=f"{len(wanted) - len(headers)} of {len(wanted)} images are not there any more",
+            why=f"{len(wanted) - len(headers)} of {len(wanted)} images no longer exist",
         )
     return tuple(headers[uid] for uid in wanted)

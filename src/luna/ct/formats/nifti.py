@@ -196,7 +196,7 @@ def _affine(header: Any, dims: list[int]) -> tuple[Affine, tuple[str, ...]]:
         raise InputError(
             "the file has no orientation",
             why="neither sform nor qform is set",
-            hint="left and right cannot be told; export the scan again with its orientation",
+            hint="left and right are unknown; export the scan again with its orientation",
         )
     if not np.isfinite(forms).all() or np.abs(forms).max() > LARGEST_MM:
         raise InputError("the orientation is not finite, or beyond any scanner")

@@ -170,7 +170,7 @@ def _check_space(fields: dict[str, str]) -> None:
         raise InputError(
             "the file has no orientation",
             why=f"its space is {space[:40]!r}",
-            hint="left and right cannot be told; export the scan again with its orientation",
+            hint="left and right are unknown; export the scan again with its orientation",
         )
 
 

@@ -74,7 +74,7 @@ def find_dicom_outlines(
         raise InputError(
             f"no {modality} of a scan below this folder",
             file=folder,
-            why=f"{len(lost)} files are of other series",
+            why=f"{len(lost)} files belong to other series",
         )
     chosen = tuple(names) or NODULE_NAMES
     files = {
@@ -101,7 +101,7 @@ def _outlines(path: Path, scan: Scan, names: Sequence[str]) -> list[Outline]:
         chosen = {number: name for number, name in parts.items() if _is_named(name, names)}
         if not chosen:
             raise InputError(
-                "nothing in this file is called a nodule",
+                "no segment or structure in this file is named as a nodule",
                 file=path,
                 why="there are " + ", ".join(repr(name) for name in parts.values()),
                 hint="choose by name: --roi 'PATTERN'",

@@ -42,7 +42,7 @@ class LidcFile:
         """
         if not scan.provenance.stored_orientation.startswith("LP"):
             raise InputError(
-                "the outlines are in pixels of axial images, which this scan has not",
+                "the outlines are in pixels of axial images, but this scan is not axial",
                 file=self.path,
                 why=f"its images are oriented {scan.provenance.stored_orientation}",
             )
@@ -99,14 +99,14 @@ def find_lidc(
         raise InputError(
             "no LIDC-IDRI file of a scan below this folder",
             file=folder,
-            why=f"{len(lost)} XML files are of other series",
+            why=f"{len(lost)} XML files belong to other series",
         )
     return found, files_of_no_scan(folder, lost)
 
 
 def _root(path: Path) -> ElementTree.Element:
     if not path.is_file() or path.stat().st_size > XML_BYTES_MAX:
-        raise InputError("no XML file of LIDC-IDRI", file=path)
+        raise InputError("not an XML file of LIDC-IDRI", file=path)
     data = path.read_bytes()
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
         raise InputError("the XML declares entities, which luna does not expand", file=path)

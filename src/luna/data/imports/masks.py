@@ -47,8 +47,8 @@ def find_masks(
         raise InputError(
             "no mask of a scan in this folder",
             file=folder,
-            why=f"{len(files)} label volumes, none named as a scan",
-            hint="a mask is called as its scan, for instance CASE.nii.gz or CASE_mask.nrrd",
+            why=f"{len(files)} label volumes, none named like a scan",
+            hint="name a mask like its scan, for instance CASE.nii.gz or CASE_mask.nrrd",
         )
     masks = {uid: MaskFiles(paths=tuple(paths), readers=readers) for uid, paths in found.items()}
     return masks, files_of_no_scan(folder, lost)
@@ -59,7 +59,7 @@ def files_of_no_scan(folder: Path, lost: list[Path]) -> tuple[Notice, ...]:
     if not lost:
         return ()
     shown = ", ".join(path.name for path in lost[:3]) + (", …" if len(lost) > 3 else "")
-    return (Notice(what=f"{len(lost)} files are of no scan: {shown}", file=folder.name),)
+    return (Notice(what=f"{len(lost)} files belong to no scan: {shown}", file=folder.name),)
 
 
 def _add(found: dict[str, list[Path]], path: Path, names: Mapping[str, str]) -> bool:

@@ -75,7 +75,7 @@ class FitCount:
             + (", and on nodules when they are read as RAS" if is_mirrored else ""),
             hint="negate coordX and coordY: luna takes LPS mm, as in LUNA16"
             if is_mirrored
-            else "coordinates are LPS mm, as in LUNA16; are these the scans' own annotations?",
+            else "coordinates are LPS mm, as in LUNA16; do the annotations belong to these scans?",
         )
 
 

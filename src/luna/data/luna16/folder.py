@@ -49,8 +49,8 @@ SERIES = "seriesuids.csv"
 PATIENTS = "patients.csv"
 
 NOT_SHOWN = (
-    "annotated nodules lie in no candidate, so that the classifier is not shown them; "
-    "prep adds them with --set candidates.from_annotations=true"
+    "annotated nodules contain no candidate, so the classifier is not trained on them; "
+    "add them with --set candidates.from_annotations=true"
 )
 
 SUBSET, SCAN = "subset[0-9]", "[!.]*"
@@ -61,8 +61,8 @@ DOWNLOAD = "https://zenodo.org/records/3723295"
 
 
 OWN_CANDIDATES = (
-    "there is no such table, so that prep takes candidates of its own from each scan's lungs; "
-    f"LUNA16's is a part of its download ({DOWNLOAD}, as a zip)"
+    "there is no such table, so prep takes candidates from the lungs of each scan; "
+    f"LUNA16's is part of its download ({DOWNLOAD}, as a zip)"
 )
 
 

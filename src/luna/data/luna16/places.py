@@ -32,7 +32,7 @@ def outside_notices(
     """Return notices of the nodules and candidates, by row, that lie outside their volume."""
     old = not (data.root / CANDIDATES).exists()
     source, lines = data.candidates.source[candidates], data.candidates.line[candidates]
-    what = "outside their volume, or of such a nodule"
+    what = "outside their volume, or belonging to such a nodule"
     listed = Path(OLD_CANDIDATES if old else CANDIDATES)
     found = notice(
         "annotations outside their volume", Path(ANNOTATIONS), data.nodules.line[nodules]
@@ -60,5 +60,5 @@ def refuse_strange_places(data: Luna16) -> None:
             f"{len(lines)} of {len(outside)} annotations lie outside their volume",
             file=data.root / ANNOTATIONS,
             why=name_lines(lines.tolist(), len(lines)),
-            hint="coordinates are LPS mm, as in LUNA16; are these the scans' own annotations?",
+            hint="coordinates are LPS mm, as in LUNA16; do the annotations belong to these scans?",
         )

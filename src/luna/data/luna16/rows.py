@@ -126,7 +126,7 @@ def read_malignancy(
     clash[np.flatnonzero(here)[joined]] = verdict[here][joined] != malignant[to[joined]]
     table.refuse(clash, "mal_bool differs from a later row of the nodule", "mal_bool")
     lost = table.lines[here][~joined]
-    return malignant, notice("verdicts on no annotated nodule", path, lost)
+    return malignant, notice("verdicts that belong to no annotated nodule", path, lost)
 
 
 def read_candidates(
@@ -148,7 +148,9 @@ def read_candidates(
     inner = here & ~repeated & ~positive & inside
     notices = notice("candidates of scans that are not on disk", table.path, table.lines[~here])
     notices += notice("candidates that repeat another", table.path, table.lines[here & repeated])
-    notices += notice("positive candidates in no annotated nodule", table.path, table.lines[orphan])
+    notices += notice(
+        "positive candidates outside all annotated nodules", table.path, table.lines[orphan]
+    )
     notices += notice("negative candidates inside a nodule", table.path, table.lines[inner])
     keep = here & ~repeated & ~orphan & ~inner
     listed = np.full(len(series), LISTED, dtype=np.int8)

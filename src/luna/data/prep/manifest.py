@@ -77,10 +77,10 @@ def read_manifest(cache: Path) -> Manifest:
         )
     except (DamagedError, UsageError, KeyError, TypeError, AttributeError) as error:
         raise TrustError(
-            "the list of what is prepared cannot be trusted",
+            "the list of prepared scans cannot be trusted",
             file=place,
             why=str(error),
-            hint=f"{AGAIN}: what is in the cache is kept",
+            hint=f"{AGAIN}: it keeps what is in the cache",
         ) from error
 
 

@@ -66,7 +66,7 @@ def galleries(evaluation: Evaluation, files: Mapping[str, Path]) -> tuple[Galler
     """
     titles = {
         "The largest lost nodules; the ring is the annotation": _lost_spots(evaluation),
-        "The surest false marks; the ring is no measurement": _false_spots(evaluation),
+        "The most probable false marks; the ring is no measurement": _false_spots(evaluation),
     }
     wanted = [spot for spots in titles.values() for spot in spots if spot.series_uid in files]
     taken: dict[int, Picture] = {}

@@ -46,7 +46,7 @@ class Nouns:
 
 MARKS = Nouns(items="marks", right="marks on nodules", wrong="false marks")
 
-INDEPENDENT = "Intervals: 95 %, Wilson, items taken for independent."
+INDEPENDENT = "Intervals: 95 %, Wilson, assuming independent items."
 
 
 def classifier_plots(

@@ -130,7 +130,7 @@ def _operating(evaluation: Evaluation) -> Section:
 
 def _point(name: str, point: OperatingPoint | None) -> Row:
     if point is None:
-        return (name, "none: even the surest marks exceed this rate", "–", "–")
+        return (name, "none: even the most probable marks exceed this rate", "–", "–")
     return (name, f"{point.threshold:.6g}", f"{point.fp_per_scan:.3f}", f"{point.sensitivity:.3f}")
 
 
@@ -265,7 +265,7 @@ def _malignancy(evaluation: Evaluation) -> Section:
             rows += auc_rows("AUC of prediction, found nodules", scored.head)
             rows += auc_rows("AUC of diameter, found nodules", scored.diameter_found)
     return Section(
-        title="Malignancy, beside the baseline of diameter alone",
+        title="Malignancy, compared with diameter alone",
         header=("", "value", "95 %"),
         rows=tuple(rows),
         footnote=footnote(evaluation, rule),
