@@ -164,7 +164,7 @@ def test_the_data_is_not_written_over(evaluate, validate, cohort):
     for command in (evaluate, validate):
         outcome = command("--force", "--out", cohort)
         assert outcome.code == 2
-        assert "over what they are made from" in outcome.err
+        assert "overwrite their own input" in outcome.err
     assert (cohort / "annotations.csv").read_bytes() == before
 
 

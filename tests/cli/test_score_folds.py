@@ -118,7 +118,7 @@ def test_folds_are_not_pooled_into_one_of_them(pool, folds):
     before = (folds[0] / "detections.csv").read_bytes()
     outcome = pool("--force", "--out", folds[0])
     assert outcome.code == 2
-    assert "over what they are made from" in outcome.err
+    assert "overwrite their own input" in outcome.err
     assert (folds[0] / "detections.csv").read_bytes() == before
 
 

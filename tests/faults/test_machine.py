@@ -161,7 +161,7 @@ def test_a_report_is_never_written_over_its_scan(
     (tmp_path / "out").mkdir()
     scan = Path(shutil.move(good_scan, tmp_path / "out" / "report.mha"))
     before = scan.read_bytes()
-    assert_refused(diagnose("--force", scan=scan), 2, "written over what they are made from")
+    assert_refused(diagnose("--force", scan=scan), 2, "overwrite their own input")
     assert scan.read_bytes() == before
 
 

@@ -521,11 +521,11 @@ def test_nodules_that_no_candidate_lies_in_are_counted_and_added_on_demand(
     path.write_text("".join(row for row in rows if not row.endswith(",1\n")))
     outcome = prepare(data=cohort)
     assert outcome.code == 0
-    assert "warning: annotations.csv: 16 annotated nodules lie in no candidate" in outcome.err
+    assert "warning: annotations.csv: 16 annotated nodules contain no candidate" in outcome.err
     assert "36 candidates" in outcome.out
     outcome = prepare("--set", "candidates.from_annotations=true", data=cohort)
     assert "16 annotated nodules added to 36 candidates" in outcome.err
-    assert "lie in no candidate" not in outcome.err
+    assert "contain no candidate" not in outcome.err
     assert "52 candidates" in outcome.out
 
 

@@ -214,7 +214,7 @@ def test_without_a_good_checkpoint_nothing_is_begun_anew(
     for name in (LAST, PREVIOUS):
         spoil(folder / "checkpoints" / name)
     outcome = resume()
-    assert_refused(outcome, 6, LAST, "damaged", "train anew")
+    assert_refused(outcome, 6, LAST, "damaged", "start a new run")
     assert (folder / "losses.csv").read_text() == (whole / "losses.csv").read_text()
 
 
@@ -408,7 +408,7 @@ def test_a_validation_of_one_kind_of_sample(
         kept = [x for x in lines if not x.startswith("1.2.3.0,") or x.endswith(",0\n")]
         table.write_text("".join(kept))
     prep(read_luna16(cohort), cache, PrepConfig(), workers=1)
-    assert_refused(train(cache=cache), 3, "both kinds of sample", "0 of 9", "split.stride")
+    assert_refused(train(cache=cache), 3, "lack one kind of sample", "0 of 9", "split.stride")
 
 
 def test_malignancies_that_nobody_knows(train: Train, small_cohort: Path, tmp_path: Path) -> None:

@@ -181,8 +181,8 @@ def test_a_card_of_one_bundle_among_others_that_is_missing(
     ("state", "words"),
     [
         ({"conv.weight": torch.zeros(2, 2)}, "does not know"),
-        ({"unet.last.weight": torch.zeros(2, 2)}, "of no network"),
-        ({"block1.conv1.weight": torch.tensor(1.0)}, "of no network"),
+        ({"unet.last.weight": torch.zeros(2, 2)}, "to no network"),
+        ({"block1.conv1.weight": torch.tensor(1.0)}, "to no network"),
         ({"block1.conv1.weight": torch.zeros(8, 1, 3, 3, 3)}, "missing blocks.0"),
         ({"block1.conv1.weight": torch.zeros(1).expand(9**9, 1)}, "larger than their file"),
         (
@@ -191,10 +191,10 @@ def test_a_card_of_one_bundle_among_others_that_is_missing(
                 "unet.down_path.0.block.0.weight": torch.zeros(4, 7),
                 7: torch.zeros(2),
             },
-            "of no network",
+            "to no network",
         ),
-        ({7: torch.zeros(2), "block1.conv1.weight": torch.zeros(2)}, "of no network"),
-        ({"convAndPool_seq.0.weight": torch.zeros(2)}, "of no network"),
+        ({7: torch.zeros(2), "block1.conv1.weight": torch.zeros(2)}, "to no network"),
+        ({"convAndPool_seq.0.weight": torch.zeros(2)}, "to no network"),
     ],
 )
 def test_checkpoints_of_another_network(

@@ -81,7 +81,7 @@ def test_a_check_makes_nothing(tmp_path: Path) -> None:
 def test_a_second_run_is_refused_while_the_first_lives(tmp_path: Path, warned: list[str]) -> None:
     with (
         hold(tmp_path, warned, force=True),
-        pytest.raises(UsageError, match=f"another run writes.*process {os.getpid()} on"),
+        pytest.raises(UsageError, match=f"another run is writing.*process {os.getpid()} on"),
         hold(tmp_path, warned, force=True),
     ):
         pytest.fail("the block must not run")
@@ -138,9 +138,9 @@ def test_an_input_is_never_written_over(tmp_path: Path) -> None:
     (out / "deep").mkdir(parents=True)
     (tmp_path / "link").symlink_to(out)
     for path in (scan, out, out / "deep" / "a.mhd", tmp_path / "link" / "a.mhd"):
-        with pytest.raises(UsageError, match="written over"):
+        with pytest.raises(UsageError, match="overwrite their own input"):
             keep_inputs(out, [path])
     keep_inputs(out, [tmp_path / "scan.mhd", tmp_path])
-    with pytest.raises(UsageError, match="written over"):
+    with pytest.raises(UsageError, match="overwrite their own input"):
         keep_inputs(out, [scan], ["nodules.nii.gz"])
     keep_inputs(out, [scan], ["report.json"])

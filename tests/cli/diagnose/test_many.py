@@ -199,7 +199,7 @@ def test_a_table_names_scans_and_series(
     out = tmp_path / "out"
     planned = luna("diagnose", "--list", table, "--weights", weights, "--out", out, "--dry-run")
     assert planned.code == 0
-    assert f"would look at {UIDS[0]}\n" in planned.out
+    assert f"would diagnose {UIDS[0]}\n" in planned.out
     assert not out.exists()
     outcome = luna("diagnose", "--list", table, "--weights", weights, "--out", out)
     assert outcome.code == 5

@@ -170,7 +170,7 @@ def test_a_report_stands_for_its_scan_and_nodules_keep_their_names(
         *("--weights", files / "weights", "--set", "balls=false"),
     )
     assert code == 0, err
-    assert f"prior: {files / 'now.mha'}, which the report is of" in err
+    assert f"prior: {files / 'now.mha'}, the scan of the report" in err
     assert str(files) not in (files / "third" / "report.html").read_text()
     first, second = (
         json.loads((folder / "report.json").read_text())["prior"]["changes"]
