@@ -1,4 +1,4 @@
-"""`luna evaluate`: how good is the whole pipeline, and how sure are we."""
+"""`luna evaluate`: score the whole pipeline over a cohort, with intervals."""
 
 from __future__ import annotations
 
@@ -115,13 +115,13 @@ def evaluate(
 
 
 def note_start(cohort: Luna16, device: torch.device, left_out: str = "", *, quiet: bool) -> None:
-    """Say what was skipped of weights and tables, and where the networks are computed."""
+    """Print what was skipped of weights and tables, and the device that is used."""
     lines = [left_out, *map(str, cohort.notices), f"computing on {device}"]
     note(*filter(None, lines), quiet=quiet)
 
 
 def show_plan(system: System) -> None:
-    """Print what a dry run found out."""
+    """Print the plan of a dry run."""
     print_lines(
         f"would diagnose {len(system.scans)} scans",
         *(f"with {name} for {role}" for role, name in system.models.names().items()),
@@ -130,7 +130,7 @@ def show_plan(system: System) -> None:
 
 
 def show_page(page: Page, out: Path, *, as_json: bool, quiet: bool) -> None:
-    """Print warnings, then tables with what they rest on, or metrics.json."""
+    """Print warnings, then tables with their footnotes, or metrics.json."""
     from luna.evaluate.pages.page import PAGE
 
     for warning in page.warnings:
@@ -146,7 +146,7 @@ def show_page(page: Page, out: Path, *, as_json: bool, quiet: bool) -> None:
 
 
 def note_calibrated(made: Calibrated | None, *, quiet: bool) -> None:
-    """Say what is new on the card of the nodule model."""
+    """Print what changed on the card of the nodule network."""
     if made is None:
         return
     point = made.point

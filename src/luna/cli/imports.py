@@ -1,4 +1,4 @@
-"""`luna import`: a cohort from scans and annotations of other origin."""
+"""`luna import`: make a cohort from your own scans and annotations."""
 
 from __future__ import annotations
 
@@ -105,11 +105,10 @@ def import_(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Turn scans and other people's annotations into a cohort for `luna prep`.
+    """Turn your own scans and annotations into a cohort for `luna prep`.
 
-    Scans are linked, not copied, so they have to stay where they are. Masks
-    and outlines are what the U-Net will learn from. The cohort has no table
-    of candidates: `luna prep` takes its own from the lungs.
+    Scans are linked and not copied, so leave them where they are. The U-Net is trained on the masks
+    and outlines. The cohort has no table of candidates: `luna prep` takes its own from the lungs.
 
     Examples:
 

@@ -18,7 +18,7 @@ CONFIG, COMPUTING, OUTPUT, TERMINAL = "Config", "Computing", "Output", "Terminal
 """Panels of `--help` for the shared options."""
 
 NAMED_WEIGHTS = ("book", "shipped")
-"""Words for weights that are no path; `nets.models` knows what they stand for."""
+"""Names of weights that are not paths; `nets.models` resolves them."""
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -51,7 +51,7 @@ Workers = Annotated[
 
 
 def limit_threads(count: int | None) -> int | None:
-    """Let this process and those it starts compute with so many threads, if a number is given.
+    """Limit the threads of this process and of those it starts, if a number is given.
 
     Most libraries read a variable when they load, which is later: commands import them themselves.
     """
@@ -158,7 +158,7 @@ class ConfigCommand(TyperCommand):
     """A command whose `--print-config` needs none of the command's arguments."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # typer hides the base
-        """Parse as always, but let arguments be missing where only the config is asked for."""
+        """Parse as usual, but allow missing arguments if only the config is printed."""
         ctx.resilient_parsing = "--print-config" in args
         try:
             return super().parse_args(ctx, args)

@@ -14,7 +14,7 @@ from luna.run.folders import check_folder, held_folder, keep_inputs
 from luna.run.record import is_record
 
 _held: list[ExitStack] = []
-"""What the command that runs at the moment holds; a test may run one inside another."""
+"""The folders that the running command holds; a test may run one inside another."""
 
 
 def folder_beside(scan: Path) -> Path:

@@ -23,7 +23,7 @@ def phantom(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Write synthetic chest CTs whose every nodule is known.
+    """Write synthetic chest CTs in which every nodule is known.
 
     Examples:
 

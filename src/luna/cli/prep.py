@@ -49,11 +49,10 @@ def prep(
 ) -> None:
     """Read every scan of a cohort once and store what training needs.
 
-    An interrupted run goes on when the same command is run again. Run it
-    again, too, after adding scans or changing a table: what is still right is
-    kept. Training reads the cache alone, so the CT files may then be moved
-    away. A scan that cannot be read does not stop the others; the exit code
-    is 5.
+    An interrupted run goes on when the same command is run again. Also run it again after adding
+    scans or changing a table: what is still valid is kept. Training reads only the cache, so the CT
+    files may then be moved. A scan that cannot be read does not stop the others; the exit code is
+    5.
 
     Examples:
 
@@ -102,7 +101,7 @@ def read_cohort(
 
 
 def show_plan(planned: Plan, cache: Path, *, as_json: bool) -> None:
-    """Print what a run would do; raises EnvironmentFault when the disk is too small for it."""
+    """Print the plan of a run; raises EnvironmentFault if the disk is too small for it."""
     from luna.data.prep.plan import refuse_small_disk
 
     if as_json:

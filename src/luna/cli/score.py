@@ -1,4 +1,4 @@
-"""`luna score`: how good are the marks of any system."""
+"""`luna score`: score the marks of any system."""
 
 from __future__ import annotations
 

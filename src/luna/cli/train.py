@@ -35,7 +35,7 @@ RECIPES = {
     "default": ("seg", "cls", "cls"),
     "best": ("shipped-seg", "shipped-cls", "shipped-malignancy"),
 }
-"""The shipped configs that one word means, for the U-Net, the nodule and malignancy classifier."""
+"""The shipped config of each short name, by network: U-Net, nodule, malignancy."""
 
 Cache = Annotated[
     Path | None, typer.Argument(help="Cache that `luna prep` filled; not with --resume.")

@@ -1,4 +1,4 @@
-"""`luna validate`: how good is one network by itself."""
+"""`luna validate`: score one network by itself."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def validate(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Judge one network by itself, on known places or nodules of a cohort.
+    """Score one network by itself, on known candidates or nodules of a cohort.
 
     A nodule classifier is run on every candidate of DATA, a malignancy
     classifier on every nodule with a verdict, a segmenter on the slices that

@@ -1,4 +1,4 @@
-"""`luna weights`: bring networks in, and look at what bundles say."""
+"""`luna weights`: fetch, import, export and inspect networks."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def info(
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Say what weights are, after checking that they are the ones on their cards.
+    """Show the cards of weights, after checking that the weights match them.
 
     Examples:
 
@@ -133,8 +133,7 @@ def export(
     """Write networks for other programs, and check that they compute the same.
 
     Each file holds the network from Hounsfield units to logits, and says in
-    its metadata what has to be done before and after. Times are of this
-    machine.
+    its metadata what has to be done before and after. Times are for this machine.
 
     Example:
 
@@ -183,7 +182,7 @@ def list_(
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """List the bundles at hand: luna's own, fetched ones, and those that runs trained.
+    """List the bundles on this machine: shipped, fetched, and trained by runs.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""What guidelines say about measured nodules: plain values in, statements out.
+"""Apply guidelines to measured nodules: plain values in, statements out.
 
-Nothing here knows scans or networks, and nothing needs more than the standard library.
+Nothing here uses scans or networks, or anything beyond the standard library.
 """

@@ -27,7 +27,8 @@ MEAN_SIZE = 1.58113883
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Weights:
-    """The coefficients of one model; 0 for a term that it has not. `size` weighs (mm/10)^-1/2."""
+    """The coefficients of one model; 0 for a term that it lacks. `size` is the weight of
+    (mm/10)^-1/2."""
 
     constant: float
     female: float
@@ -42,7 +43,7 @@ class Weights:
     count: float = 0
 
     def of_kind(self, kind: Kind) -> float:
-        """The weight of a kind of nodule, against a solid one."""
+        """The weight of a kind of nodule, relative to a solid one."""
         return {"solid": 0.0, "part-solid": self.part_solid, "ground-glass": self.ground_glass}[
             kind
         ]
@@ -86,8 +87,8 @@ def brock(
 ) -> Probability:
     """The probability that a nodule is cancer, of `count` nodules in the scan.
 
-    The size is the long axis. Withheld without the age, where the model has one, and where the
-    findings do not speak for the whole of both lungs.
+    The size is the long axis. Withheld without the age, if the model uses it, and if the findings
+    do not cover both lungs completely.
     """
     weights = MODELS[variant]
     model = f"Brock {variant}"

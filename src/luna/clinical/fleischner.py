@@ -1,4 +1,4 @@
-"""Fleischner Society 2017: what to do about nodules that a CT for another reason shows.
+"""Fleischner Society 2017: follow-up of nodules found incidentally on CT.
 
 Source: MacMahon et al., Radiology 2017, 284:228, table 1 (A: solid, B: subsolid nodules).
 """
@@ -101,12 +101,12 @@ SUBSOLID_BANDS_MM3 = ("below 100 mm³", "100 mm³ or more")
 def fleischner(
     nodules: Sequence[Nodule], patient: Patient, scope: Scope, by: By = "diameter"
 ) -> Statement:
-    """The cell of the table for the nodule that needs the soonest step.
+    """Return the table's cell for the nodule that needs the earliest step.
 
-    Solid nodules are counted apart from subsolid ones. Without `patient.risk` the statement has
-    the words for both risks. `by` chooses the table's sizes: mean diameter or volume. Withheld
-    where the findings do not speak for the whole of both lungs, and for patients whom the
-    guideline does not cover.
+    Solid and subsolid nodules are counted separately. Without `patient.risk` the statement has the
+    recommendations for both risks. `by` chooses the table's sizes: mean diameter or volume.
+    Withheld if the findings do not cover both lungs completely, and for patients whom the guideline
+    does not cover.
     """
     if withheld := scope.obstacle() or _not_covered(patient) or _no_volume(nodules, by):
         return Statement(guideline=GUIDELINE, source=SOURCE, withheld=withheld)
@@ -129,7 +129,7 @@ def fleischner(
 
 
 def _not_covered(patient: Patient) -> str:
-    """Why the guideline is not for this patient; empty where it is, or may be."""
+    """Why the guideline does not cover this patient; empty if it does or may."""
     if patient.age is not None and patient.age < YOUNGEST:
         return f"the guideline is not for patients below {YOUNGEST} years"
     if patient.cancer:

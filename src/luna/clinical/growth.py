@@ -1,4 +1,4 @@
-"""How a nodule grew between two scans that one software measured.
+"""The growth of a nodule between two scans that one program measured.
 
 Volumes of two software packages are not compared: they differ systematically in most pairs.
 """
@@ -46,7 +46,7 @@ class Growth:
 
 
 def doubling_days(before_mm3: float, now_mm3: float, days: int) -> float:
-    """The volume doubling time, in days: days · ln 2 / ln(now / before).
+    """Return the volume doubling time in days: days · ln 2 / ln(now / before).
 
     >>> round(doubling_days(120, 180, 90), 1)
     153.9
@@ -75,14 +75,14 @@ def growth(
 
 
 def lung_rads_change(tenths: int, days: int) -> Change:
-    """The class of a growth in tenths of a millimetre; Lung-RADS v2022, notes on growth."""
+    """Classify a growth in tenths of a millimetre; Lung-RADS v2022, notes on growth."""
     if tenths > GROWTH_TENTHS:
         return "growing" if days <= YEAR_DAYS else "growing slowly"
     return "smaller" if tenths < -GROWTH_TENTHS else "stable"
 
 
 def volume_class(change: float) -> Volume:
-    """The class of a change of volume, given as a share of the earlier one."""
+    """Classify a change of volume, given as a share of the earlier volume."""
     if change >= VOLUME_GROWTH:
         return "grown"
     return "smaller" if change <= -VOLUME_GROWTH else "stable"

@@ -1,4 +1,4 @@
-"""Logistic models of cancer in a nodule, also where some facts are not known."""
+"""Logistic models of cancer in a nodule, with or without unknown facts."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ JUXTAPLEURAL_MM = 10
 
 
 def categorise(nodule: Nodule) -> tuple[Category, str]:
-    """The category of one nodule and the line of the table that gives it.
+    """Return the category of one nodule and the table row that gives it.
 
     Benign features come before size, then the steps down of a stable nodule, then the features
     that make a category 3 or 4 more suspicious.
@@ -149,7 +149,7 @@ def _is_juxtapleural(nodule: Nodule) -> bool:
 
 
 def _stepped_down(nodule: Nodule, row: Row) -> tuple[Category, str]:
-    """The next category down for a nodule that did not grow until its follow-up.
+    """Return the next lower category for a nodule that did not grow until its follow-up.
 
     A nodule whose size has since crossed into a higher category stays there.
     """
@@ -169,7 +169,7 @@ def concern(category: Category) -> int:
 
 
 def nodule_statement(nodule: Nodule) -> Statement:
-    """What the table says of one nodule alone."""
+    """Return the table's statement on one nodule by itself."""
     category, text = categorise(nodule)
     return Statement(
         guideline=GUIDELINE,
@@ -186,9 +186,9 @@ def nodule_statement(nodule: Nodule) -> Statement:
 def lung_rads(
     nodules: Sequence[Nodule], scope: Scope, incomplete: Incomplete | None = None
 ) -> Statement:
-    """The category of a screening exam: that of its most suspicious nodule.
+    """Return the category of a screening exam: that of its most suspicious nodule.
 
-    Withheld where the findings do not speak for the whole of both lungs. `incomplete` is a
+    Withheld if the findings do not cover both lungs completely. `incomplete` is a
     reader's reason for category 0.
     """
     if obstacle := scope.obstacle():

@@ -25,8 +25,8 @@ UPPER_LOBE = 0.7838
 def mayo(nodule: Nodule, patient: Patient, scope: Scope) -> Probability:
     """The probability that a solitary nodule is cancer. The size is the long axis.
 
-    Withheld without the age, in patients with a cancer now, and where the findings do not speak
-    for the whole of both lungs.
+    Withheld without the age, in patients with a cancer now, and if the findings do not cover both
+    lungs completely.
     """
     withheld = scope.obstacle()
     if patient.cancer:

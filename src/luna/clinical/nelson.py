@@ -1,4 +1,4 @@
-"""The figures of the NELSON screening trial, as reference facts beside the guidelines.
+"""The definitions of the NELSON screening trial, as reference facts beside the guidelines.
 
 The trial's indeterminate classes (by volume and by doubling time) are left out: luna's sources
 give them at second hand only.

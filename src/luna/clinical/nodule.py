@@ -1,4 +1,4 @@
-"""A nodule as guidelines see it, and how much of the lungs was judged."""
+"""A nodule as guidelines see it, and how much of the lungs luna judged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Calcification = Literal["none", "complete", "central", "popcorn", "ring", "other
 """All but the first and the last are patterns of benign nodules."""
 
 Change = Literal["baseline", "new", "growing", "growing slowly", "stable", "smaller"]
-"""What became of a nodule since the prior scan; "baseline" where there is no prior scan.
+"""How a nodule changed since the prior scan; "baseline" without a prior scan.
 
 "growing" is more than 1.5 mm within 12 months, of the nodule or of its solid part; "growing
 slowly" the same over a longer time.
@@ -78,7 +78,7 @@ class Nodule:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scope:
-    """How much of the lungs the findings speak for.
+    """How much of the lungs the findings cover.
 
     `limited`: the report says that luna could not judge part of the lungs, or the scan itself.
     `beyond_range`: opacities larger than the networks were trained for.
@@ -88,7 +88,7 @@ class Scope:
     beyond_range: int = 0
 
     def obstacle(self) -> str:
-        """Why no guideline can be applied to the scan; empty where one can."""
+        """Why no guideline applies to the scan; empty if they do."""
         reasons = []
         if self.limited:
             reasons.append("the report is limited: its warnings say what luna could not judge")

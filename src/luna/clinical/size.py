@@ -1,4 +1,4 @@
-"""Diameters, rounded as each guideline wants them.
+"""Diameters, rounded as each guideline requires.
 
 Halves are rounded up, in decimals: 5.95 mm is 6.0 mm although the nearest float64 is not above
 5.95. A threshold is applied to the rounded value.

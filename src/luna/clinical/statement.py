@@ -1,4 +1,4 @@
-"""What a guideline says of a scan or a nodule, with everything that led to it."""
+"""The statement of a guideline on a scan or a nodule, with the facts that led to it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Value = str | float | int | bool
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One value that a statement rests on. `unit` is empty where there is none."""
+    """One value that a statement used. `unit` is empty where there is none."""
 
     name: str
     value: Value
@@ -25,7 +25,7 @@ class Fact:
 class Statement:
     """A category, or the reason why there is none.
 
-    `category` is None exactly where `withheld` tells why. `source` names the document and the
+    `category` is None exactly if `withheld` gives the reason. `source` names the document and the
     table, `row` the line of it. `nodule` is the number of the nodule that decides, None where
     there is no nodule.
     """
@@ -45,9 +45,9 @@ class Statement:
 class Probability:
     """A model's probability of cancer for one nodule, or the reason why there is none.
 
-    `lowest` and `highest` are equal where every fact is known; otherwise the least and the
-    most that the facts in `not_assessed` can make of it. Both are None exactly where `withheld`
-    tells why.
+    `lowest` and `highest` are equal where every fact is known; otherwise the least and the most
+    that the facts in `not_assessed` can make of it. Both are None exactly if `withheld` gives the
+    reason.
     """
 
     model: str
@@ -63,7 +63,7 @@ class Probability:
 def nodule_facts(
     number: int, kind: str, mean_mm: float, solid_mm: float | None = None
 ) -> tuple[Fact, ...]:
-    """The facts that every guideline takes of a nodule."""
+    """Return the facts about a nodule that every guideline uses."""
     facts = (
         Fact("nodule", number),
         Fact("kind", kind),

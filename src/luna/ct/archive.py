@@ -1,4 +1,4 @@
-"""A `.zip` of a scan, unpacked to a private folder for as long as it is read."""
+"""A scan in a `.zip`, unpacked to a private folder while it is read."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError),
     *(UnicodeDecodeError, IndexError),
 )
-"""What zipfile and the decoders raise of damaged bytes; the last two are of a member's name."""
+"""The errors of zipfile and the decoders for damaged bytes; the last two for a member's name."""
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def extracted(path: Path) -> Iterator[Path]:
     """Unpack an archive to a temporary folder, which is removed afterwards.
 
     Raises InputError for a damaged, encrypted or nested archive, one with links or with
-    paths out of it, and one that unpacks to implausibly much; EnvironmentFault when there is
+    paths out of it, and one that unpacks to an implausible size; EnvironmentFault when there is
     no temporary folder, or its disk has no room.
     """
     with private_folder() as folder:

@@ -26,11 +26,11 @@ from luna.run.lock import lock_file
 T = TypeVar("T")
 
 SIZE_LIMIT = 1 << 62
-"""Bytes from which diskcache would begin to evict, were there a policy: never reached."""
+"""The size at which diskcache would start to evict, if a policy were set; never reached."""
 
 LOCK_WAIT_S = 60.0
 LOCK_TRIES = 5
-"""A locked database is waited for this long, this often. diskcache's own `retry` would wait
+"""How long, and how often, to wait for a locked database. diskcache's own `retry` would wait
 for ever, also for a database that can never be written."""
 
 OWN_NAME = re.compile(re.escape(os.sep).join(("[0-9a-f]{2}", "[0-9a-f]{2}", r"[0-9a-f]{28}\.val")))
@@ -79,10 +79,10 @@ def _is_own(filename: Any) -> bool:
 class Cache:
     """Framed bytes by key; several threads and processes may use one folder at once.
 
-    With `create`, the folder is made (0700), and a damaged index is put aside and begun
-    anew, and `on_damage` is called with a sentence. Without it, a missing or damaged index is a
-    TrustError. Raises EnvironmentFault when the disk is full or the folder cannot be written,
-    UsageError when it holds something else.
+    With `create`, the folder is made (0700), and a damaged index is set aside and started again;
+    `on_damage` is called with a sentence. Without it, a missing or damaged index is a TrustError.
+    Raises EnvironmentFault when the disk is full or the folder cannot be written, UsageError when
+    it holds something else.
     """
 
     def __init__(

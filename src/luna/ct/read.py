@@ -1,4 +1,4 @@
-"""Reading a scan: a path in any format gives a Scan, or one clear error."""
+"""Read a scan from a path in any format, or raise one clear error."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from luna.ct.geometry import Geometry
 HuArray = NDArray[np.int16]
 
 AIR_HU = -1000
-"""What lies outside the volume, and the lower end of the networks' window."""
+"""The HU outside the volume, and the lower end of the networks' window."""
 
 
 @dataclass(frozen=True, slots=True)

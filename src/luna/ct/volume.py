@@ -49,7 +49,7 @@ NOT_IN_UID = re.compile(r"[^\w.\-]+")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Volume:
-    """What a format's reader returns; axes and geometry as the file has them.
+    """The result of a format's reader, with axes and geometry as in the file.
 
     `hu` is (index, row, column) int16 with column the file's fastest axis, as SimpleITK's
     arrays. `series_uid` is empty where the format has none; the other fields are as in

@@ -1,4 +1,4 @@
-"""Change training samples at random: flips, offsets, sizes, turns, noise and crops.
+"""Augment training samples: flips, offsets, scale, rotation, noise and crops.
 
 Parameters are drawn first and applied after. A sample's parameters and noise are hashes of its
 own seed, so they do not depend on its batch, its place in it, the rank or the device. Images
@@ -24,16 +24,16 @@ from luna.run.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AugmentConfig:
-    """Choose how far samples are changed; 0 and false change nothing. Raises UsageError."""
+    """The strength of each augmentation; 0 and false turn it off. Raises UsageError."""
 
     flip: bool = False
     """Mirror each axis in half of the samples."""
     offset: float = 0.0
     """Longest shift along each axis, as a fraction of the crop's length along that axis."""
     scale: float = 0.0
-    """Most that the size along each axis changes, as a fraction: 0.2 is 80 % to 120 %."""
+    """Largest change of size along each axis, as a fraction: 0.2 is 80 % to 120 %."""
     rotate_degrees: float = 0.0
-    """Farthest turn within the slice, either way; 180 is any direction."""
+    """Largest rotation within the slice, either way; 180 is any direction."""
     noise_hu: float = 0.0
     """Standard deviation of normal noise added to every voxel, in HU."""
     crop_vox: int | None = None

@@ -1,4 +1,4 @@
-"""What training reads from a prepared cohort: chunks, crops with masks, whole slices.
+"""The samples that training reads from a prepared cohort: chunks, crops with masks, slices.
 
 Each reads by index, in any order, from several threads at once, and opens no CT file.
 """

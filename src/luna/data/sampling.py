@@ -29,11 +29,12 @@ class SamplingConfig:
     samples_per_epoch: int | None = None
     """Samples of an epoch, all processes together; "none" takes as many as there are."""
     balanced: bool = True
-    """Whether kinds of samples are mixed by ratio; otherwise all are shuffled together."""
+    """Mix the kinds of samples by ratio; otherwise shuffle all together."""
     negatives_per_positive: int = 1
-    """Ratio for nodules: candidates that are no nodule for each that is one."""
+    """Ratio for nodules: negative candidates for each positive one."""
     malignant_benign_other: tuple[int, int, int] = (2, 1, 1)
-    """Ratio for malignancy: malignant nodules, benign ones, and what is no nodule; 0 is never."""
+    """Ratio for malignancy: malignant nodules, benign nodules, other candidates; 0 leaves a kind
+    out."""
 
     def __post_init__(self) -> None:
         if self.samples_per_epoch is not None and self.samples_per_epoch < 1:

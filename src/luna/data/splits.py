@@ -20,7 +20,7 @@ FOLDS = 10
 
 BOOK_STRIDE = 10
 FEWEST = 3
-"""Series that validate in a small cohort; one alone may hold no nodule."""
+"""Fewest series for validation in a small cohort; a single one may hold no nodule."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,10 +28,11 @@ class SplitConfig:
     """Choose how series are divided. Raises UsageError for numbers out of range."""
 
     method: SplitMethod = "stride"
-    """`stride`: every N-th series validates, as in the book. `folds`: LUNA16's subsets."""
+    """`stride`: use every N-th series for validation, as in the book. `folds`: use LUNA16's
+    subsets."""
     stride: int | None = None
-    """Every how many series, in the order of their UIDs, one goes to validation; "none" takes 10,
-    as the book, or fewer where less than three series would validate."""
+    """Use one of this many series, in the order of their UIDs, for validation; "none" takes 10, as
+    in the book, or fewer, so that at least three series are used."""
     test_fold: int = 9
     """The subset kept for the test; read by `folds` only."""
 
@@ -105,7 +106,7 @@ def _stride(series: int) -> int:
 
 
 def _validating(ordered: list[str], stride: int, patients: Mapping[str, str]) -> set[str]:
-    """Return the series whose patient's first series stands at a multiple of the stride."""
+    """Return the validation series, chosen by the position of their patient's first series."""
     first: dict[str, int] = {}
     for rank, uid in enumerate(ordered):
         first.setdefault(patients.get(uid, uid), rank)

@@ -55,9 +55,9 @@ class DiagnoseConfig:
     classify: ClassifyConfig = field(default_factory=ClassifyConfig)
     """The classification stage."""
     balls: bool = True
-    """Find candidates in balls of what is marked too, and not only in its pieces."""
+    """Also take the balls that fit into the marked voxels as candidates, not only their pieces."""
     lungs_only: bool = True
-    """Drop candidates whose centre lies in no lung."""
+    """Drop candidates with a centre outside the lungs."""
     threshold: float | None = None
     """Findings have at least this probability; none takes the nodule model's own threshold."""
 

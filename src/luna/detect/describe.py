@@ -1,4 +1,4 @@
-"""What a nodule looks like: its kind, calcium and fat, what it touches, strands, and its place.
+"""Describe a nodule: its kind, calcium, fat, pleural contact, strands, and place.
 
 Every rule is a measurement in HU and millimetres with its threshold beside it. How far they agree
 with radiologists and with phantoms is measured in docs/descriptions.md.
@@ -25,7 +25,7 @@ from luna.detect.opening import largest_ball, opened
 Hu = NDArray[np.float32]
 
 MARGIN_MM = 10.0
-"""How far around the mask the surroundings are looked at."""
+"""Width of the surroundings that are examined around the mask."""
 
 SOLID_HU = -300.0
 """The solid part of a nodule is denser than this."""

@@ -1,4 +1,4 @@
-"""How much of the lungs is as thin as emphysema makes it: the share of voxels below -950 HU.
+"""Measure low attenuation, a sign of emphysema: the share of the lungs below -950 HU.
 
 Source: LAA-950, a usual threshold (Gevenois et al., Am J Respir Crit Care Med 1996, 154:187). Noise
 and sharp kernels raise it, an incomplete breath lowers it, so that it is no diagnosis.

@@ -1,4 +1,4 @@
-"""What luna found in one scan: plain data for reports, scores and the command line."""
+"""The findings of one scan: plain data for reports, scores and the command line."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Description:
-    """What was measured of a nodule's look.
+    """The measured description of a nodule.
 
     `kind` is None where a faint nodule is too small for the slices: blur alone could make it
     so. `solid_mm` is the mean diameter of a part-solid nodule's part above -300 HU.
@@ -199,7 +199,7 @@ class Findings:
 
     @property
     def status(self) -> Status:
-        """The one word for the outcome; `clear` only where luna saw and could judge everything."""
+        """The one word for the outcome; `clear` only if luna saw and could judge everything."""
         if self.opacities:
             return "opacity"
         if self.findings:

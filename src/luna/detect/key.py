@@ -1,4 +1,4 @@
-"""What decides the result of a scan: equal keys, equal results."""
+"""The key of a result: equal keys, equal results."""
 
 from __future__ import annotations
 

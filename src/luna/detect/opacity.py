@@ -1,9 +1,9 @@
-"""Find soft tissue in the lungs that is larger than any nodule the networks learned from.
+"""Find soft tissue in the lungs that is larger than any nodule in the networks' training.
 
-A network that learned from nodules of 3 to 30 mm says nothing of a mass: a crop within it is
-uniform tissue. Here a mass is found by shape and place alone: tissue in the outline of a lung,
-thick enough to hold a ball, that is not the heart, the great vessels, the diaphragm, the tissue
-at the apex or a layer of fluid. The grid is that of `luna.ct.lungs.find`, about 2.5 mm.
+A network trained on nodules of 3 to 30 mm cannot recognise a mass: a crop inside it is uniform
+tissue. Here a mass is found by shape and place alone: tissue in the outline of a lung, thick enough
+to hold a ball, that is not the heart, the great vessels, the diaphragm, the tissue at the apex or a
+layer of fluid. The grid is that of `luna.ct.lungs.find`, about 2.5 mm.
 
 The thresholds lie between the masses of the reference scans and the normal tissue of all others
 (`scripts/measure_opacities.py`, docs/reliability.md).

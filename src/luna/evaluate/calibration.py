@@ -1,4 +1,4 @@
-"""New bundles whose nodule model has a fitted temperature and a chosen operating threshold."""
+"""Write bundles with a calibrated nodule network: a fitted temperature and a new threshold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`diagnose` over many scans: what is done stays done, and one bad scan stops no other."""
+"""Diagnose many scans; keep finished results, and go on past a bad scan."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RESULTS = "scans"
 """Folder of one file per scan below the folder of the evaluation."""
 
 SCHEMA = 1
-"""Raised when the file changes; files of another schema are done again."""
+"""Increased when the file changes; results with another schema are computed again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,9 +39,9 @@ class CohortConfig(ScoreConfig):
     classify: ClassifyConfig = field(default_factory=ClassifyConfig)
     """How the classifier is used."""
     balls: bool = True
-    """Find candidates in balls of what is marked too, and not only in its pieces."""
+    """Also take the balls that fit into the marked voxels as candidates, not only their pieces."""
     lungs_only: bool = True
-    """Drop candidates whose centre lies in no lung."""
+    """Drop candidates with a centre outside the lungs."""
     threshold: float | None = None
     """Report findings from this probability on; none takes the one on the nodule model's card."""
 

@@ -1,4 +1,4 @@
-"""The folder of an evaluation: the names in it, and whether one was begun there."""
+"""The folder of an evaluation: its file names, and whether one was begun in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One network asked about every scan of a cohort, at places or in nodules that are known."""
+"""Run one network on every scan of a cohort, at known candidates or nodules."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Network:
 
 
 def questions(data: Luna16, role: str, uids: Mapping[str, Path]) -> dict[str, FloatArray]:
-    """Return what a network is asked about, by series UID: (K, 5) float64 each.
+    """Return the places that a network judges, by series UID: (K, 5) float64 each.
 
     The columns are x, y, z in LPS mm, the diameter in mm (NaN where unknown), and 1 for what is
     positive. A nodule classifier gets the table of candidates, a malignancy classifier the

@@ -1,4 +1,4 @@
-"""The folder of tables that an evaluation leaves, and many of them pooled into one."""
+"""Read the tables that an evaluation wrote, and pool those of several."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def evaluated_folder(path: Path) -> Path:
 
 
 def threshold_of(folders: Sequence[Path]) -> float:
-    """Return the threshold of evaluations by their folders, 0.5 where no metrics.json tells it.
+    """Return the threshold of evaluations by their folders, 0.5 without a metrics.json.
 
     Raises UsageError when they differ, and InputError for a metrics.json that is damaged.
     """

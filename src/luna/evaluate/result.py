@@ -1,4 +1,4 @@
-"""The result of one scan of a cohort, and the key that says what it was computed from."""
+"""The result of one scan of a cohort, and the key over its inputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from luna.run.checked import Json
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScanResult:
-    """Everything about one scan that scoring needs.
+    """The result of one scan, as scoring needs it.
 
     `center_xyz` (M, 3) LPS mm, `p_nodule` (M,) and `component` (M,), equal for fragments of
     one nodule, are of every candidate by falling probability. `marks` (K,) are the best

@@ -1,4 +1,4 @@
-"""The scans of an evaluated cohort, and the tables that say what is known of them."""
+"""The scans of an evaluated cohort, and the tables with their annotations."""
 
 from __future__ import annotations
 

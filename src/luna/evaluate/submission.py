@@ -1,4 +1,4 @@
-"""From files of detections and truth to a folder of tables, plots and one page."""
+"""Score files of marks against annotations; write tables, plots and one page."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def find_submission(
     excluded: Path | None = None,
     versus: Sequence[Path] = (),
 ) -> Submission:
-    """Find the files to score. An evaluation's folder stands for its marks and its own truth.
+    """Find the files to score. The folder of an evaluation holds its marks and its annotations.
 
     Raises UsageError when the truth of a file of marks is not named.
     """

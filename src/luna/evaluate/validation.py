@@ -1,4 +1,4 @@
-"""One network judged, without the others: tables, plots and one page."""
+"""Score one network by itself: tables, plots and one page."""
 
 from __future__ import annotations
 

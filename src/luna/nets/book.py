@@ -43,7 +43,7 @@ UNET_LAYERS = {"0": "conv1", "2": "norm1", "3": "conv2", "5": "norm2"}
 TRAINING_DATA = "LUNA16 (LIDC-IDRI), by the book's authors; validation series: every tenth"
 LICENCE = "none stated by the publisher"
 DIAMETER_MM, SLICE_MM, PIXEL_MM = (3.0, 30.0), (0.6, 2.5), (0.46, 0.98)
-"""What LUNA16 holds: nodules of LIDC-IDRI from 3 mm, and scans with slices of up to 2.5 mm."""
+"""The range of LUNA16: nodules of 3 mm or more, and slices of up to 2.5 mm."""
 
 
 def import_state(path: Path, role: Role | None = None) -> Bundle:

@@ -37,7 +37,7 @@ Erosion = Literal["cross", "slice"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Card:
-    """What a bundle says of itself.
+    """The description of a bundle.
 
     `arguments` are the keyword arguments of the architecture; `hu_window` the (low, high) HU
     to which input is clipped; `spacing_mm` the size of the cubic voxels of a classifier's

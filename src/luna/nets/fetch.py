@@ -83,7 +83,7 @@ def _bundle_folder(name: str) -> Path:
 def fetch_book(source: str, tell: Tell) -> list[Path]:
     """Fetch the book's checkpoints from a web address or a local folder, as bundles.
 
-    What is there already is only checked; a download that broke off goes on where it stopped.
+    Existing files are only checked; an interrupted download continues where it stopped.
     `tell` is called with a line for each file that is fetched, and for each bundle that is there.
     Raises UsageError when the source is neither address nor folder, TrustError when a file is not
     the published one, EnvironmentFault when it cannot be had, InputError when the folder lacks it.
@@ -129,7 +129,7 @@ def _made(folder: Path) -> Path:
 
 @contextmanager
 def _alone(downloads: Path, name: str, tell: Tell) -> Iterator[Path]:
-    """Wait until no other process fetches a file into a folder: two would mix their parts."""
+    """Wait until no other process is fetching a file into a folder; two would mix their data."""
     path = downloads / f"{name}.lock"
     try:
         file = path.open("a")
@@ -145,7 +145,7 @@ def _alone(downloads: Path, name: str, tell: Tell) -> Iterator[Path]:
 
 
 def _is_good(folder: Path) -> bool:
-    """Whether a whole bundle is there; a damaged one is made anew."""
+    """Whether a complete bundle exists; a damaged one is made again."""
     try:
         return (folder / CARD_NAME).exists() and bool(load_bundle(folder))
     except TrustError:

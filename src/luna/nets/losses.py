@@ -1,4 +1,4 @@
-"""What the networks are trained to make small; one value per sample, never a mean."""
+"""The losses of the networks; one value per sample, never a mean."""
 
 from __future__ import annotations
 

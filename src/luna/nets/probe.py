@@ -1,4 +1,4 @@
-"""A built-in probe: what a network answers must be a number, and depend on what it sees."""
+"""A built-in probe: a network's output must be a number and depend on its input."""
 
 from __future__ import annotations
 

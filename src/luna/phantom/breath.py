@@ -1,4 +1,4 @@
-"""Where a breath takes the tissue of a phantom: the base of the lungs further than the apex."""
+"""Move the tissue of a phantom as breathing does: the base of the lungs most."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a phantom cohort varies, and one patient drawn from it."""
+"""The ranges of a phantom cohort, and one patient drawn from them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ BOUNDS: dict[str, Range] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhantomConfig:
-    """What varies between the scans of a cohort.
+    """The ranges that vary between the scans of a cohort.
 
     Ranges are (low, high) and drawn uniformly per scan unless the field says otherwise. Raises
     UsageError when the ends of a range are swapped or a number is out of bounds.

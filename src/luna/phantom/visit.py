@@ -21,7 +21,7 @@ SHIFT_MM = 3.0
 """The slices of a visit begin up to so far from those of the patient's first draw."""
 
 WIDEST_MM = MAX_SPACING_MM * REFERENCE_SIZE + 80
-"""No field of view of any visit is wider; its middle may be 20 mm off, and a breath scales it."""
+"""The widest field of view of any visit; its middle may be 20 mm off, and breathing scales it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +39,7 @@ class Visit:
     volume_factors: tuple[float, ...] = ()
 
     def rng(self, seed: int, number: int) -> np.random.Generator:
-        """What draws the visit of patient `number` of a cohort."""
+        """Return the random generator for the visit of patient `number`."""
         return np.random.default_rng([seed, number, self.number])
 
     def scanner(
@@ -65,7 +65,7 @@ class Visit:
 
 
 def widened(scanner: Scanner) -> Scanner:
-    """A scanner whose field holds what any visit may see of a patient."""
+    """Return a scanner with a field of view for every visit of a patient."""
     pixel, _, slice_mm = scanner.spacing_xyz.tolist()
     margin = int(np.ceil(2 * SHIFT_MM / slice_mm))
     size = int(np.ceil(WIDEST_MM / pixel))
@@ -74,7 +74,7 @@ def widened(scanner: Scanner) -> Scanner:
 
 
 def moved_vessels(vessels: Vessels, breath: Breath) -> Vessels:
-    """Vessels where a breath takes them."""
+    """Return the vessels moved by breathing."""
     return Vessels(
         arteries=_moved(vessels.arteries, breath),
         veins=_moved(vessels.veins, breath),
@@ -85,7 +85,7 @@ def moved_vessels(vessels: Vessels, breath: Breath) -> Vessels:
 
 
 def moved_lesions(lesions: list[Lesion], breath: Breath) -> list[Lesion]:
-    """Lesions where a breath takes them, of the same shape."""
+    """Return the lesions moved by breathing, in the same shape."""
     return [replace(lesion, center=breath.moved(lesion.center)) for lesion in lesions]
 
 

@@ -1,4 +1,4 @@
-"""What a comparison with a prior scan says, for `report.json`, `growth.csv` and the page."""
+"""The comparison with a prior scan, for `report.json`, `growth.csv` and the page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POINTS = ("center_lps_mm", "prior_center_lps_mm")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportedChange:
-    """What became of one nodule: lengths in mm, changes in % of the earlier volume.
+    """The change of one nodule: lengths in mm, changes in % of the earlier volume.
 
     `finding` and `prior_finding` are its number, or its letter as an opacity, in the two scans;
     None where it is not seen, or where `measured` (in the scan) or `prior_measured` tells that no

@@ -1,4 +1,4 @@
-"""What guidelines say of one scan's findings: the `guidelines` of `report.json`."""
+"""The statements of guidelines on one scan's findings: `guidelines` in `report.json`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Guideline = Literal["lung-rads", "fleischner", "both"]
 
 @dataclass(frozen=True, slots=True)
 class Guidance:
-    """Which guidelines are asked for, and what the user knows of the patient."""
+    """The chosen guidelines, and the facts about the patient that the user gave."""
 
     guideline: Guideline
     patient: Patient
@@ -81,7 +81,7 @@ def with_tags(patient: Patient, tags: Mapping[str, str]) -> Patient:
 
 
 def scope_of(findings: Findings) -> Scope:
-    """How much of the lungs the findings speak for."""
+    """How much of the lungs the findings cover."""
     return Scope(limited=bool(findings.limits), beyond_range=len(findings.opacities))
 
 

@@ -1,4 +1,4 @@
-"""The head of a report: which scan it is of, and, for who asks for it, of whom."""
+"""The head of a report: the scan, and on request the patient."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ReportedScan:
 
 
 def patient_texts(scan: Scan) -> dict[str, str]:
-    """What the file says of the patient, and its own name: only for who asks for it."""
+    """Return the file's facts about the patient, and its name; only on request."""
     texts = {**scan.provenance.phi, "source": scan.provenance.source}
     return {name: bounded(text) for name, text in texts.items()}
 

@@ -1,4 +1,4 @@
-"""`report.html`: one file, without network, for the eyes of a radiologist."""
+"""`report.html`: one offline file for a radiologist."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def render(
 ) -> str:
     """Render the HTML of a report.
 
-    Every string is escaped by the template engine. The policy in the page's head allows its
-    own script by hash, images from data URIs, and nothing else. `count` is told how many pictures
-    of how many are drawn.
+    Every string is escaped by the template engine. The policy in the page's head allows its own
+    script by hash, images from data URIs, and nothing else. `count` is called with the number of
+    drawn pictures and their total.
     """
     # A block, so that its names meet no others.
     script = f'"use strict";\n{{\n{template_text(*SCRIPTS)}}}\n'
@@ -94,7 +94,7 @@ def render(
 
 
 def by_concern(content: Document) -> list[ReportedFinding]:
-    """The findings in the order in which a reader wants them.
+    """Return the findings in order of concern.
 
     By the category that a guideline gives them, where one is asked for, then by size.
     """

@@ -1,4 +1,4 @@
-"""What the script of the report's viewer needs: the stack, where it lies, and what was found."""
+"""The data of the report's viewer: the stack, its place, and the findings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MASK_BITS_MAX = 4_000_000
 """Half a megabyte; a larger mask is shown by the box round it."""
 
 Named = tuple[str, str, Finding | Opacity]
-"""What a finding is called on a picture and in a sentence."""
+"""The name of a finding on a picture and in a sentence."""
 
 
 def viewer_data(scan: Scan, stack: Stack, named: list[Named], outlined: int) -> dict[str, Any]:

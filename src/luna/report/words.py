@@ -1,4 +1,4 @@
-"""Numbers as every reader sees them: one rounding for the page, the terminal and the index."""
+"""Numbers as text, rounded in one way for the page, the terminal and the index."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Errors, safe files, configuration, device and run record: what every storey stands on."""
+"""Errors, safe files, configuration, device and run record, used by every storey."""

@@ -1,8 +1,8 @@
-"""The same work for many items: what is done stays done, and one bad item stops no other.
+"""Do the same work for many items; keep what is done, and go on past a bad item.
 
-The work says of each item whether an earlier run did it already; an engine runs the work in
-this process or in several. Every result is stored by the work itself, whole or not at all, so
-a run that ends by whatever means goes on where it was.
+The work knows for each item whether an earlier run did it; an engine runs the work in this process
+or in several. The work stores every result whole or not at all, so any stopped run continues where
+it was.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Batch(Generic[R]):
 
 
 class Engine(Protocol):
-    """Where the work runs; outcomes come in any order. A stop lets what was begun end."""
+    """Where the work runs; outcomes come in any order. A stop waits for items that were begun."""
 
     def run(
         self, work: Callable[[str, I], R], items: Iterable[tuple[str, I]], stop: Stop
@@ -134,8 +134,8 @@ def run_batch(
 ) -> Batch[R]:
     """Do the work for every item by name; `stage` is what the progress is called.
 
-    An item fails when its work raises InputError or runs out of memory. `each` is told every
-    outcome as it comes. The first Ctrl-C lets what was begun end and then raises
+    An item fails when its work raises InputError or runs out of memory. `each` is called with every
+    outcome as it comes. The first Ctrl-C waits for items that were begun, then raises
     KeyboardInterrupt.
     """
     found: dict[str, Done[R]] = {}
@@ -185,7 +185,7 @@ def resumed(load: Callable[[], R | None], make: Callable[[], R]) -> Done[R]:
 
 @contextmanager
 def item_at_fault() -> Iterator[None]:
-    """Make what is wrong with one item an InputError, so that the others go on.
+    """Turn the fault of one item into an InputError, so that the others go on.
 
     A path that names nothing is wrong usage, and one that may not be read a fault of the
     machine, only where a user gave it.
@@ -198,7 +198,7 @@ def item_at_fault() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _Guarded(Generic[I, R]):
-    """The work, with its failures as values."""
+    """The work, with its failures returned as values."""
 
     work: Callable[[str, I], Done[R]]
 
@@ -220,7 +220,7 @@ def _reason(error: LunaError) -> str:
 
 
 def _finished(waiting: dict[Future[R], str]) -> Iterator[tuple[str, R]]:
-    """Take the outcomes that have come, at least one, out of those waited for."""
+    """Remove and return the outcomes that have come, at least one."""
     done, _ = wait(waiting, return_when=FIRST_COMPLETED)
     for future in done:
         yield waiting.pop(future), future.result()
@@ -234,7 +234,7 @@ class _Clock:
         self._seconds, self._begun = 0.0, time.perf_counter()
 
     def step(self, name: str, outcome: Done[R] | Failed) -> str:
-        """Return the item and its outcome, and how the whole goes, for people."""
+        """Return a line for people: the item, its outcome, and the progress of the batch."""
         now = time.perf_counter()
         seconds, self._begun = now - self._begun, now
         self._left -= 1

@@ -1,4 +1,4 @@
-"""JSON files that know when they were damaged: a checksum stands in front of the values."""
+"""JSON files with a checksum in front of the values, so that damage is found."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from luna.run.files import replace_file
 
 CHECKED_BYTES_MAX = 1 << 28
-"""More than any result of luna takes; a larger file is something else."""
+"""No result of luna is larger; a larger file is something else."""
 
 Json = dict[str, Any]
 

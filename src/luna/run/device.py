@@ -112,7 +112,7 @@ def _absent(name: str, why: str) -> EnvironmentFault:
 
 
 def cuda_problem() -> str:
-    """Why torch sees no CUDA card at all, or nothing where it sees one."""
+    """Return why torch sees no CUDA card, or an empty text if it sees one."""
     import torch
 
     if torch.cuda.device_count():
@@ -123,7 +123,7 @@ def cuda_problem() -> str:
 
 
 def card_problem(index: int) -> str:
-    """Why torch cannot compute on a CUDA card that it sees, or nothing."""
+    """Return why torch cannot compute on a CUDA card that it sees, or an empty text."""
     import torch
 
     def compute() -> None:

@@ -1,4 +1,4 @@
-"""matplotlib as luna draws with it: no windows, and the defaults whatever a user or folder sets.
+"""matplotlib as luna uses it: no windows, and defaults that no user or folder changes.
 
 A file `matplotlibrc` of the working folder or the user's would otherwise decide the resolution of
 plots, start LaTeX, end the import when it is no text, or hold it for ever when it is a pipe.

@@ -20,7 +20,7 @@ MIB = 1 << 20
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 TEMPORARY = ".tmp-"
-"""How the names of files begin that are being written."""
+"""The first letters of a file's name while it is being written."""
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 
 def read_plain(path: Path, most_bytes: int) -> bytes:
-    """Return what a plain file holds.
+    """Return the bytes of a plain file.
 
     Raises OSError for a pipe, a device or a folder, which could be waited for or read for ever,
     and for a file of more than `most_bytes`.

@@ -17,7 +17,7 @@ LOCK = ".luna-lock"
 """The file in a folder that the run which writes there keeps locked."""
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-"""What systems answer whose file system knows no locks."""
+"""The error codes of file systems without locks."""
 
 
 @contextmanager

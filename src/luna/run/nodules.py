@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNKNOWN = -1
-"""Of malignancy, where no reader or table says."""
+"""The malignancy of a nodule without a verdict."""
 
 XYZ = ("coordX", "coordY", "coordZ")
 """The columns of a place in LUNA16's tables: LPS mm."""
@@ -61,7 +61,7 @@ class Nodules:
 
 
 def unknown_malignancy(count: int) -> NDArray[np.int8]:
-    """Return a column `malignant` that says nothing."""
+    """Return a column `malignant` of unknowns."""
     return np.full(count, UNKNOWN, dtype=np.int8)
 
 
@@ -72,4 +72,4 @@ NO_NODULES = Nodules(
     malignant=unknown_malignancy(0),
     line=np.zeros(0, np.int64),
 )
-"""What a list holds that is not there."""
+"""An empty list of nodules."""

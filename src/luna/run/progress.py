@@ -1,4 +1,4 @@
-"""How far long work is: one protocol, which commands draw and tests count."""
+"""The progress of long work: one protocol, which commands draw and tests count."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Progress(Protocol):
 
 
 def silent(stage: str, done: int, total: int, detail: str = "", /) -> None:
-    """Show nothing: the progress of work that nobody watches."""
+    """Show nothing; for work that nobody watches."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

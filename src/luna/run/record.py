@@ -1,4 +1,4 @@
-"""The record of what a run was: versions, commit, config, device, data."""
+"""The record of a run: versions, commit, config, device, data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GIT_SECONDS_MAX = 5.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord:
-    """What a run was, so that it can be understood and repeated.
+    """The record of a run, so that it can be understood and repeated.
 
     `versions` holds Python, luna and the packages that shape results; `git_commit` the commit
     of luna's own checkout, with `+changes` when files differ from it, None outside one;

@@ -256,7 +256,7 @@ def _refuse_header(path: Path, line: int, header: Sequence[str], required: Seque
 
 
 def _column_key(name: str) -> str:
-    """Return what tells columns apart: the name without case, blanks and underscores."""
+    """Return the key of a column: its name without case, blanks and underscores."""
     key = re.sub(r"[\s_]", "", name).casefold()
     return SAME_COLUMN.get(key, key)
 

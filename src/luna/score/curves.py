@@ -36,7 +36,7 @@ class F1:
 class Auc:
     """Area under the ROC curve with DeLong's interval; `bootstrap` resamples scans.
 
-    DeLong takes items for independent; items of one scan are not, and the bootstrap knows.
+    DeLong assumes independent items; items of one scan are not, so `bootstrap` draws scans.
     """
 
     auc: float
@@ -48,7 +48,7 @@ class Auc:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gain:
-    """By how much one score's area exceeds another's on the same items and resamples of scans."""
+    """The difference of two scores' areas on the same items and resamples of scans."""
 
     difference: float
     interval: Interval
@@ -57,7 +57,7 @@ class Gain:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Curves:
-    """How well a score tells positives from negatives.
+    """How well a score separates positives from negatives.
 
     `threshold`, `false_positive_rate`, `recall`, `precision`: (T + 1,) from the highest
     threshold to the lowest; the first calls nothing positive (threshold infinite,
@@ -156,9 +156,9 @@ def auc_gain(
 def delong_interval(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> Interval:
     """Return DeLong's 95 % interval of the area under the ROC curve, clipped to 0..1.
 
-    One item of a kind has no variance to measure: the interval is then 0..1. Kinds that are told
-    apart without a fault have none at all: it is then a point, and too sure. Source: DeLong et al.
-    1988; by midranks, Sun & Xu 2014 (doi 10.1109/LSP.2014.2337313).
+    One item of a kind has no variance to measure: the interval is then 0..1. If the score separates
+    them perfectly there is none either: the interval is then a point, which is too narrow. Source:
+    DeLong et al. 1988; by midranks, Sun & Xu 2014 (doi 10.1109/LSP.2014.2337313).
     """
     above, below = score[positive], score[~positive]
     if min(len(above), len(below)) < 2:

@@ -29,7 +29,7 @@ from luna.score.matching import Matching, match
 from luna.score.warnings import warnings_of
 
 FEWEST_SAMPLES = 100
-"""With fewer samples a 95 % interval depends on the two or three outermost ones."""
+"""With fewer samples a 95 % interval depends on only two or three of them."""
 
 MOST_SAMPLES = 100_000
 """With more samples the ends of an interval move by less than a hundredth of its width."""
@@ -111,10 +111,9 @@ class Malignancy:
 class Evaluation:
     """The scores of one system on one cohort, and the arrays they were computed from.
 
-    `classifier` and `calibration` are over the marks that count, positive on a nodule,
-    negative where false; None when one of the two is missing. `at_threshold` is the
-    config's threshold, `operating` the one for its false-positive rate, None when even the
-    surest marks have more.
+    `classifier` and `calibration` are over the marks that count, positive on a nodule, negative
+    where false; None when one of the two is missing. `at_threshold` is the config's threshold,
+    `operating` the one for its false-positive rate, None if even the most probable marks have more.
     """
 
     config: EvaluationConfig

@@ -44,8 +44,8 @@ class Cohort:
 class Marks:
     """M points that a system calls nodules.
 
-    `series`: (M,) index into the cohort; `center_xyz`: (M, 3) LPS mm; `p_nodule`: (M,) the
-    higher the surer; `p_malignant`: (M,), NaN or altogether None where the system does not say.
+    `series`: (M,) index into the cohort; `center_xyz`: (M, 3) LPS mm; `p_nodule`: (M,);
+    `p_malignant`: (M,), NaN where unknown; None if the system gives none.
     """
 
     series: NDArray[np.intp]

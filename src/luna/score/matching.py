@@ -169,7 +169,7 @@ def pairs_within(
 def best_of_each_nodule(
     pairs: Pairs, p_nodule: NDArray[np.float64], nodules: int
 ) -> NDArray[np.intp]:
-    """Return the surest mark of each nodule, the nearest of equally sure ones; -1 for none."""
+    """Return the most probable mark of each nodule, the nearest of equal ones; -1 for none."""
     order = np.lexsort((-pairs.distance_mm, p_nodule[pairs.mark]))
     best = np.full(nodules, -1, np.intp)
     best[pairs.nodule[order]] = pairs.mark[order]  # the last write wins

@@ -1,4 +1,4 @@
-"""Items ranked by score, with weights per scan: the base of ROC, precision-recall and FROC."""
+"""Items ranked by score, with weights per scan, for ROC, precision-recall and FROC."""
 
 from __future__ import annotations
 

@@ -14,11 +14,11 @@ class TrainConfig:
     """The settings of a run. Raises UsageError for numbers out of range."""
 
     epochs: int = 20
-    """How often the network is trained on an epoch's samples and validated."""
+    """Number of epochs."""
     batch_size: int = 32
     """Samples of one step, over all processes together."""
     validation_batch_size: int = 32
-    """Samples judged at once in validation; one for whole slices on a small machine."""
+    """Samples per batch in validation; 1 for whole slices on a small machine."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """AdamW, or SGD with `momentum`."""
     learning_rate: float = 1e-3
@@ -30,25 +30,26 @@ class TrainConfig:
     schedule: Literal["cosine", "constant"] = "cosine"
     """`cosine` falls to zero at the last step."""
     warmup: float = 0.05
-    """The part of all steps during which the rate rises from zero."""
+    """Share of all steps during which the rate rises from zero."""
     clip_norm: float | None = 1.0
-    """Longest gradient; "none" leaves gradients as they are."""
+    """Largest gradient norm; "none" does not clip."""
     precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
     """`auto` is bfloat16 where the hardware has it, else float32; `tf32` is for CUDA cards."""
     channels_last: bool = True
     """Memory layout with channels innermost: the faster one for convolutions."""
     compile: bool = False
-    """Let torch.compile fuse what lies between the convolutions; needs a C++ compiler."""
+    """Let torch.compile fuse the operations between convolutions; needs a C++ compiler."""
     best_by: Literal["auto", "auc", "average_precision", "precision", "recall", "f1", "dice"] = (
         "auto"
     )
-    """The metric whose highest validation is kept; `auto` is AUC for classes, recall for masks."""
+    """Keep the validation with the highest value of this metric; `auto` is AUC for classifiers and
+    recall for the U-Net."""
     validate_every: int = 1
     """Validate the epochs, counted from 1, that it divides, and always the first and the last."""
     save_every: int = 200
-    """Steps from one checkpoint to the next; each epoch ends with one too."""
+    """Steps between checkpoints; each epoch also ends with one."""
     resident_gib: float = 4.0
-    """Training samples stay in the device's memory, once read, when all fit in so many GiB."""
+    """Keep the samples in the device's memory after the first read, if all fit in this many GiB."""
     threads: int = 2
     """Threads that read batches ahead."""
     threshold: float = 0.5

@@ -1,4 +1,4 @@
-"""Start a run in a folder of its own, or go on with one."""
+"""Start a run in a new folder, or resume one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RECORD_BYTES_MAX = 1 << 24
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """What a recipe makes of prepared data: a task, its samples, and a new network.
+    """A task, its samples, and a new network, made from prepared data by a recipe.
 
     `card` describes the network; the run adds its name and metrics. `init` is the bundle whose
     tensors the network starts from.

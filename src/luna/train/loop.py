@@ -48,10 +48,10 @@ def train(
     run: Run,
     ranks: Ranks | None = None,
 ) -> Metrics:
-    """Train a network from where its run stands, and return the metrics of the best validation.
+    """Train a network from the state of its run, and return the best validation's metrics.
 
     Ranks that do not lead return none. Randomness depends on the seed and the number of the step
-    alone, so a run that was stopped goes on to the same numbers.
+    alone, so a resumed run gives the same numbers.
 
     Raises DivergedError when the loss is not finite, EnvironmentFault when the device does not
     have enough memory, and SystemExit after saving when SIGTERM (143) or Ctrl-C (130) comes.

@@ -40,7 +40,7 @@ def mask_rows(
 def class_metrics(rows: FloatArray, threshold: float = 0.5) -> Metrics:
     """Return loss and correctness, overall and by class, with the rates and areas of a classifier.
 
-    What is undefined, such as the AUC of one class, is NaN.
+    An undefined value, such as the AUC of one class, is NaN.
     """
     loss, p, truth = rows[:, 0], rows[:, 1], rows[:, 2] > 0
     called = p >= threshold

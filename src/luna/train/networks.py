@@ -1,4 +1,4 @@
-"""What can be configured of the networks that are trained."""
+"""The configuration of the networks that are trained."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ClassifierNetConfig:
     spacing_mm: float | None = None
     """Judge crops of cubic voxels of this size (mm); "none" takes the scan's own voxels."""
     mirrored: bool = False
-    """`luna diagnose` judges what is no clear negative by the mean over its mirror images too."""
+    """`luna diagnose` averages over mirror images, except for clear negatives."""
 
     def __post_init__(self) -> None:
         most = ARGUMENT_MAX["widths"]
@@ -49,7 +49,7 @@ class UNetConfig:
     width: int = 16
     """Channels at full resolution; they double at each level."""
     erosion: Erosion = "cross"
-    """How `luna diagnose` parts its marks: eroded across slices too, or within each "slice"."""
+    """How `luna diagnose` erodes the marks: in three dimensions, or within each "slice"."""
 
     def __post_init__(self) -> None:
         most = ARGUMENT_MAX["width"]

@@ -1,4 +1,4 @@
-"""How a network is laid out, compiled and moved: what a TrainConfig says of torch."""
+"""Set up torch as a TrainConfig says: memory layout, compilation, optimizer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def memory_format(net: nn.Module, config: TrainConfig) -> torch.memory_format:
 def forward_pass(net: nn.Module, config: TrainConfig) -> Forward:
     """Return the network's forward pass, compiled where the configuration asks for it.
 
-    Validation takes the network as it is: each size of slice would be compiled anew.
+    Validation takes the network as it is: each size of slice would be compiled again.
     """
     if not config.compile:
         return net

@@ -1,1 +1,1 @@
-"""`luna diagnose`: of one scan or of many, and what may be given beside a scan."""
+"""`luna diagnose`: one scan or many, and its optional inputs."""

@@ -1,4 +1,4 @@
-"""What `luna diagnose` may be given beside a scan: a prior scan, and a mask of the lobes."""
+"""The optional inputs of `luna diagnose`: a prior scan, and a mask of the lobes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LobeMask = Annotated[
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Beside:
-    """What was read beside a scan; the lungs are the scan's, where they were needed for it."""
+    """The optional inputs that were read, and the scan's lungs if they were needed for it."""
 
     prior: Prior | None = None
     lobes: Lobes | None = None

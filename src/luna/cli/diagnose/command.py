@@ -184,10 +184,9 @@ def diagnose(
 def load_networks(
     device: str, weights: list[Path] | None, *, quiet: bool
 ) -> tuple[torch.device, Models]:
-    """Return the processor to compute on and the networks, luna's own where none are named.
+    """Return the processor and the networks; the shipped networks if none are named.
 
-    What the networks' cards want said, and which files were left out, is told before anything
-    is computed.
+    The notices of the networks' cards, and the files that were left out, are printed first.
     """
     from luna.nets.models import SHIPPED, load_models
     from luna.run.device import choose_device
@@ -203,7 +202,7 @@ def load_networks(
 def look_at_one(
     path: Path, scan: Scan, order: Order, given: Beside, *, as_json: bool, quiet: bool
 ) -> None:
-    """Look at the scan of a path, with what was given beside it, and show its report."""
+    """Diagnose the scan at a path, with its prior and lobes, and show its report."""
     from luna.detect.lobes import with_lobes
     from luna.detect.pipeline import diagnose as find_nodules
     from luna.detect.prior.compare import compare
@@ -227,7 +226,7 @@ def look_at_one(
 
 
 def show(findings: Findings, out: Path, *, as_json: bool) -> None:
-    """Print the report as JSON; or what was found and what luna could not judge.
+    """Print the report as JSON, or the findings and what luna could not judge.
 
     All numbers are taken from the report, so that they are rounded as on its page.
     """
@@ -261,14 +260,14 @@ def _opacity_line(opacity: Mapping[str, Any], trained_mm: Sequence[float] | None
 
 
 def _calibration_lines(models: Mapping[str, Any]) -> list[str]:
-    """Which of the table's probabilities are no shares of nodules, a line or none."""
+    """Return a line that names the table's uncalibrated probabilities, or none."""
     columns = {"nodule": "p", "malignancy": "malig"}
     raw = [columns[role] for role in columns if role in models and not models[role]["calibrated"]]
     return [f"Not calibrated: {', '.join(raw)}."] if raw else []
 
 
 def _nothing_line(findings: Findings) -> str:
-    """Say that there are no findings, and never more than that."""
+    """Return the sentence for a scan without findings; it never claims more."""
     right, left = findings.lung_volume_ml
     searched = f"the lungs ({right:.0f} ml right, {left:.0f} ml left)"
     candidates = len(findings.candidates.p_nodule)

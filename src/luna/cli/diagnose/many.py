@@ -1,4 +1,4 @@
-"""`luna diagnose` of many scans: what is found, what becomes of each, and the list of them all."""
+"""`luna diagnose` of many scans: find them, diagnose each, and list them all."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from luna.report.batch.summary import Summary
 
 ROWS_MAX = 40
-"""Scans, or failures, that a terminal shows; the list in the folder has them all."""
+"""Most scans, or failures, that a terminal shows; the index in the folder has all."""
 
 HEADER = ("scan", "result", "findings", "p", "malig", "axes mm")
 
@@ -72,7 +72,7 @@ def find(
 
 
 def show_plan(found: Scan | Listing, models: dict[str, str], out: Path) -> None:
-    """Print what a dry run found out."""
+    """Print the plan of a dry run."""
     from luna.ct.scan import Scan
 
     if isinstance(found, Scan):
@@ -89,7 +89,7 @@ def show_plan(found: Scan | Listing, models: dict[str, str], out: Path) -> None:
 
 
 def look_at_all(listing: Listing, order: Order, *, as_json: bool, quiet: bool) -> None:
-    """Look at every scan, show what became of them, and fail when one has no result."""
+    """Diagnose every scan, show the outcomes, and fail if one has no result."""
     from luna.report.batch.folder import PAGE
     from luna.report.batch.run import diagnose_scans
 
@@ -112,7 +112,7 @@ def look_at_all(listing: Listing, order: Order, *, as_json: bool, quiet: bool) -
 
 
 def _values(name: str, outcome: Outcome, listing: Listing, order: Order) -> dict[str, Any]:
-    """Return a line of `--json`: what became of a scan, and where its report is."""
+    """Return a line of `--json`: the outcome of a scan, and where its report is."""
     from luna.run.batch import Failed
 
     values = {"scan": name, "path": str(listing.sources[name].path)}

@@ -1,4 +1,4 @@
-"""The options of `luna diagnose` that tell about the patient."""
+"""The options of `luna diagnose` about the patient."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Cancer = Annotated[bool | None, _fact("cancer", "A known cancer.")]
 
 
 def guidance(options: Mapping[str, Any]) -> Guidance | None:
-    """Return what the options of a command ask of guidelines; None where nothing.
+    """Return the guidelines that the options ask for, with the patient's facts, or None.
 
     Raises UsageError when there are facts about the patient and no guideline to use them.
     """

@@ -99,12 +99,12 @@ def read_prior(
 
 
 def warnings(report: Mapping[str, Any]) -> list[str]:
-    """What a report says of its prior scan; nothing where it has none."""
+    """Return the report's warnings about its prior scan; none without one."""
     return [f"Prior: {text}" for text in report.get("prior", {}).get("warnings", ())]
 
 
 def show_changes(report: Mapping[str, Any]) -> None:
-    """Print what became of each nodule since the prior scan, where a report has one."""
+    """Print how each nodule changed since the prior scan, if the report has one."""
     changes = report.get("prior", {}).get("changes")
     if changes:
         print_table(HEADER, [_row(change) for change in changes])

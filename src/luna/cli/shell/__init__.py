@@ -1,1 +1,1 @@
-"""What every command runs in: its streams and signals, and what its errors become."""
+"""The environment of every command: streams, signals, and the mapping of errors."""

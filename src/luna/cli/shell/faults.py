@@ -31,7 +31,7 @@ NAME_ERRNOS = {
 }
 
 SETTINGS = ("TORCH", "PYTORCH", "CUDA", "OMP", "MKL", "KMP", "MPL", "ITK", "NUMEXPR", "OPENBLAS")
-"""How the names of the environment variables begin that libraries read when they are loaded."""
+"""First letters of the environment variables that libraries read when they are loaded."""
 
 
 def known_fault(error: Exception) -> LunaError | None:

@@ -1,4 +1,4 @@
-"""What a command stands on: standard streams, signals and a working folder.
+"""The standard streams, signals and working folder of a command.
 
 Imports nothing heavy: it is in place before the rest of luna is loaded.
 """
@@ -36,7 +36,7 @@ PATIENCE_S = 2.0
 
 
 def leave_at_once(signum: int, frame: FrameType | None) -> NoReturn:
-    """End the process: nothing has been begun yet, or the user will not wait any longer."""
+    """End the process at once: nothing has begun yet, or the user does not want to wait."""
     os._exit(128 + signum)
 
 

@@ -1,4 +1,4 @@
-"""The stored words of a slice, whatever its transfer syntax.
+"""Decode the stored words of a slice in any transfer syntax.
 
 SimpleITK (GDCM) decodes every JPEG that CT is stored in, and refuses cut-off streams that
 pydicom's optional plug-ins fill up without a word (docs/decisions.md).
@@ -49,7 +49,7 @@ Words = NDArray[np.generic]
 
 
 def check_pixels(item: Slice, dataset: FileDataset) -> None:
-    """Raise InputError unless the words are described in a way that is read."""
+    """Raise InputError unless luna can read words of this description."""
     bits = [dataset.get(tag) for tag in ("BitsAllocated", "BitsStored", "HighBit")]
     representation = dataset.get("PixelRepresentation")
     usual = isinstance(bits[1], int) and bits[0] in (8, 16) and 0 < bits[1] <= bits[0]

@@ -1,4 +1,4 @@
-"""Which files of a folder are DICOM, and how many others were passed over, by reason."""
+"""Find the DICOM files of a folder, and count the others by reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A CT series as its headers describe it, and which of several is meant or preferred."""
+"""A CT series as its headers describe it, and the choice among several."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _position(item: Slice) -> float:
 
 
 def named(series: Iterable[Series], words: str) -> list[Series]:
-    """Return the series that a user means: by UID, by number, or by how the UID begins."""
+    """Return the series that a user names by UID, by number, or by the beginning of the UID."""
     series = list(series)
     for meant in (
         [one for one in series if words in (one.uid, as_series_uid(one.uid))],

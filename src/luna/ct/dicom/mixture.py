@@ -91,7 +91,7 @@ def _mixed(odd: list[Slice], count: int, what: str, tag: str) -> InputError:
 
 
 def _acquisitions(slices: list[Slice]) -> Iterator[str]:
-    """Tell acquisitions that follow each other along the patient from mixed ones."""
+    """Distinguish acquisitions that follow each other along the patient from mixed ones."""
     numbered = [item for item in slices if text_of(item.header, "AcquisitionNumber")]
     runs = [
         [*run] for _, run in groupby(numbered, lambda s: text_of(s.header, "AcquisitionNumber"))

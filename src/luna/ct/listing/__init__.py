@@ -1,1 +1,1 @@
-"""Which scans lie in files and folders, found by their headers alone."""
+"""Find the scans in files and folders by their headers."""

@@ -1,4 +1,4 @@
-"""The scans that a user names: files, folders of anything, and the rows of a table."""
+"""Find the scans that a user names: files, folders, and the rows of a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from luna.run.errors import InputError, UsageError
 from luna.run.table import read_table
 
 Request = tuple[Path, str | None]
-"""A path, and the series that is wanted of it."""
+"""A path, and the series to take from it."""
 
 DEFAULT: Choice = "thinnest"
 
@@ -57,9 +57,9 @@ def read_or_list(
 ) -> Scan | Listing:
     """Read the scan where one path is one scan; list the scans where there may be several.
 
-    A folder that holds several series of one study is refused unless it is said which to take,
-    as `read_scan` does. `out` is not looked into. Raises as `read_scan`, and UsageError where no
-    series is the one that is asked for.
+    A folder with several series of one study is refused unless one is chosen, as in `read_scan`.
+    `out` is not searched. Raises as `read_scan`, and UsageError where no series is the one that is
+    asked for.
     """
     if table is not None or len(paths) != 1:
         asked = [*((path, series) for path in paths), *_rows(table, series)]
@@ -97,9 +97,9 @@ def _some(listing: Listing) -> Listing:
 def find_scans(
     asked: Iterable[Request], *, choose: Choice | None = None, out: Path | None = None
 ) -> Listing:
-    """List the scans at some paths, of each study the series that are asked for or preferred.
+    """List the scans at some paths: of each study, the chosen or preferred series.
 
-    A path that names nothing is told among the damaged files: others go on. Raises UsageError
+    A path that does not exist counts as a damaged file, and the others go on. Raises UsageError
     when no series is the one that is asked for.
     """
     found: list[Source] = []

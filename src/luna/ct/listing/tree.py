@@ -1,4 +1,4 @@
-"""What lies in folders, in any order: DICOM series of many patients, volumes, and all else."""
+"""The contents of folders: DICOM series of many patients, volumes, and other files."""
 
 from __future__ import annotations
 

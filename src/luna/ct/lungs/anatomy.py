@@ -1,4 +1,4 @@
-"""Check what a file's header says of a chest against the anatomy that its voxels show.
+"""Check the header of a chest CT against the anatomy that its voxels show.
 
 A wrong orientation exchanges the sides of every finding, and a wrong spacing every size. Each
 check states its evidence. What no chest can be is refused; what a rare patient can be (situs
@@ -57,7 +57,7 @@ MIRRORED = -0.15
 """Score of liver, heart and volumes; the reference scans have 0.31 to 0.76, slabs -0.03 to 0.49."""
 
 UNDER_BASE_MM = (8.0, 24.0)
-"""The depth below the base of a lung at which liver is told from stomach, spleen and fat."""
+"""The depth below the base of a lung at which liver differs from stomach, spleen and fat."""
 
 LIVER_HU = (0, 250)
 LIVER_MIN_VOXELS = 3000
@@ -196,7 +196,7 @@ def _heart_below(chest: _Chest) -> float:
 
 
 def _usual_sides(chest: _Chest) -> float:
-    """How clearly liver, heart and lung volumes lie as usual; negative when mirrored.
+    """Score how clearly liver, heart and lung volumes lie as usual; negative if mirrored.
 
     The liver lies under the right lung, the heart takes of the left lung in front and below, and
     the right lung is larger.

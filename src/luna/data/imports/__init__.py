@@ -1,1 +1,1 @@
-"""Other people's scans and annotations, turned into a cohort that `luna prep` reads."""
+"""Turn your own scans and annotations into a cohort that `luna prep` reads."""

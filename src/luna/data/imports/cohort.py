@@ -1,4 +1,4 @@
-"""A cohort in the layout of LUNA16 from scans and annotations of other origin.
+"""Make a cohort in the layout of LUNA16 from your own scans and annotations.
 
 Scans are linked, not copied. Tables are written last: a folder without them was not finished.
 """
@@ -34,10 +34,10 @@ KINDS = "annotations_kind.csv"
 
 
 class Marks(Protocol):
-    """What is annotated on one scan, in the form in which it was found."""
+    """The annotations of one scan, in the form in which they were found."""
 
     def annotate(self, scan: Scan) -> tuple[list[Annotated], int]:
-        """Return the nodules, and how many findings were left out for want of agreement."""
+        """Return the nodules, and how many findings too few readers marked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +45,7 @@ class ImportReport:
     """The result of an import; `failed` gives the reason for each scan that is left out.
 
     `unmarked` are scans with no annotation at all, `unagreed` the findings that too few readers
-    marked, `patients_unknown` the scans whose patient nothing names.
+    marked, `patients_unknown` the scans without a known patient.
     """
 
     scans: int

@@ -1,4 +1,4 @@
-"""Every scan below a folder, with the names that annotations may know it by."""
+"""Find every scan below a folder, with the names that annotations may use for it."""
 
 from __future__ import annotations
 

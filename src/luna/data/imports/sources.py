@@ -1,4 +1,4 @@
-"""Annotations of any of the known origins, sorted by the scans they are of."""
+"""Read annotations from any known source, and sort them by scan."""
 
 from __future__ import annotations
 

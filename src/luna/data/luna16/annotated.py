@@ -1,4 +1,4 @@
-"""Annotated nodules that no candidate lies in, added as candidates where that is asked for."""
+"""Add annotated nodules that contain no candidate as candidates, if the config says so."""
 
 from __future__ import annotations
 

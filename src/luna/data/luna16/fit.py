@@ -1,4 +1,4 @@
-"""Whether annotations lie where nodules can be: on something dense with lung around it.
+"""Check that annotations lie where nodules can be: on something dense with lung around it.
 
 A table in other coordinates, or of other scans, may lie inside every volume. Its places then
 fall on muscle, outside the body, or on plain lung.

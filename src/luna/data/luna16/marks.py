@@ -1,4 +1,4 @@
-"""Marks of a system as further candidates: its false marks are hard negatives."""
+"""Add the marks of a system as candidates: its false marks are hard negatives."""
 
 from __future__ import annotations
 

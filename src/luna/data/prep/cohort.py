@@ -1,8 +1,8 @@
-"""A whole cohort into the cache.
+"""Prepare a whole cohort into the cache.
 
-What is done stays done: a run that was stopped, by whatever means, goes on where it was, and
-two at once make the same cache. The manifest appears at the end and names what is there; an
-earlier one stays where no scan can be read, as when their disk is away.
+Finished scans are kept: a stopped run continues where it was, and two runs at once make the
+same cache. The manifest is written at the end and names the prepared scans. An earlier one stays
+if no scan can be read, for instance because their disk is not mounted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is stored of each scan, and the key under which it is stored."""
+"""The stored parts of each scan, and the key of an entry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from luna.data.nodule_mask import MaskMethod
 from luna.run.errors import UsageError
 
 FORMAT = 1
-"""Raised when what is stored, or how it is made, changes: older entries are not found."""
+"""Increased when the stored data changes, so that older entries are not used."""
 
 CHUNK_IRC: Irc = (32, 48, 48)
 """What the classifier sees of a candidate. Source: book, chapter 11."""
@@ -35,7 +35,7 @@ class CandidateConfig:
     """Choose candidates besides those of the table."""
 
     from_annotations: bool = False
-    """Add every annotated nodule that no candidate lies in as a candidate at its centre."""
+    """Add a candidate at the centre of every annotated nodule that contains none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

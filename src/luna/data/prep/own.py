@@ -1,4 +1,4 @@
-"""Candidates from a scan's own lungs, where no table lists any: vessels, walls, and the like."""
+"""Choose candidates in the lungs of a scan without a table: vessels, walls, and the like."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from luna.ct.lungs.find import find_lungs
 from luna.ct.scan import Scan
 
 OWN_FORMAT = 1
-"""Raised when other places are taken."""
+"""Increased when the choice of places changes."""
 
 MOST = 300
 """Places of one scan; LUNA16 lists 620 on average, most of them of no use to a classifier."""

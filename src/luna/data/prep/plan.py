@@ -1,4 +1,4 @@
-"""What a run of prep would do, and whether the machine has room for it."""
+"""Plan a run of prep, and check that the machine has room for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the cache knows of one scan: its places in voxels, and where its blocks are."""
+"""The record of one scan in the cache: its places in voxels, and where its blocks are."""
 
 from __future__ import annotations
 

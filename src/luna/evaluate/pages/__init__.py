@@ -1,1 +1,1 @@
-"""What a reader of an evaluation sees: tables, plots, pictures and the page."""
+"""The output of an evaluation for people: tables, plots, pictures and the page."""

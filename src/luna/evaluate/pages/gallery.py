@@ -1,4 +1,4 @@
-"""The worst misses and the surest false marks as pictures, for the HTML page."""
+"""Pictures of the largest lost nodules and the most probable false marks, for the page."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Gallery:
 
 
 def galleries(evaluation: Evaluation, files: Mapping[str, Path]) -> tuple[Gallery, ...]:
-    """Take pictures of the largest lost nodules and the surest false marks.
+    """Draw the largest lost nodules and the most probable false marks.
 
     Each scan is read once; of those without a result there is nothing to show. Raises InputError
     when one cannot be read any more.

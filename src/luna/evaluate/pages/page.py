@@ -1,4 +1,4 @@
-"""The page of an evaluation: one HTML file, without network."""
+"""The page of an evaluation: one offline HTML file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from luna.run.files import replace_file
 PAGE = "evaluation.html"
 
 SCHEMA = 1
-"""Raised when a key of metrics.json changes its meaning."""
+"""Increased when the meaning of a key of metrics.json changes."""
 
 PLOT_ALTS = {
     "froc.png": "FROC: sensitivity against false positives per scan, with its interval",

@@ -1,4 +1,4 @@
-"""The plots of an evaluation as PNG bytes, each with what it rests on written below."""
+"""The plots of an evaluation as PNG bytes, each with a note below."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ Row = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """One table: `header` names the columns, `footnote` says what the numbers are based on."""
+    """One table: `header` names the columns, `footnote` names the data and the rules."""
 
     title: str
     header: Row

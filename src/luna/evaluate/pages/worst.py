@@ -15,7 +15,7 @@ LONGEST_LIST = 10
 
 
 def worst_cases(evaluation: Evaluation) -> tuple[Section, ...]:
-    """Return tables of scans without a result, the largest lost nodules, the surest false marks.
+    """Return tables of failed scans, the largest lost nodules, the most probable false marks.
 
     A list without rows is left out.
     """
@@ -38,7 +38,7 @@ def lost_nodules(evaluation: Evaluation) -> list[int]:
 
 
 def false_marks(evaluation: Evaluation) -> list[int]:
-    """Return the false marks, the surest first."""
+    """Return the false marks, the most probable first."""
     matching = evaluation.matching
     false = np.flatnonzero(matching.is_false)
     order = np.argsort(-matching.marks.p_nodule[false], kind="stable")

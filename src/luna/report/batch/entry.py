@@ -1,4 +1,4 @@
-"""What the list of many scans says of one of them."""
+"""The entry of one scan in the index of many."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEVERITY: dict[Status, int] = {"opacity": 0, "findings": 1, "limited": 2, "clear
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Worst:
-    """The finding or opacity that a list shows; `slice_number` counts from 1, from the feet."""
+    """The finding or opacity that the index shows; `slice_number` counts from 1, from the feet."""
 
     name: str
     p_nodule: float | None
@@ -31,9 +31,9 @@ class Worst:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """One scan that was looked at.
+    """One diagnosed scan.
 
-    `folder` is that of its report, below the list. `worst` is the largest opacity, or else the
+    `folder` is that of its report, below the index. `worst` is the largest opacity, or else the
     largest finding, as the report's page has them.
     """
 
@@ -74,7 +74,7 @@ def entry_of(scan: Scan, findings: Findings, folder: str) -> Entry:
 
 
 def entry_from(values: dict[str, Any]) -> Entry:
-    """Return the entry whose fields JSON gave back."""
+    """Return the entry from its JSON fields."""
     worst = values["worst"]
     return Entry(
         **{
@@ -86,7 +86,7 @@ def entry_from(values: dict[str, Any]) -> Entry:
 
 
 def worst_of(findings: Findings) -> Finding | Opacity | None:
-    """Return what a reader of a list should see first of a scan, if there is anything."""
+    """Return the finding or opacity of a scan that a reader should see first, if any."""
     if findings.opacities:
         return findings.opacities[0]
     sizes = [(f.measurement.diameter_mm, f.p_nodule, f) for f in findings.findings]

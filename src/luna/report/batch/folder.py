@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 RECORD = "batch.json"
-"""What the run was; a folder that holds it may be gone on with."""
+"""The record of the run; a folder with this file can be continued."""
 
 PAGE, SUMMARY, TABLE = "index.html", "summary.json", "summary.csv"

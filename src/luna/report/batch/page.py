@@ -1,4 +1,4 @@
-"""`index.html`: the list of many scans, worst first, one file without network."""
+"""`index.html`: the index of many scans, the most suspicious first, in one offline file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ POLICY = (
 
 
 def write_page(summary: Summary, path: Path, notices: tuple[str, ...] = ()) -> None:
-    """Write the list; `notices` are what the cards of the networks want said."""
+    """Write the index; `notices` are those of the networks' cards."""
     script = template_text("index.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     rows = summary.ordered()[:ROWS_MAX]

@@ -1,4 +1,4 @@
-"""`diagnose_scans`: a report for each of many scans, and one list of them all."""
+"""`diagnose_scans`: write a report for each of many scans, and one index."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def diagnose_scans(
     listener: Listener = SILENT,
     each: Callable[[str, Outcome], None] = lambda name, outcome: None,
 ) -> Summary:
-    """Look at every scan of a listing, and write a report for each and a list of them all.
+    """Diagnose every scan of a listing; write a report for each and one index.
 
     A scan whose report is there already, made with the same weights and config from the same
-    content, is not looked at again. One that cannot be read or judged stops no other. `each` is
-    told every outcome as it comes. Ctrl-C leaves a list of what was done and comes through as
-    KeyboardInterrupt.
+    content, is not diagnosed again. One that cannot be read or judged stops no other. `each` is
+    called with every outcome as it comes. Ctrl-C leaves a list of what was done and comes through
+    as KeyboardInterrupt.
     """
     out, key = order.out, order.key()
     outcomes: dict[str, Outcome] = {}

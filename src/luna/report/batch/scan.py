@@ -1,4 +1,4 @@
-"""One scan of many: read ahead of its turn, looked at, and kept with what decided its report."""
+"""One scan of many: read ahead, diagnosed, and kept with the key of its report."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ RESULT = "result.json"
 """The file in a scan's folder that says what its report was made from; it is written last."""
 
 SCHEMA = 1
-"""Raised when the file changes; scans with a file of another schema are looked at again."""
+"""Increased when the file changes; scans with a file of another schema are diagnosed again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
-    """How every scan is looked at, and where the reports go."""
+    """How every scan is diagnosed, and where the reports go."""
 
     models: Models
     config: DiagnoseConfig
@@ -101,7 +101,7 @@ class ReadScan:
 
 @dataclass(frozen=True, slots=True)
 class LookAt:
-    """Looks at a scan that is read, and writes its report."""
+    """Diagnoses a scan that was read, and writes its report."""
 
     order: Order
     key: Key

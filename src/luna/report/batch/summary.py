@@ -1,4 +1,4 @@
-"""What became of many scans, and `summary.json` and `summary.csv` that say so."""
+"""The outcomes of many scans, as `summary.json` and `summary.csv`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HEADER = (*ROW, *(f"worst_{name}" for name in WORST), "limits", "reason")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """Entries of the scans that were looked at and reasons of those that failed, by name.
+    """Entries of the diagnosed scans and reasons of those that failed, by name.
 
     `left` names the scans that a stop left for another run; the listing says which files could
     not be read and which were left out.
@@ -58,7 +58,7 @@ class Summary:
 
 
 def write_json(summary: Summary, path: Path) -> None:
-    """Write everything that is known of the scans as JSON."""
+    """Write all outcomes of the scans as JSON."""
     listing = summary.listing
     values = {
         "schema": SCHEMA,

@@ -1,4 +1,4 @@
-"""Objects that show the report to who has no SEG or SR: key images, and the report as a PDF.
+"""Objects for viewers without SEG and SR: key images, and the report as a PDF.
 
 Source: DICOM PS3.3 A.8 (secondary capture), A.45.1 (encapsulated PDF).
 """

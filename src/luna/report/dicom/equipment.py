@@ -1,4 +1,4 @@
-"""What made the objects: luna, its version and the weights of its networks."""
+"""The equipment that made the objects: luna, its version and its networks' weights."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ class Equipment(TypedDict):
 def equipment(findings: Findings) -> Equipment:
     """Return the equipment of a run.
 
-    Software has no serial number, and the standard wants one: the hash of the segmenter's weights
-    tells two set-ups apart.
+    The standard requires a serial number; luna uses the hash of the segmenter's weights.
     """
     return Equipment(
         manufacturer="luna",

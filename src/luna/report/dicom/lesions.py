@@ -17,7 +17,7 @@ from luna.detect.findings import Finding, Findings, Opacity
 from luna.detect.prior.changes import tracking_ids
 
 LESIONS_MAX = 100
-"""Viewers list every segment; a scan with more findings has a fault that its report tells."""
+"""Viewers list every segment; a scan with more findings has a fault that its report names."""
 
 NAMESPACE = UUID("6f1d0c1e-5d0b-4c8e-9a35-5a3c2d1f7b90")
 """Of the UIDs that luna derives from a name: the same name, the same UID."""

@@ -1,4 +1,4 @@
-"""What of a report is written in DICOM, and whether it can be."""
+"""Decide which DICOM objects of a report are written."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class DicomResults:
 def results_of(
     path: Path, scan: Scan, choice: Choice | None, headers: Headers | None = None
 ) -> tuple[DicomResults | None, str]:
-    """Decide what to write of a scan that was read from a path, and say why nothing.
+    """Decide which objects to write for a scan that was read from a path.
 
-    Without a choice a scan in DICOM gets SEG and SR where its files allow it; else the second
-    value is a sentence that tells why not. `headers` is as in `read_source`. Raises UsageError or
-    InputError where the user asked for results that cannot be made.
+    Without a choice a scan in DICOM gets SEG and SR where its files allow it; else the second value
+    is a sentence with the reason. `headers` is as in `read_source`. Raises UsageError or InputError
+    where the user asked for results that cannot be made.
     """
     if choice == "none" or (choice is None and scan.provenance.format != "DICOM"):
         return None, ""

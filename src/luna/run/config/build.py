@@ -16,7 +16,7 @@ from luna.run.errors import UsageError, naming
 NONE_WORD = "none"
 
 INTEGER_MAX = (1 << 63) - 1
-"""What array libraries can count with."""
+"""The largest integer of array libraries."""
 
 KINDS: dict[type, str] = {
     bool: "true or false",

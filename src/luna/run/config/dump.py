@@ -18,7 +18,7 @@ def dump_config(config: Any) -> str:
 
 
 def flat(config: Any) -> dict[str, bool | int | float | str]:
-    """Return every value under its dotted key; what is no number is text."""
+    """Return every value under its dotted key, as a number or text."""
     found: dict[str, bool | int | float | str] = {}
     for item in fields(config):
         value = getattr(config, item.name)

@@ -62,7 +62,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _parse_override(text: str) -> tuple[tuple[str, ...], Any]:
-    """Return dotted key and value of `key=value`; what is no TOML value is text."""
+    """Return dotted key and value of `key=value`; anything but a TOML value is text."""
     key, equals, raw = text.partition("=")
     parts = tuple(part.strip() for part in key.split("."))
     if not equals or not all(parts):

@@ -1,4 +1,4 @@
-"""Memory: what keeps it between large tensors, and which errors mean that it ran out."""
+"""Memory: keep it between large tensors, and recognise the errors that mean it ran out."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ T = TypeVar("T")
 
 
 def in_what_fits(work: Callable[[int], T], size: int, tell: Callable[[int], None]) -> T:
-    """Do work in batches of a size, which is halved as long as memory does not suffice.
+    """Do work in batches of a size that is halved until they fit the memory.
 
     `tell` gets each smaller size. Raises what the work raises when even one at a time does not fit.
     """
@@ -70,7 +70,7 @@ def in_what_fits(work: Callable[[int], T], size: int, tell: Callable[[int], None
 
 
 def release_memory() -> None:
-    """Give the card back what torch keeps for later: CUDA's other libraries cannot use that."""
+    """Return the memory that torch keeps for later to the card, for CUDA's other libraries."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""In which arithmetic networks compute, and that float32 means float32."""
+"""The arithmetic of networks, and exact float32."""
 
 from __future__ import annotations
 

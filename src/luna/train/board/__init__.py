@@ -1,1 +1,1 @@
-"""What TensorBoard shows of a run: its numbers, curves and pictures."""
+"""Write a run's numbers, curves and pictures for TensorBoard."""

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run.
+"""Write a run for TensorBoard.
 
 Training and validation are two folders with common names, so that their curves overlay.
 """
@@ -71,7 +71,7 @@ class Board:
         self._writers = {part: _Writer(folder / part) for part in ("train", "validation")}
 
     def rewind(self, step: int) -> None:
-        """Let points of this step and later ones, written before, count no more: they come again.
+        """Discard earlier points of this step and later ones, because they come again.
 
         Epochs have smaller numbers than steps, and are not written before they are saved.
         """
