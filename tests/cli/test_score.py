@@ -79,7 +79,7 @@ def test_an_evaluation_is_not_written_over_its_input(score, tmp_path):
     (tmp_path / "out" / "nodules.csv").write_bytes((tmp_path / "truth.csv").read_bytes())
     outcome = score("--force", "--annotations", tmp_path / "out" / "nodules.csv")
     assert outcome.code == 2
-    assert "out/nodules.csv: the results would be written over what they" in outcome.err
+    assert "out/nodules.csv: the results would overwrite their own input" in outcome.err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["nodules.csv"]
 
 

@@ -270,7 +270,7 @@ def test_the_folder_above_is_taken_for_the_one_in_it(tmp_path):
 def test_nodules_that_no_candidate_lies_in_are_told_and_added_on_demand(tmp_path):
     data = read_luna16(folder(tmp_path, candidates=("a,1,0,0,1", "c,9,9,9,0", "c,8,8,8,0")))
     (told,) = said(data)
-    assert told.startswith("annotations.csv: 1 annotated nodules lie in no candidate")
+    assert told.startswith("annotations.csv: 1 annotated nodules contain no candidate")
     assert told.endswith("from_annotations=true (line 3)")
     more = add_annotations(data)
     assert more.notices == ()

@@ -139,7 +139,7 @@ def test_a_stopped_run_says_how_to_go_on(
     # Saved at that very step, so nothing is done twice.
     found = read_newest(the_run(tmp_path) / "checkpoints")[0].values
     assert found["epoch"] * STEPS // 2 + found["step"] == steps
-    (command,) = re.findall(r"go on with: luna (.*)", outcome.err)
+    (command,) = re.findall(r"continue with: luna (.*)", outcome.err)
     assert run_luna(*command.split()).code == 0
     assert_same(the_run(tmp_path), whole)
 

@@ -252,7 +252,7 @@ def test_guidelines_are_stated_for_what_was_found(diagnose: Luna, tmp_path: Path
     ("more", "words"),
     [
         (["--age", "65"], "--age is used by guidelines only, and no guideline was chosen"),
-        (["--no-family-history"], "--family-history is a fact for guidelines"),
+        (["--no-family-history"], "--family-history is used by guidelines only"),
         (["--guideline", "lung-rads", "--age", "130"], "age is 130, not between 0 and 120"),
         (["--guideline", "bts"], "lung-rads"),
     ],
