@@ -74,10 +74,10 @@ def evaluate(
     """Run the pipeline over a cohort and score its marks as the LUNA16 challenge does.
 
     Prints tables and writes evaluation.html, metrics.json, detections.csv,
-    froc.csv, nodules.csv and plots. An interrupted run goes on when the same
-    command is run again: a scan that has a result is not computed again. A
-    scan that cannot be read does not stop the others; it counts as a scan
-    without a mark, and the exit code is 5.
+    froc.csv, nodules.csv and plots. Run the same command again to continue an
+    interrupted run; finished scans are not computed again. A scan that cannot be
+    read does not stop the others; it counts as a scan without a mark, and the
+    exit code is 5.
 
     Examples:
 

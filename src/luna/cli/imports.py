@@ -107,8 +107,9 @@ def import_(
 ) -> None:
     """Turn your own scans and annotations into a cohort for `luna prep`.
 
-    Scans are linked and not copied, so leave them where they are. The U-Net is trained on the masks
-    and outlines. The cohort has no table of candidates: `luna prep` takes its own from the lungs.
+    Scans are linked and not copied, so leave them where they are. The U-Net is
+    trained on the masks and outlines. The cohort has no table of candidates:
+    `luna prep` takes its own from the lungs.
 
     Examples:
 

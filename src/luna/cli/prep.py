@@ -49,10 +49,10 @@ def prep(
 ) -> None:
     """Read every scan of a cohort once and store what training needs.
 
-    An interrupted run goes on when the same command is run again. Also run it again after adding
-    scans or changing a table: what is still valid is kept. Training reads only the cache, so the CT
-    files may then be moved. A scan that cannot be read does not stop the others; the exit code is
-    5.
+    Run the same command again to continue an interrupted run, and after adding
+    scans or changing a table; what is still valid is kept. Training reads only
+    the cache, so the CT files may then be moved. A scan that cannot be read does
+    not stop the others; the exit code is 5.
 
     Examples:
 

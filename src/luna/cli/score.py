@@ -70,8 +70,8 @@ def score(
 
     The tables are LUNA16's: marks have the columns seriesuid, coordX, coordY,
     coordZ (LPS mm) and probability (0 to 1), and may have p_malignant;
-    annotations have diameter_mm in place of probability. Prints tables and
-    writes evaluation.html, metrics.json, froc.csv, nodules.csv and plots.
+    annotations have diameter_mm in place of probability. Prints tables and writes
+    evaluation.html, metrics.json, froc.csv, nodules.csv and plots.
 
     Examples:
 

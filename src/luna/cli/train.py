@@ -120,9 +120,9 @@ def train_cls(
 ) -> None:
     """Train the classifier: nodule or not, benign or malignant.
 
-    Makes runs/<task>-<time>-<name>/ with the config, a record, checkpoints,
-    event files for TensorBoard and, in bundle/, the best network so far.
-    SIGTERM and Ctrl-C save before they stop.
+    Makes runs/<task>-<time>-<name>/ with the config, a record, checkpoints, event
+    files for TensorBoard and, in bundle/, the best network so far. SIGTERM and
+    Ctrl-C save before they stop.
 
     Examples:
 
@@ -163,9 +163,9 @@ def train_seg(
 ) -> None:
     """Train the U-Net that marks nodule voxels.
 
-    Makes runs/segmentation-<time>-<name>/ with the config, a record,
-    checkpoints, event files for TensorBoard and, in bundle/, the best
-    network so far. SIGTERM and Ctrl-C save before they stop.
+    Makes runs/segmentation-<time>-<name>/ with the config, a record, checkpoints,
+    event files for TensorBoard and, in bundle/, the best network so far. SIGTERM
+    and Ctrl-C save before they stop.
 
     Examples:
 

@@ -45,12 +45,11 @@ def validate(
 ) -> None:
     """Score one network by itself, on known candidates or nodules of a cohort.
 
-    A nodule classifier is run on every candidate of DATA, a malignancy
-    classifier on every nodule with a verdict, a segmenter on the slices that
-    the pipeline would give it. Prints tables and writes
-    evaluation.html, metrics.json and plots. An interrupted run goes on when
-    the same command is run again. A scan that cannot be read is left out, and
-    the exit code is 5.
+    A nodule classifier is run on every candidate of DATA, a malignancy classifier
+    on every nodule with a verdict, a segmenter on the slices that the pipeline
+    would give it. Prints tables and writes evaluation.html, metrics.json and
+    plots. Run the same command again to continue an interrupted run. A scan that
+    cannot be read is left out, and the exit code is 5.
 
     Examples:
 

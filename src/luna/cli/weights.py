@@ -16,7 +16,7 @@ from luna.run.errors import UsageError
 if TYPE_CHECKING:
     from luna.nets.export import Exported
 
-app = typer.Typer(no_args_is_help=True, help="Fetch, import and list networks.")
+app = typer.Typer(no_args_is_help=True, help="Fetch, import, export and list networks.")
 
 
 @app.command("import")
@@ -35,8 +35,8 @@ def import_(
 ) -> None:
     """Turn the book's checkpoints into bundles; nothing in them is executed.
 
-    In a folder, a network that luna cannot rebuild is left out, with a note; named
-    by itself it is an error, exit code 6.
+    In a folder, a network that luna cannot rebuild is left out, with a note;
+    named by itself it is an error, exit code 6.
 
     Example:
 
@@ -99,8 +99,8 @@ def fetch(
 ) -> None:
     """Fetch published weights, check them, and keep them for `--weights book`.
 
-    The files' SHA-256 are fixed in luna. Proxies are taken from HTTPS_PROXY. A
-    download that broke off goes on where it stopped.
+    The SHA-256 of the files are fixed in luna. HTTPS_PROXY sets a proxy. An
+    interrupted download continues where it stopped.
 
     Examples:
 
@@ -132,8 +132,8 @@ def export(
 ) -> None:
     """Write networks for other programs, and check that they compute the same.
 
-    Each file holds the network from Hounsfield units to logits, and says in
-    its metadata what has to be done before and after. Times are for this machine.
+    Each file holds the network from Hounsfield units to logits, and says in its
+    metadata what has to be done before and after. Times are for this machine.
 
     Example:
 

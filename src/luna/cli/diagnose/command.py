@@ -122,22 +122,22 @@ def diagnose(
     """Find, classify and measure the nodules of one chest CT, or of many.
 
     Prints a table and writes report.html, report.json, nodules.csv,
-    detections.csv and nodules.nii.gz into the folder --out; without it, into
-    scan-luna/ for scan.mhd, in the working folder. Slices, rows and columns count from 0,
-    slices from the feet; LPS is the DICOM patient position. A scan without
-    nodules is a result, exit code 0.
+    detections.csv and nodules.nii.gz into the folder --out. Without --out the
+    report of scan.mhd goes to scan-luna/ in the working folder. Slices, rows and
+    columns count from 0, slices from the feet; LPS is the DICOM patient position.
+    A scan without nodules is a result, exit code 0.
 
-    Of a scan in DICOM it also writes nodules.seg.dcm and measurements.sr.dcm
-    for the archive that the scan came from: they name the patient as the scan
-    does. --dicom none leaves them out.
+    For a DICOM scan it also writes nodules.seg.dcm and measurements.sr.dcm for
+    the archive; they name the patient as the scan does. --dicom none leaves them
+    out.
 
-    Of several paths, a table or a folder of several studies, every scan gets
-    such a folder, and index.html, summary.csv and summary.json list them all.
-    An interrupted run goes on when the same command is run again. A scan that
-    cannot be read does not stop the others; the exit code is 5.
+    With several paths, a table or a folder of several studies, every scan gets
+    such a folder, and index.html, summary.csv and summary.json list all scans.
+    Run the same command again to continue an interrupted run. A scan that cannot
+    be read does not stop the others; the exit code is 5.
 
-    With --prior the nodules of one scan are compared with those of an earlier
-    scan of the patient, which is aligned or, where it does not fit, refused.
+    With --prior it aligns an earlier scan of the patient and compares the
+    nodules; a prior that does not fit is refused.
 
     Examples:
 
