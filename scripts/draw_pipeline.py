@@ -48,7 +48,7 @@ def draw(scan: Scan, models, device) -> Figure:
     found = diagnose(scan, models, config, device)
     first = found.findings[0]
     index = round(first.center_irc[0])
-    print(f"{np.count_nonzero(marked.marked)} voxels marked")
+    print(f"{np.count_nonzero(marked.voxels)} voxels marked")
     print(f"{len(found.candidates.p_nodule)} candidates, {len(found.findings)} findings")
 
     figure = Figure(figsize=(15, 4.3), layout="constrained")
@@ -81,7 +81,7 @@ def show_lungs(axes: Axes, scan: Scan, lungs, index: int) -> None:
 
 def show_marks(axes: Axes, marked, index: int) -> None:
     i, r, c = marked.start_irc
-    plane = marked.marked[index - i]
+    plane = marked.voxels[index - i]
     shown = np.ma.masked_where(~plane, plane)
     extent = (c - 0.5, c + plane.shape[1] - 0.5, r + plane.shape[0] - 0.5, r - 0.5)
     axes.imshow(shown, cmap="autumn", vmin=0, vmax=2, extent=extent)

@@ -23,12 +23,13 @@ import numpy as np
 import torch
 
 from luna.ct.lungs.find import Lungs, find_lungs
+from luna.ct.mask import BoxMask
 from luna.ct.read import read_scan
 from luna.ct.scan import Scan
 from luna.detect import classify as judging
 from luna.detect.config import ClassifyConfig, SegmentConfig
 from luna.detect.group import group
-from luna.detect.segment import Segmentation, probabilities
+from luna.detect.segment import probabilities
 from luna.nets.models import Models, load_models
 
 LIMITS = (0.001, 0.005, 0.01, 0.02)
@@ -54,7 +55,7 @@ def p_voxels(scan: Scan, lungs: Lungs, models: Models, precision: str):
 def candidates(scan: Scan, lungs: Lungs, models: Models, p_voxel: np.ndarray):
     """The centres (M, 3) of candidates in the lungs."""
     start = tuple(s.start for s in lungs.box())
-    found = Segmentation(p_voxel > THRESHOLD, start)
+    found = BoxMask(start_irc=start, voxels=p_voxel > THRESHOLD)
     centers = group(scan, found, models.segmentation.card.erosion).center_irc
     return centers[lungs.label_at(centers) > 0]
 

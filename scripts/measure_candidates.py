@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from luna.ct.lungs.find import Lungs, find_lungs
+from luna.ct.mask import BoxMask
 from luna.ct.read import read_scan
 from luna.ct.scan import Scan
 from luna.detect.balls import within
 from luna.detect.config import SegmentConfig
 from luna.detect.group import group
-from luna.detect.segment import Segmentation, segment
+from luna.detect.segment import segment
 from luna.nets.models import load_models
 
 PLACE = 1 / 3
@@ -90,14 +91,12 @@ def annotated(scan: Scan, rows: list[dict[str, str]]) -> Nodules:
     ]
 
 
-def share_marked(
-    scan: Scan, found: Segmentation, nodule: tuple[NDArray[np.float64], float]
-) -> float:
+def share_marked(scan: Scan, found: BoxMask, nodule: tuple[NDArray[np.float64], float]) -> float:
     center_irc, radius_mm = nodule
     spacing = np.array(scan.geometry.spacing_irc)
-    box, near = within(found.marked.shape, spacing, center_irc - found.start_irc, radius_mm)
+    box, near = within(found.voxels.shape, spacing, center_irc - found.start_irc, radius_mm)
     ball_vox = 4 / 3 * np.pi * radius_mm**3 / spacing.prod()
-    return float(np.count_nonzero(found.marked[box] & near) / ball_vox)
+    return float(np.count_nonzero(found.voxels[box] & near) / ball_vox)
 
 
 def at_place(

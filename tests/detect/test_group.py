@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from luna.ct.geometry import Geometry
+from luna.ct.mask import BoxMask
 from luna.detect.group import REACH_VOX, Components, group
-from luna.detect.segment import Segmentation
 from luna.nets.card import Erosion
 
 
@@ -24,7 +24,7 @@ def test_a_nodule_of_two_slices_is_kept_where_slices_are_eroded_alone(
     mask = np.zeros((9, 20, 20), dtype=bool)
     mask[4:6, 8:12, 8:12] = True
     mask[2:7, 3, 3:18] = True  # a sheet one voxel thick is no candidate either way
-    segmentation = Segmentation(mask, (0, 0, 0))
+    segmentation = BoxMask(start_irc=(0, 0, 0), voxels=mask)
     components = group(scan_of(np.full(mask.shape, 40)), segmentation, erosion, balls=False)
     assert len(components.nodule) == candidates
     np.testing.assert_allclose(
@@ -35,7 +35,7 @@ def test_a_nodule_of_two_slices_is_kept_where_slices_are_eroded_alone(
 def test_components_equal_the_book_s_loop(scan_of) -> None:
     mask = blobs(3)
     hu = np.random.default_rng(4).integers(-1100, 1500, mask.shape).astype(np.int16)
-    components = group(scan_of(hu), Segmentation(mask, (0, 0, 0)), balls=False)
+    components = group(scan_of(hu), BoxMask(start_irc=(0, 0, 0), voxels=mask), balls=False)
     labels, count = ndimage.label(ndimage.binary_erosion(mask))
     assert count > 5
     expected = ndimage.center_of_mass(
@@ -47,10 +47,10 @@ def test_components_equal_the_book_s_loop(scan_of) -> None:
 def test_a_box_changes_nothing_but_its_start(scan_of) -> None:
     mask = np.pad(blobs(5)[1:-1, 1:-1, 1:-1], 1)  # what a box cuts is taken to go on beyond it
     scan = scan_of(np.full((20, 30, 40), 40))
-    inside = group(scan, Segmentation(mask, (4, 5, 6)))
+    inside = group(scan, BoxMask(start_irc=(4, 5, 6), voxels=mask))
     padded = np.zeros((20, 30, 40), dtype=bool)
     padded[4:16, 5:25, 6:30] = mask
-    whole = group(scan, Segmentation(padded, (0, 0, 0)))
+    whole = group(scan, BoxMask(start_irc=(0, 0, 0), voxels=padded))
     np.testing.assert_allclose(inside.center_irc, whole.center_irc)
     np.testing.assert_array_equal(inside.nodule, whole.nodule)
 
@@ -63,7 +63,7 @@ def test_fragments_of_one_nodule_are_joined_and_neighbours_are_not(scan_of) -> N
     mask[4, 15, 23:40] = True  # a vessel one voxel thick
     mask[2:7, 10:20, 40:46] = True
     hu = np.full(mask.shape, 40)
-    components = group(scan_of(hu), Segmentation(mask, (0, 0, 0)), balls=False)
+    components = group(scan_of(hu), BoxMask(start_irc=(0, 0, 0), voxels=mask), balls=False)
     assert len(components.nodule) == 3
     assert components.nodule[0] == components.nodule[1] != components.nodule[2]
 
@@ -73,14 +73,14 @@ def test_a_scan_of_one_or_two_slices_has_candidates(scan_of, slices: int) -> Non
     mask = np.zeros((slices, 20, 20), dtype=bool)
     mask[:, 5:10, 6:11] = True
     hu = np.full(mask.shape, 40)
-    components = group(scan_of(hu), Segmentation(mask, (0, 0, 0)))
+    components = group(scan_of(hu), BoxMask(start_irc=(0, 0, 0), voxels=mask))
     np.testing.assert_allclose(components.center_irc[0], [(slices - 1) / 2, 7, 8])
     assert set(components.nodule) == {0}
 
 
 def test_nothing_segmented_is_no_candidate(scan_of) -> None:
     scan = scan_of(np.zeros((4, 4, 4)))
-    components = group(scan, Segmentation(np.zeros((4, 4, 4), bool), (0, 0, 0)))
+    components = group(scan, BoxMask(start_irc=(0, 0, 0), voxels=np.zeros((4, 4, 4), bool)))
     assert components.center_irc.shape == (0, 3)
     assert components.nodule.shape == (0,)
 
@@ -89,7 +89,7 @@ def test_a_mask_ends_near_its_nodule_however_far_its_component_goes(scan_of) -> 
     mask = np.zeros((9, 20, 700), dtype=bool)
     mask[3:6, 8:12, :] = True  # a vessel through the whole scan
     mask[2:7, 4:16, 300:312] = True
-    segmentation = Segmentation(mask, (5, 6, 7))
+    segmentation = BoxMask(start_irc=(5, 6, 7), voxels=mask)
     components = group(scan_of(np.full((20, 40, 720), 40)), segmentation, balls=False)
     (own,) = components.masks(components.nodule, np.array([[9.0, 16.0, 313.0]]))
     assert own.voxels.shape[2] == 2 * REACH_VOX + 1
@@ -115,7 +115,7 @@ def tube(row_mm: float, radius_mm: float) -> np.ndarray:
 
 def grouped(scan_of, mask: np.ndarray, erosion: Erosion) -> Components:
     scan = scan_of(np.full(mask.shape, 40), GEOMETRY)
-    return group(scan, Segmentation(mask, (0, 0, 0)), erosion)
+    return group(scan, BoxMask(start_irc=(0, 0, 0), voxels=mask), erosion)
 
 
 def off_mm(components: Components, center_mm: tuple[float, ...]) -> np.ndarray:
@@ -142,7 +142,7 @@ def test_a_nodule_that_erosion_removes_is_not_lost(scan_of, erosion: Erosion) ->
     mask = np.zeros(SHAPE, dtype=bool)
     mask[10:12, 40:48, 40:48] = True
     thin = scan_of(np.full(SHAPE, 40), Geometry((0, 0, 0), (0.7, 0.7, 3.0)))
-    components = group(thin, Segmentation(mask, (0, 0, 0)), erosion)
+    components = group(thin, BoxMask(start_irc=(0, 0, 0), voxels=mask), erosion)
     assert len(components.nodule) >= 1
     (own,) = components.masks(components.nodule[:1], components.center_irc[:1])
     assert own.voxels.any()

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from luna.ct.mask import BoxMask
 from luna.detect.pieces import AXES, SLAB, dilate, erode, find_pieces
-from luna.detect.segment import Segmentation
 from luna.nets.card import Erosion
 
 
@@ -34,7 +34,7 @@ def test_a_ball_has_its_radius_and_a_line_spreads(scan_of) -> None:
     mask |= np.linalg.norm(place - (15, 15, 15), axis=-1) <= 9
     mask[13:17, 13:17, 30:78] = True
     scan = scan_of(np.full(mask.shape, 40))
-    pieces, labels = find_pieces(scan, Segmentation(mask, (0, 0, 0)), AXES["cross"])
+    pieces, labels = find_pieces(scan, BoxMask(start_irc=(0, 0, 0), voxels=mask), AXES["cross"])
     assert pieces.spreads.tolist() == [False, True]
     assert abs(pieces.radius_mm[0] - 8 * np.cbrt(1.5 * 1.5 * 2.5)) < 0.8
     np.testing.assert_allclose(pieces.center_irc[0], [15, 15, 15], atol=1e-9)
@@ -48,7 +48,7 @@ def test_pieces_through_many_slabs_are_scipy_s(scan_of) -> None:
     shape = (2 * SLAB + 7, 40, 36)
     mask = ndimage.uniform_filter(rng.random(shape), 3) > 0.5
     scan = scan_of(rng.integers(-1100, 1300, shape).astype(np.int16))
-    pieces, _ = find_pieces(scan, Segmentation(mask, (0, 0, 0)), AXES["cross"])
+    pieces, _ = find_pieces(scan, BoxMask(start_irc=(0, 0, 0), voxels=mask), AXES["cross"])
     volume, number = ndimage.label(erode(mask))
     assert number > 50
     every = np.arange(1, number + 1)
@@ -75,7 +75,7 @@ def test_marks_everywhere_take_few_bytes_a_voxel(scan_of) -> None:
     mask[:, :, 30:32] = False
     scan = scan_of(np.full(mask.shape, 40, dtype=np.int16))
     tracemalloc.start()
-    find_pieces(scan, Segmentation(mask, (0, 0, 0)), AXES["cross"])
+    find_pieces(scan, BoxMask(start_irc=(0, 0, 0), voxels=mask), AXES["cross"])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     # Labels of four bytes, masks of one, and the places of one slab of eight.

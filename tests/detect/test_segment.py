@@ -43,9 +43,9 @@ def test_marks_are_the_voxels_above_the_threshold(chest, random_models, region: 
     p = run(chest(), random_models, region=region)
     middle = float(np.median(p.p_voxel[p.p_voxel > 0]))
     found = marks(chest(), random_models, region=region, threshold=middle)
-    np.testing.assert_array_equal(found.marked, p.p_voxel > middle)
+    np.testing.assert_array_equal(found.voxels, p.p_voxel > middle)
     assert found.start_irc == p.start_irc
-    assert 0 < found.marked.sum() < found.marked.size
+    assert 0 < found.voxels.sum() < found.voxels.size
 
 
 def test_the_config_s_threshold_marks_whatever_stands_on_the_card(chest, random_models) -> None:
@@ -53,7 +53,7 @@ def test_the_config_s_threshold_marks_whatever_stands_on_the_card(chest, random_
     bundle = random_models.segmentation
     card = replace(bundle.card, threshold=float(np.median(p[p > 0])))
     old = replace(random_models, segmentation=replace(bundle, card=card))
-    np.testing.assert_array_equal(marks(chest(), old).marked, p > 0.5)
+    np.testing.assert_array_equal(marks(chest(), old).voxels, p > 0.5)
 
 
 def test_lungs_box_equals_whole_slices(chest, random_models: Models) -> None:

@@ -9,14 +9,7 @@ import typer
 
 from luna.cli import options
 from luna.cli.console import listener_by_line, print_lines, warn
-from luna.cli.evaluate import (
-    Data,
-    Fold,
-    SeriesList,
-    note_start,
-    refuse_failures,
-    show_page,
-)
+from luna.cli.evaluate import Data, Fold, SeriesList, note_start, refuse_failures, show_page
 from luna.cli.output import claim_evaluation
 
 
@@ -58,26 +51,24 @@ def validate(
       luna validate shipped LUNA16/ --role malignancy --out judged/
     """
     from luna.evaluate.folder import CONCLUSIONS
-    from luna.evaluate.network import Network, ValidateConfig
+    from luna.evaluate.network import Network, ValidateConfig, questions
     from luna.evaluate.scans import chosen_scans
-    from luna.evaluate.validation import judge_network
+    from luna.evaluate.validation import judge_network, results_folder
     from luna.nets.models import load_network
     from luna.run.device import choose_device
 
     settings = options.settings(ValidateConfig, config, overrides, print_only=print_config)
     processor, loaded = choose_device(device, warn), load_network(bundle, role)
     cohort, scans = chosen_scans(data, fold, series_list)
-    network = Network(
-        data=cohort, scans=scans, bundle=loaded, config=settings, device=processor, out=out,
-    )  # fmt: skip
-    inputs = [data, *filter(None, [series_list])]
-    claim_evaluation(
-        out, inputs, CONCLUSIONS, results=network.results, force=force, dry_run=dry_run
-    )
+    inputs, results = [data, *filter(None, [series_list])], results_folder(out, loaded)
+    claim_evaluation(out, inputs, CONCLUSIONS, results=results, force=force, dry_run=dry_run)
     note_start(cohort, processor, quiet=quiet)
     if dry_run:
         what = f"would run {loaded.card.name} ({loaded.card.role}) on {len(scans)} scans"
         return print_lines(what, f"and write an evaluation to {out}")
-    page, failures = judge_network(network, listener_by_line(quiet=quiet))
+    rows = questions(cohort, loaded.card.role, scans)
+    network = Network(bundle=loaded, config=settings, device=processor, rows=rows)
+    listener = listener_by_line(quiet=quiet)
+    page, failures = judge_network(network, cohort, scans, out, listener)
     show_page(page, out, as_json=as_json, quiet=quiet)
     return refuse_failures(failures, len(scans), "they are left out of all scores")

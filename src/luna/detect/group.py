@@ -21,7 +21,6 @@ from luna.ct.mask import BoxMask, Mask
 from luna.ct.scan import Scan
 from luna.detect.balls import Balls, blood_hu, find_balls, is_enhanced, within
 from luna.detect.pieces import AXES, Pieces, find_pieces
-from luna.detect.segment import Segmentation
 from luna.nets.card import Erosion
 
 REACH_VOX = 64
@@ -116,13 +115,13 @@ def _near(box: tuple[slice, ...], center: NDArray[np.int_]) -> tuple[slice, ...]
 
 
 def group(
-    scan: Scan, segmentation: Segmentation, erosion: Erosion = "cross", *, balls: bool = True
+    scan: Scan, segmentation: BoxMask, erosion: Erosion = "cross", *, balls: bool = True
 ) -> Components:
     """Find the candidates among the marked voxels, and which of them are one nodule.
 
     Without `balls` they are the book's.
     """
-    mask, spacing = segmentation.marked, np.array(scan.geometry.spacing_irc)
+    mask, spacing = segmentation.voxels, np.array(scan.geometry.spacing_irc)
     found = _nodule_balls(scan, segmentation) if balls else NO_BALLS
     pieces, labels = find_pieces(scan, segmentation, AXES[erosion])
     out = Components(
@@ -138,14 +137,13 @@ def group(
     return replace(out, center_irc=out.center_irc + segmentation.start_irc)
 
 
-def _nodule_balls(scan: Scan, segmentation: Segmentation) -> Balls:
+def _nodule_balls(scan: Scan, segmentation: BoxMask) -> Balls:
     """The balls in the marks that are no vessels full of contrast medium."""
-    found = find_balls(segmentation.marked, scan.geometry.spacing_irc)
+    found = find_balls(segmentation.voxels, scan.geometry.spacing_irc)
     blood = blood_hu(scan)
     if blood is None:
         return found
-    ends = zip(segmentation.start_irc, segmentation.marked.shape, strict=True)
-    hu = scan.hu[tuple(slice(a, a + n) for a, n in ends)]
+    hu = scan.hu[segmentation.slices]
     return found.take(~is_enhanced(hu, found, np.array(scan.geometry.spacing_irc), blood))
 
 

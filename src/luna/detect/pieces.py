@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from luna.ct.mask import Mask
+from luna.ct.mask import BoxMask, Mask
 from luna.ct.scan import AIR_HU, Scan
-from luna.detect.segment import Segmentation
 from luna.nets.card import Erosion
 
 HU_CEILING = 1000
@@ -45,10 +44,10 @@ class Pieces:
 
 
 def find_pieces(
-    scan: Scan, segmentation: Segmentation, axes: tuple[int, ...]
+    scan: Scan, segmentation: BoxMask, axes: tuple[int, ...]
 ) -> tuple[Pieces, NDArray[np.int32]]:
     """The pieces of the mask, and the regrown mask labelled by component from 1."""
-    eroded = erode(segmentation.marked, axes)
+    eroded = erode(segmentation.voxels, axes)
     volume, number = ndimage.label(eroded)
     sums = _sums(volume, number, scan, segmentation.start_irc)
     radius_mm, spreads = _extent(sums, np.array(scan.geometry.spacing_irc))
@@ -56,7 +55,7 @@ def find_pieces(
     # Label volumes are the largest arrays here, four bytes a voxel: the second comes when the
     # first has gone.
     del volume
-    labels, _ = ndimage.label(dilate(eroded, axes) & segmentation.marked)
+    labels, _ = ndimage.label(dilate(eroded, axes) & segmentation.voxels)
     return Pieces(
         center_irc=sums.moment / sums.mass[:, None],
         radius_mm=radius_mm,

@@ -25,7 +25,7 @@ from luna.detect.group import Components, group
 from luna.detect.limits import MOST_FINDINGS, number_limits, resolution_limits
 from luna.detect.measure import measure
 from luna.detect.opacity import find_opacities
-from luna.detect.segment import Segmentation, segment
+from luna.detect.segment import segment
 from luna.nets.bundle import Bundle
 from luna.nets.models import Models
 from luna.run.device import choose_device
@@ -128,10 +128,10 @@ def _segment(
     device: torch.device,
     progress: Callable[[int, int], None],
     sparing: dict[str, int],
-) -> Segmentation:
+) -> BoxMask:
     """Mark the voxels of nodules, as many slices at once as fit the memory."""
 
-    def mark(slices: int) -> Segmentation:
+    def mark(slices: int) -> BoxMask:
         fitting = replace(config.segment, batch_slices=slices)
         return segment(scan, lungs, models.segmentation, fitting, device, progress)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from luna.ct.lungs.find import Lungs
-from luna.ct.mask import Mask
+from luna.ct.mask import BoxMask
 from luna.ct.scan import AIR_HU, Scan
 from luna.detect.config import SegmentConfig
 from luna.nets.bundle import Bundle
@@ -27,17 +26,6 @@ Box = tuple[slice, slice]
 Place = tuple[slice, slice, slice]
 
 
-@dataclass(frozen=True, slots=True)
-class Segmentation:
-    """The voxels of nodules in a box of the scan, False where the network was not run.
-
-    `marked`: bool (index, row, column); its voxel (0, 0, 0) is `start_irc` of the scan.
-    """
-
-    marked: Mask
-    start_irc: tuple[int, int, int]
-
-
 def segment(
     scan: Scan,
     lungs: Lungs,
@@ -45,7 +33,7 @@ def segment(
     config: SegmentConfig,
     device: torch.device,
     progress: Callable[[int, int], None],
-) -> Segmentation:
+) -> BoxMask:
     """Mark the voxels of nodules, in the lungs' box or the whole scan.
 
     The marks are kept, a byte a voxel, and not the probabilities, which would be four.
@@ -59,7 +47,8 @@ def segment(
         )
         marked[inside] = p_voxel > config.threshold
         progress(inside[0].stop, len(marked))
-    return Segmentation(marked.cpu().numpy(), (box[0].start, box[1].start, box[2].start))
+    start_irc = (box[0].start, box[1].start, box[2].start)
+    return BoxMask(start_irc=start_irc, voxels=marked.cpu().numpy())
 
 
 def probabilities(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from luna.ct.geometry import FloatArray
 from luna.ct.lungs.find import find_lungs
+from luna.ct.mask import BoxMask
 from luna.ct.scan import Scan
 from luna.data.luna16.folder import Luna16
 from luna.data.nodule_mask import nodule_voxels
@@ -19,10 +19,10 @@ from luna.detect.classify import classify
 from luna.detect.config import ClassifyConfig, SegmentConfig
 from luna.detect.key import Key, run_key
 from luna.detect.segment import segment
-from luna.evaluate.cohort import RESULTS
 from luna.nets.bundle import Bundle
 from luna.run.checked import Json
 from luna.run.nodules import UNKNOWN
+from luna.score.confusion import DEFAULT_THRESHOLD
 from luna.score.evaluation import EvaluationConfig
 
 
@@ -42,7 +42,7 @@ class ValidateConfig:
     """Seed of the bootstrap; equal seeds give equal intervals."""
 
     def __post_init__(self) -> None:
-        self.scoring(0.5 if self.threshold is None else self.threshold)
+        self.scoring(DEFAULT_THRESHOLD if self.threshold is None else self.threshold)
 
     def scoring(self, threshold: float) -> EvaluationConfig:
         """Return the config of scoring. Raises UsageError for a value that it refuses."""
@@ -51,14 +51,12 @@ class ValidateConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Network:
-    """One network and the scans on which it is judged."""
+    """One network, how it is run, and what it is asked about each scan: `questions` by UID."""
 
-    data: Luna16
-    scans: Mapping[str, Path]
     bundle: Bundle
     config: ValidateConfig
     device: torch.device
-    out: Path
+    rows: Mapping[str, FloatArray]
 
     @property
     def segments(self) -> bool:
@@ -66,23 +64,36 @@ class Network:
         return self.bundle.card.role == "segmentation"
 
     @property
-    def results(self) -> Path:
-        """The folder in which the results of single scans are kept."""
-        return self.out / f"{RESULTS}-{self.bundle.card.role}"
-
-    @property
     def scoring(self) -> EvaluationConfig:
         """The config of scoring, with the threshold in force."""
         own = self.config.segment.threshold if self.segments else self.config.threshold
         return self.config.scoring(self.bundle.card.threshold if own is None else own)
 
+    def key(self, uid: str) -> Key:
+        """Return everything that decides the answers: the network, how it is run, the rows."""
+        stage = self.config.segment if self.segments else self.config.classify
+        rows = np.ascontiguousarray(self.rows[uid], "<f8").tobytes()
+        asked = {"rows": hashlib.sha256(rows).hexdigest()}
+        return {**run_key([self.bundle], stage, self.device), **asked}
 
-def questions(data: Luna16, role: str, uids: Mapping[str, Path]) -> dict[str, FloatArray]:
+    def compute(self, uid: str, scan: Scan) -> Json:
+        """Return the probability at each place, or the counts of voxels."""
+        rows = self.rows[uid]
+        if self.segments:
+            stage, lungs = self.config.segment, find_lungs(scan)
+            marked = segment(scan, lungs, self.bundle, stage, self.device, _silent)
+            return count_voxels(scan, rows, marked)
+        center_irc = scan.geometry.irc_from_xyz(rows[:, :3]).reshape(-1, 3)
+        p = classify(scan, center_irc, self.bundle, self.config.classify, self.device, _silent)
+        return {"p": p.tolist()}
+
+
+def questions(data: Luna16, role: str, uids: Iterable[str]) -> dict[str, FloatArray]:
     """Return the places that a network judges, by series UID: (K, 5) float64 each.
 
-    The columns are x, y, z in LPS mm, the diameter in mm (NaN where unknown), and 1 for what is
-    positive. A nodule classifier gets the table of candidates, a malignancy classifier the
-    nodules with a verdict, a segmenter all annotated nodules.
+    The columns are x, y, z in LPS mm, the diameter in mm (NaN for what is no nodule), and 1 for
+    what is positive. A nodule classifier gets the table of candidates, a malignancy classifier
+    the nodules with a verdict, a segmenter all annotated nodules.
     """
     nodules, candidates = data.nodules, data.candidates
     if role == "nodule":
@@ -98,47 +109,17 @@ def questions(data: Luna16, role: str, uids: Mapping[str, Path]) -> dict[str, Fl
     return {uid: each[each[:, 4] != UNKNOWN] for uid, each in found.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """The work on each scan: run the network, and compare with what is known."""
-
-    network: Network
-    rows: Mapping[str, FloatArray]
-
-    def key(self, uid: str) -> Key:
-        """Return everything that decides the answers: the network, how it is run, the rows."""
-        network, rows = self.network, np.ascontiguousarray(self.rows[uid], "<f8")
-        stage = network.config.segment if network.segments else network.config.classify
-        common = run_key([network.bundle], stage, network.device)
-        return {**common, "rows": hashlib.sha256(rows.tobytes()).hexdigest()}
-
-    def compute(self, uid: str, scan: Scan) -> Json:
-        """Return the probability at each place, or the counts of voxels."""
-        network, rows = self.network, self.rows[uid]
-        if network.segments:
-            return _count_voxels(network, scan, rows)
-        center_irc = scan.geometry.irc_from_xyz(rows[:, :3]).reshape(-1, 3)
-        stage, device = network.config.classify, network.device
-        return {"p": classify(scan, center_irc, network.bundle, stage, device, _silent).tolist()}
-
-
-def _count_voxels(network: Network, scan: Scan, rows: FloatArray) -> Json:
-    """Count true positive, false positive and false negative voxels, and hits in each nodule.
-
-    The segmenter runs where the pipeline runs it. `data.nodule_mask` makes the nodules' voxels.
-    """
-    stage = network.config.segment
-    found = segment(scan, find_lungs(scan), network.bundle, stage, network.device, _silent)
-    marked, truth = np.zeros(scan.shape_irc, np.bool_), np.zeros(scan.shape_irc, np.bool_)
-    corner = zip(found.start_irc, found.marked.shape, strict=True)
-    marked[tuple(slice(a, a + n) for a, n in corner)] = found.marked
+def count_voxels(scan: Scan, rows: FloatArray, marked: BoxMask) -> Json:
+    """Count true positive, false positive and false negative voxels, and hits in each nodule."""
+    called, truth = np.zeros((2, *scan.shape_irc), np.bool_)
+    called[marked.slices] = marked.voxels
     hits = []
-    for row in rows:
-        own = nodule_voxels(scan, row[:3], float(row[3]))
+    for center_xyz, diameter_mm in zip(rows[:, :3], rows[:, 3].tolist(), strict=True):
+        own = nodule_voxels(scan, center_xyz, diameter_mm)
         truth[own.slices] |= own.voxels
-        hits.append(int((marked[own.slices] & own.voxels).sum()))
-    tp = int((marked & truth).sum())
-    return {"voxels": [tp, int(marked.sum()) - tp, int(truth.sum()) - tp], "hits": hits}
+        hits.append(int((called[own.slices] & own.voxels).sum()))
+    tp = int((called & truth).sum())
+    return {"voxels": [tp, int(called.sum()) - tp, int(truth.sum()) - tp], "hits": hits}
 
 
 def _silent(done: int, total: int) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from luna.ct.geometry import FloatArray
-from luna.data.luna16.folder import ANNOTATIONS, CANDIDATES, MALIGNANCY, OLD_CANDIDATES
-from luna.evaluate.cohort import run_scans
+from luna.data.luna16.folder import ANNOTATIONS, CANDIDATES, MALIGNANCY, OLD_CANDIDATES, Luna16
+from luna.evaluate.cohort import RESULTS, run_scans
 from luna.evaluate.folder import CONCLUSIONS, RECORD, clear
 from luna.evaluate.metrics import plain
-from luna.evaluate.network import Asking, Network, questions
+from luna.evaluate.network import Network
 from luna.evaluate.pages.footnote import counted, interval_words
 from luna.evaluate.pages.page import Page, sources_of, write_page
 from luna.evaluate.pages.plots import INDEPENDENT, Nouns, classifier_plots
@@ -27,6 +28,7 @@ from luna.evaluate.pages.tables import (
     signed_span,
     span,
 )
+from luna.nets.bundle import Bundle
 from luna.run.checked import Json
 from luna.run.config import dump_config
 from luna.run.errors import InputError
@@ -35,7 +37,6 @@ from luna.run.record import record_run, write_record
 from luna.score.breakdown import band_labels
 from luna.score.calibration import calibrate
 from luna.score.curves import auc_gain, curves, wilson_interval
-from luna.score.ranking import Interval
 from luna.score.warnings import few_scans
 
 RULES = {
@@ -46,74 +47,69 @@ RULES = {
     "is marked where its probability is above the threshold",
 }
 TABLES = (ANNOTATIONS, CANDIDATES, OLD_CANDIDATES, MALIGNANCY)
-NOUNS = {
-    "nodule": Nouns(items="candidates", right="nodules", wrong="other candidates"),
-    "malignancy": Nouns(items="nodules", right="malignant nodules", wrong="benign nodules"),
-}
+PLACES = Nouns(items="known places", right="positive places", wrong="negative places")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Band:
-    """The nodules in one band of diameter, and how many of them are found."""
-
-    nodules: int
-    found: int
-    recall: float
-    interval: Interval
-
-
-def judge_network(network: Network, listener: Listener) -> tuple[Page, Mapping[str, str]]:
+def judge_network(
+    network: Network, data: Luna16, scans: Mapping[str, Path], out: Path, listener: Listener
+) -> tuple[Page, Mapping[str, str]]:
     """Run the network on every scan, score its answers, and write the evaluation.
 
     Returns what the page shows, and why scans have no result, by series UID. Raises InputError
     when there is nothing to score.
     """
-    role = network.bundle.card.role
-    clear(network.out, CONCLUSIONS, network.results)
+    results = results_folder(out, network.bundle)
+    clear(out, CONCLUSIONS, results)
     record = record_run(sys.argv, dump_config(network.config), str(network.device))
-    write_record(record, network.out / RECORD)
-    rows = questions(network.data, role, network.scans)
-    refuse_unscorable(np.concatenate([*rows.values()]), role)  # before anything is computed
-    done = run_scans(network.scans, Asking(network, rows), network.results, listener)
+    write_record(record, out / RECORD)
+    scorable_rows(network, scans)  # before anything is computed
+    done = run_scans(scans, network, results, listener)
     if not done.results:
         raise InputError("no scan could be read", hint="the reasons are above")
-    asked = np.concatenate([rows[uid] for uid in done.results])
-    refuse_unscorable(asked, role)
-    series = np.repeat(np.arange(len(done.results)), [len(rows[uid]) for uid in done.results])
-    results = [*done.results.values()]
+    rows = scorable_rows(network, done.results)
+    counts = [len(network.rows[uid]) for uid in done.results]
+    series = np.repeat(np.arange(len(counts)), counts)
     score = _segmenter if network.segments else _classifier
-    # Of a table of candidates, those that are nodules; else all that was asked about is one.
-    nodules = asked[:, 4] == 1 if role == "nodule" else np.ones(len(asked), np.bool_)
-    with_nodules = len(np.unique(series[nodules]))
-    page = score(network, asked, series, results)
-    page = _finished(page, network, done.failures, with_nodules)
-    write_page(network.out, page)
+    page = score(network, rows, series, [*done.results.values()])
+    with_nodules = len(np.unique(series[np.isfinite(rows[:, 3])]))
+    page = _finished(page, network, data.root, done.failures, len(counts), with_nodules)
+    write_page(out, page)
     return page, done.failures
 
 
-def refuse_unscorable(rows: FloatArray, role: str) -> None:
-    """Raise InputError for a segmenter without a nodule, a classifier without both kinds."""
-    positive = rows[:, 4] == 1
+def results_folder(out: Path, bundle: Bundle) -> Path:
+    """Return the folder in which the results of single scans are kept."""
+    return out / f"{RESULTS}-{bundle.card.role}"
+
+
+def scorable_rows(network: Network, uids: Iterable[str]) -> FloatArray:
+    """Return what the network is asked about scans, one after another.
+
+    Raises InputError for a segmenter without a nodule, a classifier without both kinds.
+    """
+    rows = np.concatenate([network.rows[uid] for uid in uids])
+    positive = int((rows[:, 4] == 1).sum())
     hint = "take more scans, or check the tables beside them"
-    if role == "segmentation" and not len(rows):
+    if network.segments and not len(rows):
         raise InputError("none of the scans has an annotated nodule", hint=hint)
-    if role != "segmentation" and (positive.all() or not positive.any()):
+    if not network.segments and positive in (0, len(rows)):
         raise InputError(
-            f"{positive.sum():,} of {len(positive):,} places are positive",
+            f"{positive:,} of {len(rows):,} places are positive",
             why="a classifier is scored on positive and negative places",
             hint=hint,
         )
+    return rows
 
 
 def _classifier(
     network: Network, rows: FloatArray, series: NDArray[np.intp], results: Sequence[Json]
 ) -> Page:
     """Score probabilities at places: AUC beside that of diameter, calibration, recall by size."""
-    config, nouns = network.scoring, NOUNS[network.bundle.card.role]
-    samples, seed = config.samples, config.seed
+    scoring = network.scoring
+    samples, seed = scoring.samples, scoring.seed
     p = np.concatenate([np.array(each["p"], np.float64) for each in results])
     diameter_mm, positive = rows[:, 3], rows[:, 4] == 1
-    found = curves(p, positive, series, threshold=config.threshold, samples=samples, seed=seed)
+    found = curves(p, positive, series, threshold=scoring.threshold, samples=samples, seed=seed)
     calibration = calibrate(p, positive)
     shown = list(classifier_rows(found, calibration))
     diameter = gain = None
@@ -125,8 +121,8 @@ def _classifier(
             detail = f"{signed_span(gain.interval)} (paired bootstrap), p {gain.p_value:.3f}"
             shown.append(("  what the network adds", f"{gain.difference:+.3f}", detail))
     places = f"{positive.sum():,} positive and {(~positive).sum():,} negative places"
-    note = f"{_note(network, len(results), places)} {interval_words(config)}"
-    bands = _recall_by_size((p >= config.threshold)[positive], diameter_mm[positive])
+    note = _note(network, len(results), places, interval_words(scoring))
+    by_size, bands = _by_size((p >= scoring.threshold)[positive], diameter_mm[positive])
     beside = "" if diameter is None else f"; diameter alone {diameter.roc.auc:.3f}"
     interval = span(found.roc.bootstrap or found.roc.delong)
     values = {"classifier": found, "calibration": calibration, "diameter": diameter, "gain": gain}
@@ -134,10 +130,10 @@ def _classifier(
         title="the classifier at known places",
         headline=("AUC", f"{found.roc.auc:.3f}", f" (95 %: {interval}){beside}."),
         footnote=note,
-        sections=_sections(shown, bands, note),
-        images=classifier_plots(found, calibration, nouns, note, note, diameter),
+        sections=(_figures(shown, note), by_size),
+        images=classifier_plots(found, calibration, PLACES, note, note, diameter),
         scalars={"auc": found.roc.auc, "average_precision": found.average_precision},
-        record={"places": len(p), **plain(values), "size_bands": plain(bands)},
+        record={"places": len(p), **plain(values), "size_bands": bands},
     )
 
 
@@ -155,77 +151,63 @@ def _segmenter(
     }
     shown = [(name, f"{value:.3f}", "") for name, value in found.items()]
     note = _note(network, len(results), f"{counted(len(rows), 'nodule')} of {tp + fn:,} voxels")
-    bands = _recall_by_size(touched, rows[:, 3])
+    by_size, bands = _by_size(touched, rows[:, 3])
     return Page(
         title=f"the segmenter at threshold {network.scoring.threshold:g}",
         headline=("Dice of all voxels", shown[2][1], f"; {shown[3][1]} of the nodules hit."),
         footnote=note,
-        sections=_sections(shown, bands, note),
+        sections=(_figures(shown, note), by_size),
         images={},
         scalars=found,
-        record={"shares": found, "size_bands": plain(bands)},
+        record={"shares": found, "size_bands": bands},
     )
 
 
-def _recall_by_size(found: NDArray[np.bool_], diameter_mm: FloatArray) -> dict[str, Band]:
-    """Return the recall of nodules in every band of diameter that has one, by its name."""
+def _by_size(found: NDArray[np.bool_], diameter_mm: FloatArray) -> tuple[Section, Json]:
+    """Return the recall of nodules by band of diameter, as a table and by the band's name."""
     names, labels = band_labels(diameter_mm)
-    bands = {}
+    rows: list[Row] = []
+    bands: Json = {}
     for name in names:
         hits, nodules = int(found[labels == name].sum()), int((labels == name).sum())
         if nodules:
-            interval = wilson_interval(hits, nodules)
-            bands[name] = Band(
-                nodules=nodules, found=hits, recall=hits / nodules, interval=interval
-            )
-    return bands
+            recall, interval = hits / nodules, wilson_interval(hits, nodules)
+            rows.append((name, f"{nodules:,}", f"{recall:.3f}", span(interval)))
+            counts = {"nodules": nodules, "found": hits}
+            bands[name] = {**counts, "recall": recall, "interval": plain(interval)}
+    header = ("diameter", "nodules", "recall", "95 %")
+    title = "Nodules found, by diameter"
+    return Section(title=title, header=header, rows=tuple(rows), footnote=INDEPENDENT), bands
 
 
-def _note(network: Network, scans: int, places: str) -> str:
-    return f"{counted(scans, 'scan')}; {places}. Rule: {RULES[network.bundle.card.role]}."
+def _figures(rows: Sequence[Row], note: str) -> Section:
+    header = ("", "value", "95 % or detail")
+    return Section(title="Figures", header=header, rows=tuple(rows), footnote=note)
 
 
-def _sections(rows: Sequence[Row], bands: Mapping[str, Band], note: str) -> tuple[Section, ...]:
-    by_size = [
-        (name, f"{band.nodules:,}", f"{band.recall:.3f}", span(band.interval))
-        for name, band in bands.items()
-    ]
-    return (
-        Section(
-            title="Figures",
-            header=("", "value", "95 % or detail"),
-            rows=tuple(rows),
-            footnote=note,
-        ),
-        Section(
-            title="Nodules found, by diameter",
-            header=("diameter", "nodules", "recall", "95 %"),
-            rows=tuple(by_size),
-            footnote=INDEPENDENT,
-        ),
-    )
+def _note(network: Network, scans: int, what: str, *more: str) -> str:
+    rule = f"{counted(scans, 'scan')}; {what}. Rule: {RULES[network.bundle.card.role]}."
+    return " ".join([rule, *more])
 
 
-def _finished(page: Page, network: Network, failures: Mapping[str, str], with_nodules: int) -> Page:
-    """Add what every network's page has: its card, its inputs, the scans without a result."""
-    card, warnings = network.bundle.card, few_scans(with_nodules)
+def _finished(
+    page: Page, network: Network, root: Path, failures: Mapping[str, str], read: int, nodules: int
+) -> Page:
+    """Add what every network's page has: its card, its inputs, the scans without a result.
+
+    `read`: scans with a result; `nodules`: those of them that hold a nodule.
+    """
+    card, warnings, scans = network.bundle.card, few_scans(nodules), read + len(failures)
     if failures:
-        left_out = f"{len(failures)} of {len(network.scans)} scans have no result and are left out"
+        left_out = f"{len(failures)} of {scans} scans have no result and are left out"
         warnings.insert(0, left_out)
-    paths = [network.data.root / name for name in TABLES]
-    sources = sources_of((path.stem, path) for path in paths if path.exists())
+    tables = [root / name for name in TABLES if (root / name).exists()]
     judged = {"role": card.role, "name": card.name, "sha256": card.weights_sha256}
-    record = {
-        "network": judged,
-        "config": {**plain(network.config), "threshold": network.scoring.threshold},
-        "cohort": {
-            "scans": len(network.scans),
-            "scans_with_nodules": with_nodules,
-            "scans_without_result": len(failures),
-        },
-        **page.record,
-        "warnings": warnings,
-        "inputs": sources,
+    sources = sources_of((path.stem, path) for path in tables)
+    cohort = {
+        "scans": scans,
+        "scans_with_nodules": nodules,
+        "scans_without_result": len(failures),
     }
     return replace(
         page,
@@ -233,5 +215,12 @@ def _finished(page: Page, network: Network, failures: Mapping[str, str], with_no
         warnings=(*warnings, *([card.notice.rstrip(".")] if card.notice else [])),
         details=failed_scans(failures, "They are left out of all scores."),
         sources=(judged, *sources),
-        record=record,
+        record={
+            "network": judged,
+            "config": {**plain(network.config), "threshold": network.scoring.threshold},
+            "cohort": cohort,
+            **page.record,
+            "warnings": warnings,
+            "inputs": sources,
+        },
     )
