@@ -191,7 +191,7 @@ def rate(times: list[float], batch: int) -> float:
     return batch * (len(times) - 1 - half) / (times[-1] - times[half])
 
 
-def alone(work: Callable[..., Any], plan: Plan, **how: bool) -> Any:
+def in_own_process(work: Callable[..., Any], plan: Plan, **how: bool) -> Any:
     """In a process of its own, so that no side finds another's memory or threads."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(work, plan, **how).result()
@@ -220,12 +220,12 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for plan in plans(parser.parse_args()):
-        alone(copy, plan)
-        loop = alone(book, plan)
+        in_own_process(copy, plan)
+        loop = in_own_process(book, plan)
         rates = (
-            alone(luna, plan),
-            alone(luna, plan, in_memory=True),
-            alone(luna, plan, in_memory=True, compiled=True),
+            in_own_process(luna, plan),
+            in_own_process(luna, plan, in_memory=True),
+            in_own_process(luna, plan, in_memory=True, compiled=True),
         )
         cells = " | ".join(f"{rate:.1f} | {rate / loop:.1f}×" for rate in rates)
         print(f"| {plan.config} | {plan.batch} | {loop:.1f} | {cells} |", flush=True)

@@ -119,7 +119,7 @@ def cuda_problem() -> str:
         return ""
     if torch.version.cuda is None and torch.version.hip is None:
         return f"torch {torch.__version__} was built without CUDA"
-    return _told_by(torch.cuda.init) or f"torch {torch.__version__} sees no CUDA card"
+    return _error_line_of(torch.cuda.init) or f"torch {torch.__version__} sees no CUDA card"
 
 
 def card_problem(index: int) -> str:
@@ -137,11 +137,11 @@ def card_problem(index: int) -> str:
             )
         (torch.ones(1, device=f"cuda:{index}") + 1).item()
 
-    return _told_by(compute)
+    return _error_line_of(compute)
 
 
-def _told_by(work: Callable[[], object]) -> str:
-    """The first line of the error that some work ends with, or nothing. torch's warnings go."""
+def _error_line_of(work: Callable[[], object]) -> str:
+    """Return the first line of the error that some work raises, or an empty text."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

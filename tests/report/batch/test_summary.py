@@ -114,7 +114,7 @@ def test_the_page_escapes_and_says_that_a_failure_is_no_finding(tmp_path: Path) 
     assert "<script>bad" not in page
     assert "&lt;script&gt;bad" in page
     assert "not for &lt;patients&gt;" in page
-    assert "That is no statement on what they show." in page
+    assert "so nothing is known about what they show." in page
     assert "thin &#34;slices&#34; &lt;only&gt;" in page
     assert "/home/doe" not in page
     assert page.count("<tr>") == 2 + 2 + 2  # two heads, two scans, two without a result
