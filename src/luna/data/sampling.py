@@ -1,4 +1,4 @@
-"""Which samples an epoch takes, and in which order: groups of indices in a repeating ratio.
+"""Choose the samples of an epoch and their order: groups of indices in a repeating ratio.
 
 Everything is a pure function of the seed and the epoch, so a run goes on where it stopped and
 every rank computes the same order. A group is gone through in a new random order each time,
@@ -19,7 +19,7 @@ from luna.run.errors import InputError, UsageError
 IntArray = NDArray[np.int64]
 
 _PLACES, _MEMBERS = 0, 1
-"""What a random stream decides: which group has which place, or the order of members."""
+"""The use of a random stream: the group of each place, or the order of the members."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +64,7 @@ class Group:
 def nodule_order(
     is_nodule: NDArray[np.bool_], config: SamplingConfig, seed: int
 ) -> Callable[[int], IntArray]:
-    """Return the order for telling nodules from other candidates; `is_nodule` (N,).
+    """Return the order for classifying nodules against other candidates; `is_nodule` (N,).
 
     Source: book, chapter 12 (one to one, 200,000 samples per epoch).
     """
@@ -82,7 +82,7 @@ def nodule_order(
 def malignancy_order(
     is_nodule: NDArray[np.bool_], malignant: NDArray[np.int8], config: SamplingConfig, seed: int
 ) -> Callable[[int], IntArray]:
-    """Return the order for telling malignant nodules from everything else.
+    """Return the order for classifying malignant nodules against everything else.
 
     `is_nodule` (N,); `malignant` (N,) is 1, 0 or -1 for unknown, and read for nodules alone.
     Nodules of unknown malignancy are left out. Source: book, chapter 14 (2:1:1).

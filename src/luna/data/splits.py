@@ -1,7 +1,7 @@
-"""Which series train, which choose the best epoch, which are kept for the test.
+"""Split the series into training, validation and test.
 
 A split depends on the full list of series, not on which of them are on disk: while a download
-grows, no series moves from one part to another. Only a scan's folder tells its subset, so one
+grows, no series moves from one part to another. Only the folder of a scan names its subset, so one
 whose patient has a series elsewhere may wait, left out, until that one is there.
 """
 

@@ -1,4 +1,4 @@
-"""Finds the balls in what a segmenter marked: nodules, also where they touch something larger.
+"""Find balls in the marks of a segmenter: nodules, also if they touch something larger.
 
 A nodule may be marked in one piece with a vessel tree, the wall or the mediastinum, whose centre
 lies elsewhere. But the distance to the edge of the mark has a peak in the nodule, as high as its
@@ -20,26 +20,27 @@ from luna.ct.mask import Mask
 from luna.ct.scan import HuArray, Scan
 
 SMALLEST_MM = 2.0
-"""Radius of the smallest ball; thinner parts are vessels, and small nodules lie alone."""
+"""Radius of the smallest ball; thinner parts are vessels, and smaller nodules are pieces of their
+own."""
 
 LARGEST_MM = 20.0
 """Radius of the largest ball; what is thicker is heart, wall, or an opacity."""
 
 APART = 1.5
-"""A ball has no larger one within so many of its radii: it would be a part of that."""
+"""No larger ball lies within this many radii of a ball; otherwise it is part of that one."""
 
 OUTLINE = 1.2
-"""No second ball begins within so many radii of a ball, for a nodule is no perfect ball."""
+"""No second ball begins within this many radii of a ball, because nodules are not perfect balls."""
 
 SHELLS = (1.3, 1.4, 1.5, 1.6)
-"""Radii of the shell that is looked at around a ball, over the ball's."""
+"""Radii of the shell that is examined around a ball, relative to the ball's radius."""
 
 SHELL_SHARE = 0.4
 """At least this of a shell is marked around a part of a wall, the mediastinum or a fork. A plane
 through the rim of a ball takes 0.16 of it, a vessel of the ball's width 0.28."""
 
 SETTLE = 1.3
-"""A centre moves to the centre of the marked voxels within so many radii, twice."""
+"""A centre moves twice to the centre of the marked voxels within this many radii."""
 
 STEP_MM = 1.0
 """Distances are computed on every n-th voxel where voxels are finer than this."""
@@ -58,16 +59,16 @@ BRIGHT_HU = (150, 700)
 """Blood with contrast medium is brighter than any soft tissue, and no metal."""
 
 THICK_STEPS = 2
-"""The heart stays when its rim of so many steps is taken off; ribs, vessels and calcium do not."""
+"""Erosion by this many steps leaves the heart, but no ribs, vessels or calcium."""
 
 ENHANCED_HU, ENHANCED_ML = 200.0, 3.0
-"""Without so much of something so bright and thick, nothing says that contrast was given."""
+"""Without this volume of something so bright and thick, no contrast medium is assumed."""
 
 LIKE_BLOOD = (0.6, 1.25)
 """A small vessel's core is dimmer than blood for its blur; calcium is often brighter."""
 
 CORE = 0.6
-"""The share of its radius in which a ball's attenuation is taken."""
+"""The share of a ball's radius within which its attenuation is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def _peaks(mask: Mask, spacing: NDArray[np.float64]) -> Balls:
 
 
 def apart(balls: Balls, spacing: NDArray[np.float64], outline: float = 0.0) -> NDArray[np.intp]:
-    """Rows of the balls that are no part of a larger one, which must come first.
+    """Return the rows of the balls that are not part of a larger one; larger balls come first.
 
     `outline` is asked for once the larger ones are known to be no walls.
     """
@@ -168,7 +169,7 @@ def directions() -> NDArray[np.float64]:
 
 
 def _settled(mask: Mask, spacing: NDArray[np.float64], balls: Balls) -> NDArray[np.float64]:
-    """The centres, moved to the centre of what is marked around them.
+    """Return the centres, moved to the centre of the marked voxels around them.
 
     A peak is a voxel, and where several are as high, any of them.
     """
@@ -188,7 +189,7 @@ def within(
     center_irc: NDArray[np.float64],
     radius_mm: float,
 ) -> tuple[tuple[slice, ...], Mask]:
-    """The box of an array around a ball, and which of its voxels lie in the ball."""
+    """Return the box of an array around a ball, and the voxels in the ball."""
     reach = radius_mm / spacing
     low = np.maximum(np.ceil(center_irc - reach), 0).astype(int)
     high = np.minimum(np.floor(center_irc + reach) + 1, shape).astype(int)

@@ -1,4 +1,4 @@
-"""Judges candidates: the probability of a nodule, or of malignancy (book, chapter 14)."""
+"""Judge candidates: the probability of a nodule, or of malignancy (book, chapter 14)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a scan is diagnosed: the config of each stage. Loads without torch, which is slow."""
+"""The config of a diagnosis, stage by stage. Loads without torch, which is slow."""
 
 from __future__ import annotations
 

@@ -37,11 +37,11 @@ HAZE_MIN_HU = -750.0
 """… and never fainter than this."""
 
 SOLID_RADIUS_SHARE = 0.65
-"""A nodule is solid from this share of its radius on that its solid part has; what is left is
-the edge that a scanner blurs."""
+"""A nodule is solid if its solid part has at least this share of its radius; the rest is the edge
+that a scanner blurs."""
 
 CORE_RADIUS_SHARE = 0.3
-"""A solid part that holds no ball of this share of the nodule's radius is a vessel in it."""
+"""A solid part that holds no ball of this share of the nodule's radius is a vessel."""
 
 CALCIUM_HU = 200.0
 """Calcium is denser than this; soft tissue with contrast is not."""
@@ -108,7 +108,7 @@ def describe(scan: Scan, lungs: Lungs, component: BoxMask, body: BoxMask) -> Des
 
 
 class _Surroundings:
-    """A nodule and what is around it, with the distances (mm) that every measure needs."""
+    """A nodule and its surroundings, with the distances (mm) that every measure needs."""
 
     def __init__(self, scan: Scan, component: BoxMask, body: BoxMask) -> None:
         self.spacing_irc = scan.geometry.spacing_irc

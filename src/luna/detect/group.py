@@ -27,17 +27,17 @@ REACH_VOX = 64
 """Half the largest box of a nodule's mask: 64 pixels are at least 30 mm in a chest CT."""
 
 SAME = 1 / 4
-"""A ball whose centre lies within so many radii of a piece's is that piece."""
+"""A ball with its centre within this many radii of a piece's centre is that piece."""
 
 PART = 0.5
 """A ball that lies in a piece is the piece or a part of it when its radius is at least this share
 of the piece's; a smaller one is a nodule that touches a heart."""
 
 OWN = 1.5
-"""The mask of a ball reaches so many radii, for a nodule is no perfect ball."""
+"""The mask of a ball reaches this many radii, because nodules are not perfect balls."""
 
 JOINED = 1.8
-"""Of candidates in one marked component, those within so many radii are one nodule."""
+"""Candidates in one marked component within this many radii are one nodule."""
 
 NO_BALLS = Balls(np.empty((0, 3)), np.empty(0))
 
@@ -71,7 +71,7 @@ class Components:
         )
 
     def joined(self, p_nodule: NDArray[np.float64], spacing_irc: Triple) -> NDArray[np.int64]:
-        """The nodule of each candidate, when those near a more probable one are parts of it.
+        """Return the nodule of each candidate; those near a more probable one belong to its nodule.
 
         A nodule that is marked with what it touches may hold several balls, and no mark is for
         two of them. The more probable candidate comes first and gives the nodule's mask.

@@ -20,7 +20,7 @@ LUNG_MOST_HU = -600
 """Denser voxels around a nodule are vessels, wall or the nodule's own blur, and not lung."""
 
 MARGIN_VOX = 3
-"""Voxels around the mask that are looked at: its edge may lie outside, and lung must be seen."""
+"""Voxels around the mask that are examined: its edge may lie outside, and lung must be visible."""
 
 CROSS = ndimage.generate_binary_structure(3, 1)
 

@@ -1,4 +1,4 @@
-"""Parts a segmenter's marks by one erosion into pieces, as the book does (chapter 14)."""
+"""Separate a segmenter's marks into pieces by one erosion, as the book does (chapter 14)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ HU_CEILING = 1000
 """Denser voxels (metal, thick bone) do not pull the centre of mass further, as in the book."""
 
 SPREAD = 1.7
-"""A piece whose voxels lie so many times farther from their centre than those of a ball of its
-volume is no nodule alone. Its own centre is no candidate where it holds balls."""
+"""A piece with voxels this many times farther from their centre than those of a ball of its volume
+is not a single nodule. Its centre is no candidate if it holds balls."""
 
 AXES: dict[Erosion, tuple[int, ...]] = {"cross": (0, 1, 2), "slice": (1, 2)}
 """Along which axes the mask is eroded and regrown."""

@@ -64,7 +64,7 @@ class EvaluationConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoreConfig:
-    """How marks are scored, before the threshold in force is known."""
+    """How marks are scored; the threshold may still be open."""
 
     threshold: float | None = None
     """Count marks from this probability on as reported; none takes the threshold of the

@@ -1,4 +1,4 @@
-"""Which mark hits which nodule, as the LUNA16 challenge decides it."""
+"""Match marks to nodules as the LUNA16 challenge does."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ MOST = 300
 """Places of one scan; LUNA16 lists 620 on average, most of them of no use to a classifier."""
 
 DENSE_HU = -600.0
-"""Something in the lung, at the coarse scale of the lungs' mask: a vessel of 2 mm and more."""
+"""The HU of something in the lung, at the coarse scale of the lungs' mask, such as a vessel of 2
+mm."""
 
 APART_VOX = 5
 """Side of the box, in coarse voxels of about 2.5 mm, in which a place is the densest."""

@@ -22,7 +22,7 @@ SHRINKS, BLURS_MM = (4, 2, 1), (6.0, 3.0, 0.0)
 """By how much the coarse images are reduced and blurred, from the first pass to the last."""
 
 SAMPLED = 0.25
-"""Share of the voxels that each step looks at; there are about 2 million of them."""
+"""Share of the voxels that each step uses; there are about 2 million of them."""
 
 
 @dataclass(frozen=True, slots=True)

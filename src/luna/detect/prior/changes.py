@@ -80,7 +80,7 @@ class Change:
 
     @property
     def limits(self) -> tuple[float, float] | None:
-        """The shares between which the change of volume lies, for all that measuring can tell."""
+        """Return the limits of the change of volume, within the precision of a measurement."""
         change = self.volume_change
         if change is None:
             return None

@@ -28,7 +28,7 @@ IGNORED_MM = 2.0
 """A nodule's surroundings begin so far from its surface."""
 
 GATE_MM = 3.0
-"""A nodule is matched to one whose centre is this near to its place, …"""
+"""A nodule is matched to one with its centre this near to its place, …"""
 
 GATE_SHARE = 0.25
 """… or further by this share of the longer of the two long axes: it may grow to one side."""
@@ -57,7 +57,7 @@ def compare(
     device: str | torch.device = "auto",
     progress: Progress = silent,
 ) -> Comparison:
-    """Diagnose a prior scan with the same networks and tell what became of each nodule."""
+    """Diagnose a prior scan with the same networks, and return the change of each nodule."""
     before = diagnose(prior.scan, models, config, device, _named(progress), lungs=prior.lungs)
     progress("compare", 0, 1)
     judge = partial(
@@ -102,7 +102,7 @@ def _changes(pair: _Pair, found: Findings, before: Findings) -> tuple[Change, ..
 
 
 class _Pair:
-    """Two aligned scans, and what is looked up from one in the other."""
+    """Two aligned scans, with places looked up from one in the other."""
 
     def __init__(self, scan: Scan, prior: Prior, judge: Judge) -> None:
         self.scan, self.lungs, self.prior, self.judge = scan, prior.own_lungs, prior, judge

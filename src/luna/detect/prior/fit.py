@@ -16,7 +16,7 @@ from luna.detect.prior.place import find_place
 from luna.run.errors import InputError, UsageError
 
 PLACES = 50
-"""Places in the lungs whose surroundings are searched for in the prior."""
+"""Number of places in the lungs with surroundings that are searched for in the prior."""
 
 WALL_MM = 6.0
 """The rim of the lungs is left out: the chest walls of two patients are alike, vessels are not."""
@@ -42,7 +42,7 @@ WHOSE = {
     "PatientBirthDate": "birth date",
     "PatientSex": "sex",
 }
-"""What tells patients apart in DICOM, where both scans have it."""
+"""The DICOM tags that distinguish patients, if both scans have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def fit_prior(
 
 
 def share_found(scan: Scan, lungs: Lungs, prior: Scan, alignment: Alignment) -> float:
-    """The share of places in the lungs whose vessels are found in the prior where they belong."""
+    """Return the share of places in the lungs with vessels that are found again in the prior."""
     depth = ndimage.distance_transform_edt(lungs.labels > 0, sampling=lungs.spacing_irc)
     inside = np.argwhere(depth >= min(DEPTH_MM, depth.max() / 2))
     vessels = replace(lungs, labels=np.where(depth >= WALL_MM, lungs.labels, 0).astype(np.uint8))
@@ -146,7 +146,7 @@ def interval_days(scan: Scan, prior: Scan) -> int | None:
 
 
 def doubts(scan: Scan, prior: Scan, days: int | None) -> tuple[str, ...]:
-    """A sentence for what does not speak for a prior, or leaves something open."""
+    """Return a sentence for each doubt about a prior."""
     own, other = scan.provenance.phi, prior.provenance.phi
     differing = [
         words

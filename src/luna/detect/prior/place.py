@@ -1,4 +1,4 @@
-"""Find a place of one scan in another by what surrounds it, where an affine alignment is too stiff.
+"""Find a place of one scan in another by its surroundings; an affine alignment is too stiff.
 
 Breath moves the base of the lungs further than the apex, so that an affine alignment leaves some
 millimetres. The surroundings of a place, its vessels and walls, are searched for in the other scan
@@ -22,7 +22,7 @@ STEP_MM = 1.5
 """Voxels of the cubes that are compared: vessels of 1 mm still show."""
 
 REACH_MM = 21.0
-"""Half the side of what is searched for."""
+"""Half the side of the box that is searched for."""
 
 SEARCH_MM = 12.0
 """How far around the aligned place."""

@@ -79,7 +79,7 @@ def _outline(
 
 
 def _is_there(seen: Sighting, scan: Scan, body: BoxMask, hu_mean: float) -> bool:
-    """Whether what was measured at a place is as dense as the nodule, and no thin vessel."""
+    """Whether the measured thing at a place is as dense as the nodule and not a thin vessel."""
     contrast = (hu_mean - LUNG_HU) / max(seen.measurement.hu_mean - LUNG_HU, 1.0)
     ball_mm = largest_ball(body.voxels, scan.geometry.spacing_irc)
     return contrast >= DENSITY and ball_mm >= LEAST_BALL_MM
