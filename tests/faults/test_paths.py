@@ -34,7 +34,7 @@ def test_prep_and_training(run_luna: Run, small_cohort: Path, odd: Path) -> None
     resumed = run_luna("train-cls", "--resume", run)
     assert resumed.code == 0, resumed
     tuned = ("train-cls", odd / "cache", *words, "--runs", odd / "tuned", "--init")
-    assert_refused(run_luna(*tuned, run / "bundle"), 2, "init is no text in UTF-8", "rename")
+    assert_refused(run_luna(*tuned, run / "bundle"), 2, "init is not valid UTF-8", "rename")
     assert not (odd / "tuned").exists()
 
 
@@ -44,7 +44,7 @@ def test_diagnosis(
     scan = Path(shutil.copy(good_scan, odd / f"{odd.name}.mha"))
     weights = Path(shutil.copytree(weights, odd / "weights"))
     words = ("diagnose", scan, "--weights", weights, "--out")
-    assert_refused(run_luna(*words, odd / "out"), 2, "no text in UTF-8", "another --out")
+    assert_refused(run_luna(*words, odd / "out"), 2, "not valid UTF-8", "another --out")
     assert not (odd / "out").exists()
     assert (out := run_luna(*words, tmp_path / "out")).code == 0, out
 

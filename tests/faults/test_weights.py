@@ -132,7 +132,7 @@ def test_tensors_that_are_not_finite(diagnose: Diagnose, bundle: Path) -> None:
         ({"arguments": {"input_size": [16, 16, 10**6]}}, "arguments.input_size holds 1000000"),
         ({"arguments": {"input_size": [16, 256]}}, "arguments do not fit"),
         ({"arguments": {"widths": [2, 4.0]}}, "arguments.widths holds 4.0"),
-        (SEGMENTER | {"arguments": {"depth": 10**9}}, "no integer from 1 to 16"),
+        (SEGMENTER | {"arguments": {"depth": 10**9}}, "not an integer from 1 to 16"),
         (SEGMENTER | {"arguments": {"depth": 16, "width": 4096}}, "tensors do not fit"),
         (SEGMENTER | {"arguments": {"context_slices": 10**9}}, "context_slices"),
         (RESIDUAL | {"arguments": {"widths": [4096] * 6}}, "tensors do not fit"),

@@ -130,7 +130,7 @@ def test_the_range_is_what_both_networks_were_trained_for(models: Models) -> Non
 
 @pytest.mark.parametrize("value", [(1,), (1, 2, 3), (2, 1), (0, 1), (1, 1e6), (True, 2), ("1", 2)])
 def test_a_range_that_cannot_be_is_refused(value: tuple[object, ...]) -> None:
-    with pytest.raises(ValueError, match="slice_mm is no pair"):
+    with pytest.raises(ValueError, match="slice_mm is not a pair"):
         range_of("slice_mm", value)  # type: ignore[arg-type]
 
 

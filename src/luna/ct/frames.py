@@ -82,7 +82,7 @@ def read_head(data: bytes, size: int) -> tuple[dict[str, Any], int]:
     try:
         head = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DamagedError(f"the head is no JSON: {error}") from error
+        raise DamagedError(f"the head is not JSON: {error}") from error
     if not isinstance(head, dict):
-        raise DamagedError("the head is no table")
+        raise DamagedError("the head is not a table")
     return head, PREFIX.size + length

@@ -32,10 +32,10 @@ def read_labels(path: Path, scan: Scan) -> Labels:
     """
     values, geometry = _read(path)
     if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
-        raise InputError("the values are no labels", file=path, why="they are not whole numbers")
+        raise InputError("the values are not labels", file=path, why="they are not whole numbers")
     if values.min() < 0 or values.max() > MOST_LABELS:
         raise InputError(
-            "the values are no labels", file=path, why=f"from {values.min()} to {values.max()}"
+            "the values are not labels", file=path, why=f"from {values.min()} to {values.max()}"
         )
     out = np.zeros(scan.shape_irc, dtype=np.int32)
     paste_labels(out, *to_patient_axes(values, geometry), scan, path)

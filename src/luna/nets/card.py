@@ -136,10 +136,10 @@ def _card_from(values: dict[str, Any]) -> Card:
     card = Card(**values)
     for name, figure in card.metrics.items():
         if name != CALIBRATION and (type(figure) not in NUMBER or abs(figure) > sys.float_info.max):
-            raise TypeError(f"metrics.{name} is no number")
+            raise TypeError(f"metrics.{name} is not a number")
     low, high = card.hu_window
     if type(low) is not int or type(high) is not int:
-        raise TypeError("hu_window is no pair of integers")
+        raise TypeError("hu_window is not a pair of integers")
     check_arguments(card.arguments)
     _check_ranges(card)
     return replace(
@@ -154,9 +154,9 @@ def _card_from(values: dict[str, Any]) -> Card:
 def _check_ranges(card: Card) -> None:
     low, high = card.hu_window
     if card.role not in get_args(Role):
-        raise ValueError(f"role {card.role!r} is none of {get_args(Role)}")
+        raise ValueError(f"role {card.role!r} is not one of {get_args(Role)}")
     if card.erosion not in get_args(Erosion):
-        raise ValueError(f"erosion {card.erosion!r} is none of {get_args(Erosion)}")
+        raise ValueError(f"erosion {card.erosion!r} is not one of {get_args(Erosion)}")
     if (card.role == "segmentation") != (card.architecture == "unet"):
         raise ValueError(f"a {card.architecture} cannot be a {card.role} model")
     if wrong := wrong_spacing(card.spacing_mm):
@@ -176,4 +176,4 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         for number in value if isinstance(value, list | tuple) else [value]:
             if type(number) is not int or not 1 <= number <= most:
                 shown = f"{number!r:.20}"
-                raise ValueError(f"arguments.{name} holds {shown}, no integer from 1 to {most}")
+                raise ValueError(f"arguments.{name} holds {shown}, not an integer from 1 to {most}")

@@ -43,4 +43,4 @@ def range_of(name: str, value: Sequence[float] | None) -> Range | None:
         low, high = float(value[0]), float(value[1])
         if 0 < low <= high <= LARGEST_MM:
             return low, high
-    raise ValueError(f"{name} is no pair of lengths from 0 to {LARGEST_MM:g} mm")
+    raise ValueError(f"{name} is not a pair of lengths from 0 to {LARGEST_MM:g} mm")

@@ -98,7 +98,7 @@ def _refuse_other_scans(out: Path, uids: set[str]) -> None:
             raise UsageError(
                 "a scan of another cohort",
                 file=path,
-                hint="choose a new folder, or go on with the --scans and --seed it began with",
+                hint="choose a new folder, or use the --scans and --seed that it was started with",
             )
 
 

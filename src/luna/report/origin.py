@@ -24,7 +24,7 @@ SCHEMA = "luna-source/1"
 
 TRACKING_ID = re.compile("[0-9a-f]{32}")
 
-NAME_IT = "name the scan that the report is of: --prior SCAN"
+NAME_IT = "name the scan that the report was made from: --prior SCAN"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +84,7 @@ def read_origin(folder: Path) -> Origin:
         origin = _origin(read_checked(file))
     except (DamagedError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            "this is no file of luna, or damaged", file=file, why=str(error), hint=NAME_IT
+            "this is not a file of luna, or it is damaged", file=file, why=str(error), hint=NAME_IT
         ) from error
     if not origin.path.exists():
         raise UsageError(
@@ -110,6 +110,6 @@ def _origin(values: Mapping[str, Any]) -> Origin:
 def _tracked(value: Mapping[str, Any]) -> Tracked:
     name = str(value["tracking_id"])
     if not TRACKING_ID.fullmatch(name):
-        raise ValueError(f"{name!r} is no tracking ID")
+        raise ValueError(f"{name!r} is not a tracking ID")
     x, y, z = map(float, value["center_lps_mm"])
     return Tracked(name, (x, y, z))

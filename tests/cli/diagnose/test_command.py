@@ -293,6 +293,6 @@ def test_lobes_that_do_not_fit_are_refused_before_computing(
 ) -> None:
     outcome = diagnose("--lobes", scan_file)
     assert (outcome.code, outcome.out) == (3, "")
-    assert "the values are no labels" in outcome.err
+    assert "the values are not labels" in outcome.err
     assert not (tmp_path / "out").exists()
     assert diagnose("--lobes", tmp_path / "none.nii").code == 2

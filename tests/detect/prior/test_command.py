@@ -200,7 +200,7 @@ def test_a_report_is_not_written_over_itself_or_its_scan(
         (["--prior", "now.mha"], 2, "the prior is the scan itself"),
         (["--prior", "nowhere"], 2, "no such file or folder"),
         (["--prior", "empty"], 2, "this report does not say where its scan lies"),
-        (["--prior", "edited"], 3, "this is no file of luna, or damaged"),
+        (["--prior", "edited"], 3, "this is not a file of luna, or it is damaged"),
         (["--prior", "moved"], 2, "the scan of this report is not where it was"),
         (["--prior", "changed"], 3, "this is not the scan of the report any more"),
         (["--interval", "90"], 2, "--interval is the time since a prior scan, and there is none"),

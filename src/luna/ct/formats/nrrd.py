@@ -185,7 +185,7 @@ def _check_said_twice(fields: dict[str, str], axes: _Axes) -> None:
         raise InputError("the values are not Hounsfield units", why=sample[:60])
     kinds = [kind.lower() for kind in _words(fields, "kinds", axes.kept)]
     if set(kinds) - SPATIAL_KINDS:
-        raise InputError("an axis is no direction in space", why=" ".join(kinds)[:60])
+        raise InputError("an axis has no direction in space", why=" ".join(kinds)[:60])
     lengths = np.linalg.norm(axes.vectors, axis=1)
     for word, length in zip(_words(fields, "spacings", axes.kept), lengths, strict=False):
         if not _agrees(word, float(length)):

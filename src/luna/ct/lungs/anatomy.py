@@ -95,7 +95,7 @@ def check_anatomy(scan: Scan, lungs: Lungs) -> tuple[str, ...]:
     chest = _chest_of(scan, lungs)
     if why := next(_impossible(chest), ""):
         raise InputError(
-            "this is no chest in millimetres and Hounsfield units",
+            "this is not a chest in millimetres and Hounsfield units",
             file=scan.provenance.source,
             why=why,
             hint="the header's spacing or rescale values do not fit the image; convert it again",

@@ -235,7 +235,7 @@ def _full_list(root: Path, files: Mapping[str, Path], tables: list[Table]) -> tu
             f"{len(unlisted)} series are not in the full list",
             file=path,
             why=_where_named(unlisted[0], tables),
-            hint="the list and the tables are of different versions; download both again",
+            hint="the list and the tables have different versions; download both again",
         )
     strange = sorted(set(files) - listed)
     if strange:

@@ -76,7 +76,7 @@ class ScanRecord:
         """Return what `to_bytes` framed. Raises DamagedError, also for another scan's record."""
         head, arrays = unframe_arrays(data)
         if arrays.keys() != {*ARRAYS}:
-            raise DamagedError("it is no record of a scan")
+            raise DamagedError("it is not the record of a scan")
         # Records of older versions of luna have no key.
         if head.get("uid") != uid or head.get("key", key) != key:
             raise DamagedError("it is another entry's")
@@ -93,7 +93,7 @@ class ScanRecord:
                 **arrays,
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise DamagedError(f"it is no record of a scan: {error}") from error
+            raise DamagedError(f"it is not the record of a scan: {error}") from error
 
 
 def _geometry(values: dict[str, list[float]]) -> Geometry:

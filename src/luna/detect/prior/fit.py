@@ -160,6 +160,6 @@ def doubts(scan: Scan, prior: Scan, days: int | None) -> tuple[str, ...]:
             "the lungs and vessels fit."
         )
     if not days:
-        why = "the scans are of one day" if days == 0 else "the dates of the scans are not known"
+        why = "the scans have the same date" if days == 0 else "the dates are not known"
         told.append(f"No doubling times: {why}.")
     return tuple(told)

@@ -75,7 +75,7 @@ class Builder:
             if type(choice) is type(value) and choice == value:
                 return choice
         known = ", ".join(str(choice) for choice in args)
-        raise self._fault(place, f"{dotted(place)} is {value!r}, none of {known}")
+        raise self._fault(place, f"{dotted(place)} is {value!r}, not one of {known}")
 
     def _tuple(self, args: tuple[Any, ...], value: Any, place: tuple[str, ...]) -> tuple[Any, ...]:
         if not isinstance(value, list):

@@ -43,7 +43,7 @@ def _emit(config: Any, place: tuple[str, ...]) -> Iterator[str]:
             raise UsageError(f"{dotted((*place, name))} cannot be the word {NONE_WORD}")
         elif not is_text(str(value)):
             raise UsageError(
-                f"{dotted((*place, name))} is no text in UTF-8",
+                f"{dotted((*place, name))} is not valid UTF-8",
                 why=repr(str(value)),
                 hint="rename the file or folder: TOML cannot hold its name",
             )
