@@ -203,25 +203,16 @@ def look_at_one(
     path: Path, scan: Scan, order: Order, given: Beside, *, as_json: bool, quiet: bool
 ) -> None:
     """Diagnose the scan at a path, with its prior and lobes, and show its report."""
-    from luna.detect.lobes import with_lobes
-    from luna.detect.pipeline import diagnose as find_nodules
-    from luna.detect.prior.compare import compare
-    from luna.report.dicom.results import results_of, with_reason
-    from luna.report.write import write_report
+    from luna.report.dicom.results import results_of
+    from luna.report.look import look_at
 
-    dicom, why_none = results_of(path, scan, order.dicom)
-    how = (order.models, order.config, order.device)
+    dicom = results_of(path, scan, order.dicom)
     with progress(quiet=quiet) as bar:
-        found = with_reason(find_nodules(scan, *how, bar, lungs=given.lungs), why_none)
-        if given.lobes:
-            found = with_lobes(found, given.lobes, scan.geometry.spacing_irc)
-        comparison = compare(scan, found, given.prior, *how, bar) if given.prior else None
-        write_report(
-            scan, found, order.out, include_phi=order.include_phi, guidance=order.guidance,
-            dicom=dicom, comparison=comparison, progress=bar,
-        )  # fmt: skip
+        found = look_at(
+            scan, order, dicom, bar, prior=given.prior, lobes=given.lobes, lungs=given.lungs
+        )
     show(found, order.out, as_json=as_json)
-    if dicom is not None:
+    if dicom[0] is not None:
         note("the .dcm files beside it name the patient, as their archive needs", quiet=quiet)
 
 
