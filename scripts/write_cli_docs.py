@@ -43,6 +43,7 @@ CONFIGS: dict[str, type] = {
     "luna score": ScoreConfig,
     "luna validate": ValidateConfig,
     "luna phantom": PhantomConfig,
+    "luna serve": DiagnoseConfig,
 }
 """The config class of every command that has `--config`."""
 

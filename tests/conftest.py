@@ -2,8 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from luna.nets.card import Card
 from luna.nets.classifier import Classifier
 from luna.nets.models import Models
 from luna.nets.unet import UNet
+
+from .browser import NAMES, Browser
 
 # A shell that runs the tests in the background ignores Ctrl-C, and so would every luna they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -227,3 +230,13 @@ def contents_of() -> Callable[[Path], dict[str, Any]]:
         return values
 
     return read
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
+        pytest.skip("no Chromium is installed to look at the page with")
+    running = Browser(program, tmp_path_factory.mktemp("browser"))
+    yield running
+    running.close()

@@ -18,6 +18,7 @@ from luna.cli import (
     phantom,
     prep,
     score,
+    serve,
     train,
     validate,
     weights,
@@ -79,6 +80,7 @@ for command in (
     score.score,
     validate.validate,
     phantom.phantom,
+    serve.serve,
 ):
     app.command(cls=ConfigCommand)(command)
 app.command("import")(imports.import_)

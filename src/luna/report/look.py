@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from luna.ct.lobes import Lobes
-from luna.ct.lungs import Lungs
+from luna.ct.lungs.find import Lungs
+from luna.ct.lungs.lobes import Lobes
 from luna.ct.scan import Scan
 from luna.detect.findings import Findings
 from luna.detect.lobes import with_lobes

@@ -57,10 +57,10 @@ def worker_pool(workers: int, option: str) -> Iterator[ProcessPoolExecutor]:
 def _start_worker() -> None:
     """Keep the pages of volumes, which follow each other in one size; end with the parent."""
     keep_freed_memory()
-    _end_with_parent()
+    end_with_parent()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Leave Ctrl-C to the parent, and end when the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 
 from luna.ct.scan import Scan
 
-from .dicom_chest import write_series
+from ...dicom_chest import write_series
 
 Luna = Callable[..., Any]
 A0001 = "1.3.6.1.4.1.14519.5.2.1.6655.2359.257508444832901632590301540805"

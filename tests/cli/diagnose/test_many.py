@@ -17,7 +17,7 @@ from luna.ct.scan import Scan
 from luna.phantom.cohort import write_metaimage
 from luna.report.batch.scan import RESULT
 
-from .dicom_chest import slice_of, write_series
+from ...dicom_chest import slice_of, write_series
 
 Luna = Callable[..., Any]
 UIDS = ("1.2.1", "1.2.2", "1.2.3")

@@ -1,0 +1,65 @@
+"""What the sender of a scan asks for beside the scan itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Annotated, Literal
+
+from fastapi import Query
+
+from luna.clinical.patient import OLDEST, Patient, Risk, Sex
+from luna.report.guidelines import Guidance
+
+LONGEST_DAYS = 36_500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """The series, the prior scan, and what guidelines need; all of it may be left out."""
+
+    series: Annotated[
+        str | None,
+        Query(max_length=64, description="UID of the series, the beginning of it, or its number"),
+    ] = None
+    prior: Annotated[
+        str | None, Query(max_length=64, description="id of an earlier scan to compare with")
+    ] = None
+    interval: Annotated[
+        int | None, Query(ge=1, le=LONGEST_DAYS, description="days since the prior scan")
+    ] = None
+    guideline: Annotated[
+        Literal["none", "lung-rads", "fleischner", "both"],
+        Query(description="which guidelines the report states"),
+    ] = "none"
+    age: Annotated[int | None, Query(ge=0, le=OLDEST, description="years")] = None
+    sex: Sex | None = None
+    risk: Annotated[Risk | None, Query(description="of lung cancer, as Fleischner means it")] = None
+    smoker: Annotated[bool | None, Query(description="smokes or smoked")] = None
+    family_history: Annotated[bool | None, Query(description="lung cancer in the family")] = None
+    emphysema: Annotated[bool | None, Query(description="emphysema on CT")] = None
+    cancer: Annotated[bool | None, Query(description="a known cancer")] = None
+
+    def guidance(self) -> Guidance | None:
+        """Return what is asked of guidelines; None where nothing."""
+        if self.guideline == "none":
+            return None
+        patient = Patient(
+            age=self.age,
+            sex=self.sex,
+            risk=self.risk,
+            smoker=self.smoker,
+            family_history=self.family_history,
+            emphysema=self.emphysema,
+            cancer=self.cancer,
+        )
+        return Guidance(self.guideline, patient)
+
+    def text(self) -> str:
+        """Return it as JSON, for the list of scans."""
+        return json.dumps(asdict(self))
+
+
+def asked_from(text: str) -> Asked:
+    """Return what `Asked.text` wrote."""
+    return Asked(**json.loads(text))

@@ -1,0 +1,99 @@
+"""The worker's process, kept alive: what ends it ends one attempt at one scan, not the server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+
+from luna.run.errors import EnvironmentFault, LunaError
+from luna.serve.examine import Means
+from luna.serve.folder import Folder
+from luna.serve.worker import work
+
+LOOK_S = 0.5
+AGAIN_S = 2.0
+"""The wait before a worker that ended is started again."""
+
+END_S = 10.0
+"""How long a worker may take to end."""
+
+Loaded = tuple[dict[str, str], str]
+"""The names of the networks by role, and the device."""
+
+
+class Worker:
+    """One process at a time that looks at scans."""
+
+    def __init__(self, folder: Folder, means: Means, warn: Callable[[str], None]) -> None:
+        self._folder, self._means, self._warn = folder, means, warn
+        self._ending = threading.Event()
+        self._process, self._ready = self._started()
+        self._watch = threading.Thread(target=self._keep, daemon=True)
+
+    def wait_until_ready(self) -> Loaded:
+        """Return what was loaded. Raises the LunaError that kept it from being loaded."""
+        try:
+            told = self._ready.recv()
+        except EOFError:
+            self._process.join()
+            raise _ended(self._process) from None
+        if isinstance(told, LunaError):
+            raise told
+        self._watch.start()
+        loaded: Loaded = told
+        return loaded
+
+    def lives(self) -> bool:
+        """Return whether there is a process."""
+        return self._process.is_alive()
+
+    def end(self) -> None:
+        """End the process; what it looked at is queued again, and the attempt does not count."""
+        self._ending.set()
+        self._process.terminate()
+        self._process.join(END_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._folder.store.recover(counted=False)
+        self._folder.clear_work()
+
+    def _started(self) -> tuple[SpawnProcess, Connection]:
+        context = get_context("spawn")  # a fork would inherit the locks of this one's threads
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(
+            target=work, args=(self._folder, self._means, theirs), daemon=True
+        )
+        process.start()
+        theirs.close()
+        return process, ours
+
+    def _keep(self) -> None:
+        """Start a new process whenever one has ended."""
+        while not self._ending.wait(LOOK_S):
+            if self._process.is_alive():
+                continue
+            self._warn(f"{_ended(self._process)}; it is started again")
+            if self._ending.wait(AGAIN_S):
+                return
+            self._process, self._ready = self._started()
+
+
+@contextmanager
+def running_worker(folder: Folder, means: Means, warn: Callable[[str], None]) -> Iterator[Worker]:
+    """Keep a worker while the block runs."""
+    worker = Worker(folder, means, warn)
+    try:
+        yield worker
+    finally:
+        worker.end()
+
+
+def _ended(process: SpawnProcess) -> EnvironmentFault:
+    code = process.exitcode or 0
+    why = f"signal {-code}; the system sends 9 when memory runs out" if code < 0 else f"code {code}"
+    return EnvironmentFault("the worker process has ended", why=why)

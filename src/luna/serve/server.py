@@ -1,0 +1,96 @@
+"""`serve`: a folder held, a worker kept, and a socket listened on, until a signal comes."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import platformdirs
+import uvicorn
+
+from luna.run.errors import EnvironmentFault
+from luna.serve.access import Access, is_loopback, read_token
+from luna.serve.api import Desk
+from luna.serve.app import build_app
+from luna.serve.examine import Means
+from luna.serve.folder import held
+from luna.serve.process import Loaded, running_worker
+from luna.serve.upload import Limits
+
+BACKLOG = 128
+GOODBYE_S = 3
+"""How long an upload that is under way may keep a server from ending."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a server listens, for whom, and where it keeps its scans."""
+
+    data: Path
+    host: str = "127.0.0.1"
+    port: int = 8765
+    names: tuple[str, ...] = ()
+    token_file: Path | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+def serve(
+    place: Place,
+    means: Means,
+    warn: Callable[[str], None],
+    listening: Callable[[str, Loaded], None],
+) -> None:
+    """Serve the page and the API until a signal comes; `listening` is told the address.
+
+    Raises UsageError where a token is needed or the folder is not a server's, EnvironmentFault
+    where the port is taken, and what keeps the networks from being loaded.
+    """
+    token = read_token(place.token_file, place.host)
+    names = {name.lower() for name in place.names}
+    if not is_loopback(place.host):
+        names |= {place.host.lower(), socket.gethostname().lower()}
+    with (
+        listen(place.host, place.port) as listener,
+        held(place.data, warn) as folder,
+        running_worker(folder, means, warn) as worker,
+    ):
+        loaded = worker.wait_until_ready()
+        access = Access(names=frozenset(names), token=token)
+        desk = Desk(folder=folder, access=access, limits=place.limits, worker_lives=worker.lives)
+        listening(_address(listener), loaded)
+        config = uvicorn.Config(
+            build_app(desk),
+            log_level="warning",
+            access_log=False,  # addresses hold what is asked about patients
+            server_header=False,
+            timeout_graceful_shutdown=GOODBYE_S,
+            ws="none",
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open the socket of a server. Raises EnvironmentFault where the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        raise EnvironmentFault(
+            f"cannot listen on {host} port {port}",
+            why="another program does" if taken else str(error),
+            hint="choose another --port" if taken else "choose another --host or --port",
+        ) from error
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def own_folder() -> Path:
+    """Return where scans are kept without --data: among the user's application data."""
+    return platformdirs.user_data_path("luna", appauthor=False) / "serve"
