@@ -308,3 +308,25 @@ def test_the_device_changes_nothing_but_the_last_bits(chunks: bool) -> None:
         EVERYTHING, drawn, mask
     )
     assert differ.float().mean() < 1e-3
+
+
+def test_scales_of_one_place_move_by_the_same_length() -> None:
+    """A marker 4 mm off the centre, seen in voxels of 1 and of 2 mm, stays one marker."""
+    zoom, shape = (1.0, 0.5), (24, 24, 24)
+    center = (np.array(shape) - 1) / 2
+    away = np.array([2.0, -4.0, 3.0])
+    hu = torch.cat([marker(shape, center + away * factor, 1.5) for factor in zoom], dim=1)
+    moved, _ = Augment(MOVING, zoom)(hu, torch.zeros(1), seeds_of(17))
+    fine, coarse = (center_of_mass(moved[0, k]) - center for k in range(2))
+    np.testing.assert_allclose(fine * 0.5, coarse, atol=0.2)
+    assert np.linalg.norm(fine - away) > 1
+
+
+def test_larger_voxels_get_less_noise_and_the_finest_that_of_one_scale() -> None:
+    hu = torch.zeros(1, 2, 16, 16, 16)
+    noisy = AugmentConfig(noise_hu=20)
+    found, _ = Augment(noisy, (1.0, 0.25))(hu, torch.zeros(1), seeds_of(5))
+    alone, _ = Augment(noisy)(hu[:, :1], torch.zeros(1), seeds_of(5))
+    assert torch.equal(found[:, :1], alone)
+    assert float(found[0, 1].std()) == pytest.approx(20 / 8, rel=0.05)
+    assert abs(np.corrcoef(found[0].flatten(1).numpy())[0, 1]) < 0.1

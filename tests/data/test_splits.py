@@ -98,7 +98,24 @@ def test_without_patients_what_is_on_disk_changes_no_part(series, config, data):
         assert now == [uid for uid in getattr(whole, name) if uid in there]
 
 
-@pytest.mark.parametrize("wrong", [{"stride": 1}, {"test_fold": 10}])
+@pytest.mark.parametrize("wrong", [{"stride": 1}, {"test_fold": 10}, {"more_test_folds": (3, -1)}])
 def test_config_refuses(wrong):
     with pytest.raises(UsageError):
         SplitConfig(**wrong)
+
+
+def test_several_folds_may_be_kept_for_the_test():
+    """Two networks that each saw half of a cohort mark the other half."""
+    folds = {uid: k % 10 for k, uid in enumerate("abcdefghijkl")}
+    even, odd = (
+        make_split(
+            folds,
+            SplitConfig(method="folds", stride=5, test_fold=first, more_test_folds=more),
+            folds,
+        )
+        for first, more in ((0, (2, 4, 6, 8)), (1, (3, 5, 7, 9)))
+    )
+    assert even.test == tuple("acegik")
+    assert odd.test == tuple("bdfhjl")
+    assert {*even.train, *even.validation} == {*odd.test}
+    assert {*odd.train, *odd.validation} == {*even.test}

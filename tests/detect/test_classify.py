@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from luna.ct.read import read_scan
+from luna.ct.resample import cubes_of
 from luna.data.chunks import CandidateChunks
 from luna.data.luna16.folder import read_luna16
 from luna.data.prep.cohort import prep
@@ -23,6 +24,7 @@ from luna.run.errors import UsageError
 
 CPU = torch.device("cpu")
 SPACING_MM = 2.5
+CUBES = cubes_of(CUBE_IRC, SPACING_MM, (), antialias=False)
 
 
 class Recorder(nn.Module):
@@ -57,7 +59,7 @@ def prepared(root: Path, name: str, config: PrepConfig) -> Prepared:
 def test_training_and_diagnosis_show_the_same_cubes(cohort, models) -> None:
     data = prepared(cohort, "cubes", PrepConfig(spacing_mm=SPACING_MM))
     rows = np.arange(len(data.candidates.series))
-    hu, _ = CandidateChunks(data, rows, np.zeros(len(rows), np.int64), SPACING_MM).read(rows)
+    hu, _ = CandidateChunks(data, rows, np.zeros(len(rows), np.int64), CUBES).read(rows)
     (path,) = read_luna16(cohort / "data").files.values()
     recorder = Recorder()
     card = replace(models.nodule.card, spacing_mm=SPACING_MM)
@@ -77,7 +79,7 @@ def test_training_and_diagnosis_show_the_same_cubes(cohort, models) -> None:
 def test_cubes_that_were_not_prepared_are_refused_by_name(cohort) -> None:
     data = prepared(cohort, "plain", PrepConfig())
     with pytest.raises(UsageError, match=r"chunks of 2\.5 mm") as caught:
-        CandidateChunks(data, np.arange(1), np.zeros(1, np.int64), SPACING_MM)
+        CandidateChunks(data, np.arange(1), np.zeros(1, np.int64), CUBES)
     assert "--set spacing_mm=2.5" in str(caught.value.hint)
 
 
@@ -153,3 +155,18 @@ def test_sure_candidates_keep_their_order(scan_of, models) -> None:
         CPU, lambda done, total: None,
     )  # fmt: skip
     assert p[0] < p[1] < p[2] < 1
+
+
+def test_cubes_of_several_scales_are_those_of_training_to_the_bit(cohort, models) -> None:
+    cubes = cubes_of(CUBE_IRC, None, (24.0, 40.0, 96.0), antialias=True)
+    spacing_mm = np.ceil(cubes.prepared_mm * 1000) / 1000
+    data = prepared(cohort, "scales", PrepConfig(spacing_mm=spacing_mm))
+    rows = np.arange(len(data.candidates.series))
+    hu, _ = CandidateChunks(data, rows, np.zeros(len(rows), np.int64), cubes).read(rows)
+    (path,) = read_luna16(cohort / "data").files.values()
+    recorder = Recorder()
+    card = replace(models.nodule.card, scales_mm=(24.0, 40.0, 96.0), antialias=True)
+    judged(read_scan(path), data.candidates.center_irc, Bundle(card, recorder))
+    shown = torch.cat(recorder.seen)
+    assert shown.shape == (len(rows), 3, *CUBE_IRC)
+    assert torch.equal(shown, hu.float().clamp(*card.hu_window))

@@ -61,3 +61,27 @@ def test_only_cross_entropy_teaches_what_the_network_is_sure_to_be_no_nodule() -
         gradients.append(torch.autograd.grad(loss, logits)[0].abs().max().item())
     assert gradients[0] < 1e-9
     assert gradients[1] > 1
+
+
+def test_coarser_levels_count_half_as_much_each() -> None:
+    mask = torch.tensor([1, 1, 0, 0]).reshape(1, 1, 2, 2)
+    fine, coarse = torch.tensor([[30.0, -30, 30, -30], [-30.0, -30, 30, 30]]).reshape(2, 1, 1, 2, 2)
+    alone = [segmentation_loss(level, mask).item() for level in (fine, coarse)]
+    both = segmentation_loss(torch.cat([fine, coarse], dim=1), mask).item()
+    assert both == pytest.approx((alone[0] + alone[1] / 2) / 1.5, rel=1e-6)
+
+
+def test_the_hardest_pixels_count_as_much_as_all_the_rest() -> None:
+    logits = torch.full((1, 1, 10, 10), -9.0)
+    logits[..., 0, 0] = 9.0  # one false mark among a hundred pixels
+    mask = torch.zeros(1, 1, 10, 10)
+    plain, hard = (segmentation_loss(logits, mask, 0.0, 1.0, share).item() for share in (0.0, 0.01))
+    dice = segmentation_loss(logits, mask, 0.0).item()
+    assert plain - dice == pytest.approx(9 / 100, rel=0.01)
+    assert hard - dice == pytest.approx(9 / 2, rel=0.01)
+
+
+def test_a_target_that_numbers_a_nodule_is_a_yes() -> None:
+    logits = torch.tensor([[0.3, -0.2]] * 3)
+    losses = cross_entropy(logits, torch.tensor([0, 1, 57])).tolist()
+    assert losses[1] == losses[2] != losses[0]

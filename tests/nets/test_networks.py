@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from luna.nets.classifier import Classifier
+from luna.nets.losses import segmentation_loss
 from luna.nets.residual import ResidualClassifier
 from luna.nets.unet import UNet, Upsample
+from luna.nets.unet3d import UNet3d
 
 
 @pytest.fixture(autouse=True)
@@ -97,3 +99,39 @@ def test_upsampling_is_the_transposed_convolution_and_has_its_gradients(dtype) -
         gradients = torch.autograd.grad(out, [x, *layer.parameters()], wanted)
         results.append((out, *gradients))
     torch.testing.assert_close(*results)
+
+
+def test_cubes_of_several_scales_share_the_blocks_and_not_the_head() -> None:
+    one, three = (ResidualClassifier((8, 8, 8), (2, 4), scales) for scales in (1, 3))
+    assert three(torch.randn(5, 3, 8, 8, 8)).shape == (5, 2)
+    assert three.head.in_features == 3 * one.head.in_features
+    blocks = (sum(p.numel() for p in net.blocks.parameters()) for net in (one, three))
+    assert next(blocks) == next(blocks)
+    # Each scale has its own part of the head: to show them in another order is another answer.
+    torch.nn.init.normal_(three.head.weight)
+    hu = torch.randn(1, 3, 8, 8, 8)
+    assert not torch.allclose(three.eval()(hu), three(hu.flip(1)))
+
+
+def test_unet_3d_gives_one_logit_per_voxel_and_more_only_in_training() -> None:
+    net = UNet3d((16, 16, 16), depth=3, width=2)
+    hu = torch.randn(2, 1, 16, 24, 16)
+    assert net(hu).shape == (2, 2, 16, 24, 16)  # two of three levels have a head
+    net.eval()
+    assert net(hu).shape == (2, 1, 16, 24, 16)
+
+
+def test_every_level_of_a_unet_3d_learns_from_its_own_loss() -> None:
+    net = UNet3d((16, 16, 16), depth=3, width=2)
+    logits = net(torch.randn(1, 1, 16, 16, 16))
+    segmentation_loss(logits, torch.ones(1, 1, 16, 16, 16)).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.heads.parameters())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"depth": 1}, {"width": 0}, {"input_size": (96, 96, 90)}, {"input_size": (8,) * 3}],
+)
+def test_unet_3d_refuses_impossible_shapes(arguments) -> None:
+    with pytest.raises(ValueError, match="no such 3-D U-Net"):
+        UNet3d(**arguments)

@@ -4,8 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from luna.run.nodules import UNSIZED_DIAMETER_MM
 from luna.score.froc import FP_RATES, froc, froc_items
-from luna.score.matching import MAX_MARKS_PER_SCAN, UNSIZED_DIAMETER_MM
+from luna.score.matching import MAX_MARKS_PER_SCAN
 
 SCANS = 3
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from luna.train.metrics import (
     auc,
     average_precision,
+    candidate_metrics,
     class_metrics,
     class_rows,
     mask_metrics,
@@ -132,3 +133,28 @@ def test_mask_metrics_are_those_of_scikit_learn(seed: int) -> None:
         assert metrics[name] == pytest.approx(expected, nan_ok=True)
     dice = [sklearn.f1_score(t.ravel(), m.ravel()) for t, m in zip(truth, logits > 0, strict=True)]
     assert metrics["dice"] == pytest.approx(np.mean(dice))
+
+
+def test_candidate_cpm_by_hand() -> None:
+    """Two nodules in four scans; the second has two candidates and only its best counts."""
+    rows = np.array([
+        # loss, p, label: 0 no nodule, from 2 on which nodule
+        [0, 0.9, 2], [0, 0.8, 0], [0, 0.7, 3], [0, 0.2, 3], [0, 0.1, 0],
+    ])  # fmt: skip
+    # One false candidate in four scans is a quarter per scan: at 1/8 half of the way from
+    # (0, .5) to (.25, .5) and at 1/4, where the second nodule comes, both.
+    metrics = candidate_metrics(rows, scans=4)
+    assert metrics["cpm"] == pytest.approx((0.5 + 6 * 1.0) / 7)
+    assert metrics["auc"] == class_metrics(rows)["auc"]
+
+
+def test_candidate_cpm_needs_to_know_which_nodule() -> None:
+    rows = np.array([[0, 0.9, 1.0], [0, 0.1, 0.0]])
+    assert np.isnan(candidate_metrics(rows, scans=3)["cpm"])
+
+
+def test_what_a_network_with_deep_supervision_answers_is_its_first_level() -> None:
+    logits = torch.full((1, 2, 2, 2), -9.0)
+    logits[:, 0] = 9.0
+    mask = torch.ones(1, 1, 2, 2)
+    assert mask_rows(logits, mask, torch.zeros(1), 0.5).tolist() == [[0.0, 4.0, 0.0, 0.0]]

@@ -107,3 +107,19 @@ def test_the_layout_is_that_of_the_networks_convolutions():
 def test_nothing_is_compiled_unless_asked_for():
     net = two_layers()
     assert forward_pass(net, TrainConfig()) is net
+
+
+def test_norms_and_biases_do_not_decay_where_that_is_asked_for() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.fill_(1.0)
+    config = TrainConfig(decay="matrices", weight_decay=0.5, learning_rate=0.1, warmup=0)
+    optimizer = new_optimizer(net, config)
+    set_learning_rate(optimizer, 0, 10, config)
+    for parameter in net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    assert torch.allclose(net[0].weight, torch.tensor(1 - 0.1 * 0.5))
+    for kept in (net[0].bias, net[1].weight, net[1].bias):
+        assert torch.equal(kept, torch.ones(2))

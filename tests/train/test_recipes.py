@@ -15,13 +15,13 @@ from luna.phantom.config import PhantomConfig
 from luna.run.checked import read_checked, write_checked
 from luna.run.config import CONFIGS, load_config
 from luna.run.errors import UsageError
+from luna.train.cards import _outward
 from luna.train.config import TrainConfig
 from luna.train.recipes import (
     ClassifierNetConfig,
     ClassifierRecipe,
     SegmenterRecipe,
     UNetConfig,
-    _outward,
 )
 
 ROOTS = {

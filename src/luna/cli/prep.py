@@ -81,6 +81,7 @@ def read_cohort(
 ) -> Luna16:
     """Read the tables, add the candidates that were asked for, and say what is left out."""
     from luna.data.luna16.annotated import add_annotations
+    from luna.data.luna16.excluded import without_excluded
     from luna.data.luna16.folder import read_luna16
     from luna.data.luna16.marks import add_detections
 
@@ -90,6 +91,11 @@ def read_cohort(
         cohort = add_detections(cohort, detections)
         added = len(cohort.candidates) - listed
         note(f"{detections.name}: {added} marks added to {listed} candidates", quiet=quiet)
+    if candidates.without_excluded:
+        before = len(cohort.candidates)
+        cohort = without_excluded(cohort)
+        left_out = before - len(cohort.candidates)
+        note(f"{left_out} of {before} candidates lie in excluded findings", quiet=quiet)
     if candidates.from_annotations:
         before = len(cohort.candidates)
         cohort = add_annotations(cohort)

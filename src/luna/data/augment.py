@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -76,22 +76,37 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Augment:
-    """Draws parameters and applies them: the training loop calls it with samples and seeds."""
+    """Draws parameters and applies them: the training loop calls it with samples and seeds.
+
+    `zoom` has a number for each channel of a chunk that shows one place at several scales: the
+    voxel size of the finest over its own. Lengths are drawn for the finest, and noise is weaker
+    in larger voxels.
+    """
 
     config: AugmentConfig
+    zoom: tuple[float, ...] = (1.0,)
 
     def __call__(
         self, hu: torch.Tensor, target: torch.Tensor, seeds: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return HU and targets, each sample changed by its own seed only.
 
-        `hu` (N, C, H, W) or (N, 1, D, H, W) float32; `target` labels (N,), which stay, or
-        masks (N, 1, H, W) or (N, 1, D, H, W) of any dtype, moved to the nearest voxel;
-        `seeds` (N,) int64.
+        `hu` (N, C, H, W) or (N, C, D, H, W) float32, there with C as in `zoom`; `target` labels
+        (N,), which stay, or masks (N, 1, H, W) or (N, 1, D, H, W) of any dtype, moved to the
+        nearest voxel; `seeds` (N,) int64.
         """
         drawn = draw(self.config, seeds, hu.shape[2:])
         moved = target if target.dim() == 1 else apply_to_mask(self.config, drawn, target)
-        return apply_to_image(self.config, drawn, hu), moved
+        if len(self.zoom) == 1:
+            return apply_to_image(self.config, drawn, hu), moved
+        return torch.cat([self._scale(k, drawn, hu) for k in range(len(self.zoom))], dim=1), moved
+
+    def _scale(self, k: int, drawn: Draw, hu: torch.Tensor) -> torch.Tensor:
+        """One channel (N, 1, D, H, W), moved as far in mm as the finest."""
+        zoom = self.zoom[k]
+        config = replace(self.config, noise_hu=self.config.noise_hu * zoom**1.5)
+        own = drawn._replace(shift_vox=drawn.shift_vox * zoom, noise_key=drawn.noise_key + k)
+        return apply_to_image(config, own, hu[:, k : k + 1])
 
 
 # Each parameter has its own columns of the draw: turning one on leaves the others as they were.

@@ -5,6 +5,7 @@ Each reads by index, in any order, from several threads at once, and opens no CT
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +16,9 @@ from numpy.typing import NDArray
 
 from luna.ct.blocks import Irc
 from luna.ct.geometry import FloatArray
-from luna.ct.resample import cube_crop
+from luna.ct.resample import Cubes
 from luna.ct.scan import AIR_HU
-from luna.data.prep.config import CHUNK_IRC, CONTEXT_SLICES, CROP_RC, CUBE_IRC
+from luna.data.prep.config import CHUNK_IRC, CONTEXT_SLICES, CROP_RC
 from luna.data.prep.record import IntArray
 from luna.data.prepared import Prepared
 from luna.run.errors import UsageError
@@ -31,50 +32,53 @@ CROP_IRC: Irc = (2 * CONTEXT_SLICES + 1, *CROP_RC)
 class CandidateChunks:
     """Chunks around candidates, for the classifier.
 
-    `rows` (N,) count in `prepared.candidates`; `labels` (N,) int64. With `spacing_mm`, chunks
-    are of cubic voxels of that size. Raises UsageError when those were not prepared.
+    `rows` (N,) count in `prepared.candidates`; `labels` (N,) int64. With `cubes`, chunks are
+    those around each candidate. Raises UsageError when they were not prepared.
     """
 
     prepared: Prepared
     rows: IntArray
     labels: IntArray
-    spacing_mm: float | None = None
+    cubes: Cubes | None = None
 
     def __post_init__(self) -> None:
         if len(self.rows) != len(self.labels):
             raise ValueError(f"{len(self.rows)} rows and {len(self.labels)} labels")
-        if self.spacing_mm is None or self.prepared.config.slices == "all":
+        if self.cubes is None or self.prepared.config.slices == "all":
             return
-        if (self.prepared.config.spacing_mm or 0) < self.spacing_mm:
+        if (self.prepared.config.spacing_mm or 0) < self.cubes.prepared_mm:
+            largest_mm = max(self.cubes.spacings_mm)
+            needed_mm = math.ceil(self.cubes.prepared_mm * 1000) / 1000
             raise UsageError(
-                f"chunks of {self.spacing_mm:g} mm voxels were not prepared",
+                f"chunks of {largest_mm:g} mm voxels were not prepared",
                 file=self.prepared.folder,
-                hint=f"run `luna prep` with --set spacing_mm={self.spacing_mm:g}",
+                hint=f"run `luna prep` with --set spacing_mm={needed_mm:g}",
             )
 
     @property
-    def size_irc(self) -> Irc:
-        """The size of a chunk in voxels."""
-        return CHUNK_IRC if self.spacing_mm is None else CUBE_IRC
+    def shape(self) -> tuple[int, ...]:
+        """The shape (C, D, H, W) of a chunk: C cubes, or one crop of the scan's voxels."""
+        if self.cubes is None:
+            return (1, *CHUNK_IRC)
+        return (len(self.cubes.spacings_mm), *self.cubes.size_irc)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def read(self, indices: Sequence[int]) -> Batch:
-        """Return HU (N, 1, D, H, W) int16, with D, H, W of `size_irc`, and labels (N,) int64."""
-        hu = np.empty((len(indices), 1, *self.size_irc), dtype=np.int16)
+        """Return HU (N, C, D, H, W) int16, with C, D, H, W of `shape`, and labels (N,) int64."""
+        hu = np.empty((len(indices), *self.shape), dtype=np.int16)
         for k, row in enumerate(self.rows[list(indices)]):
-            hu[k, 0] = self._chunk(int(row))
+            hu[k] = self._chunk(int(row))
         return torch.from_numpy(hu), torch.from_numpy(self.labels[list(indices)])
 
     def _chunk(self, row: int) -> NDArray[np.int16]:
         table = self.prepared.candidates
         series, center_irc = int(table.series[row]), table.center_irc[row]
         crop = partial(self.prepared.volumes.crop, "hu", series)
-        if self.spacing_mm is None:
+        if self.cubes is None:
             return crop(center_irc, CHUNK_IRC)
-        spacing_irc = self.prepared.spacing_irc[series]
-        return cube_crop(crop, center_irc, spacing_irc, CUBE_IRC, self.spacing_mm)
+        return self.cubes.cut(crop, center_irc, self.prepared.spacing_irc[series])
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,12 +35,20 @@ class SplitConfig:
     in the book, or fewer, so that at least three series are used."""
     test_fold: int = 9
     """The subset kept for the test; read by `folds` only."""
+    more_test_folds: tuple[int, ...] = ()
+    """Further subsets kept for the test: half of them, and the other half can be marked."""
 
     def __post_init__(self) -> None:
         if self.stride is not None and self.stride < 2:
             raise UsageError(f"stride is {self.stride}, must be at least 2")
-        if not 0 <= self.test_fold < FOLDS:
-            raise UsageError(f"test_fold is {self.test_fold}, not between 0 and {FOLDS - 1}")
+        for fold in self.tested:
+            if not 0 <= fold < FOLDS:
+                raise UsageError(f"test_fold is {fold}, not between 0 and {FOLDS - 1}")
+
+    @property
+    def tested(self) -> frozenset[int]:
+        """The subsets kept for the test."""
+        return frozenset((self.test_fold, *self.more_test_folds))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,11 +90,11 @@ def make_split(
         )
     folds = fold_of or {}
     known = [uid for uid in ordered if uid in folds]
-    test = [uid for uid in known if folds[uid] == config.test_fold]
+    test = [uid for uid in known if folds[uid] in config.tested]
     # What is not on disk yet may turn out to be of the test.
-    perhaps = [uid for uid in ordered if folds.get(uid, config.test_fold) == config.test_fold]
+    perhaps = [uid for uid in ordered if folds.get(uid, config.test_fold) in config.tested]
     barred = {patients.get(uid, uid) for uid in perhaps}
-    rest = [uid for uid in known if folds[uid] != config.test_fold]
+    rest = [uid for uid in known if folds[uid] not in config.tested]
     clear = [uid for uid in rest if patients.get(uid, uid) not in barred]
     return Split(
         train=tuple(uid for uid in clear if uid not in validating),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from luna.ct.resample import cube_crop
+from luna.ct.resample import Irc
 from luna.ct.scan import HuArray, Scan
 from luna.detect.config import ClassifyConfig
 from luna.nets.bundle import Bundle
@@ -19,9 +18,8 @@ from luna.nets.card import Card
 from luna.nets.probe import refuse_non_finite
 from luna.run.machine.precision import arithmetic
 
-Irc = tuple[int, int, int]
 Mirrors = tuple[tuple[int, ...], ...]
-Cut = Callable[[NDArray[np.float64], Irc], HuArray]
+Cut = Callable[[NDArray[np.float64]], HuArray]
 
 CLEAR_NEGATIVE = 0.005
 """Candidates below this in the first view keep its probability: they are clearly no nodule. Of
@@ -29,7 +27,7 @@ CLEAR_NEGATIVE = 0.005
 0.13; at 0.02 it would clear one of 0.44 (docs/performance.md)."""
 
 MIRRORS: Mirrors = ((), (2,), (3,), (4,))
-"""Axes of (N, 1, D, H, W) along which a crop is mirrored for each of its views."""
+"""Axes of (N, C, D, H, W) along which a crop is mirrored for each of its views."""
 
 
 def classify(
@@ -46,20 +44,20 @@ def classify(
     Mirrored views are computed of the candidates that the first view does not clear.
     """
     net = bundle.module.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    cut = _cut(scan, bundle.card, config)
+    cut = _cut(scan, bundle.card, net.input_size, config)
     p = np.empty(len(center_irc))
     with torch.inference_mode(), arithmetic(device, "float32"):
         for start in range(0, len(p), config.batch_crops):
             batch = slice(start, start + config.batch_crops)
-            crops = np.stack([cut(center, net.input_size) for center in center_irc[batch]])
+            crops = np.stack([cut(center) for center in center_irc[batch]])
             hu = torch.from_numpy(crops).to(device).float().clamp_(*bundle.card.hu_window)
-            p[batch] = _judged(net, hu[:, None], bundle.card)
+            p[batch] = _judged(net, hu, bundle.card)
             progress(min(batch.stop, len(p)), len(p))
     return p
 
 
 def _judged(net: nn.Module, hu: torch.Tensor, card: Card) -> NDArray[np.float64]:
-    """Judge a batch (N, 1, D, H, W): (N,) float64, by the mean of the logits over the views."""
+    """Judge a batch (N, C, D, H, W): (N,) float64, by the mean of the logits over the views."""
     logits = _logits(net, hu, card)
     p = _probability(logits, card)
     unclear = np.flatnonzero(p >= CLEAR_NEGATIVE)
@@ -84,15 +82,13 @@ def _probability(logits: torch.Tensor, card: Card) -> NDArray[np.float64]:
     return torch.softmax(logits.cpu().double() / card.temperature, dim=1)[:, 1].numpy()
 
 
-def _cut(scan: Scan, card: Card, config: ClassifyConfig) -> Cut:
-    """The way to cut crops: in the scan's own voxels, or in cubes of the card's size."""
-    if card.spacing_mm is not None:
-        return partial(_cube, scan, card.spacing_mm)
-    return scan.crop if config.border == "pad" else _SlidingCrop(scan)
-
-
-def _cube(scan: Scan, spacing_mm: float, center_irc: NDArray[np.float64], size_irc: Irc) -> HuArray:
-    return cube_crop(scan.crop, center_irc, scan.geometry.spacing_irc, size_irc, spacing_mm)
+def _cut(scan: Scan, card: Card, size_irc: Irc, config: ClassifyConfig) -> Cut:
+    """The way to cut what is seen of a centre, (C, D, H, W): as the card says."""
+    cubes = card.cubes(size_irc)
+    if cubes is not None:
+        return lambda center_irc: cubes.cut(scan.crop, center_irc, scan.geometry.spacing_irc)
+    crop = scan.crop if config.border == "pad" else _SlidingCrop(scan)
+    return lambda center_irc: crop(center_irc, size_irc)[None]
 
 
 @dataclass(frozen=True, slots=True)

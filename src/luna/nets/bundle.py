@@ -25,6 +25,7 @@ from luna.nets.classifier import Classifier
 from luna.nets.probe import refuse_useless
 from luna.nets.residual import ResidualClassifier
 from luna.nets.unet import UNet
+from luna.nets.unet3d import UNet3d
 from luna.run.errors import TrustError, naming
 from luna.run.files import read_plain, replace_file
 
@@ -32,6 +33,7 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
     "classifier": Classifier,
     "residual-classifier": ResidualClassifier,
     "unet": UNet,
+    "unet-3d": UNet3d,
 }
 
 WEIGHTS_NAME = "model.safetensors"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from luna.ct.resample import wrong_spacing
+from luna.ct.resample import Cubes, Irc, cubes_of, wrong_spacing
 from luna.nets.trained import Range, range_of
 from luna.run.config import INTEGER_MAX
 from luna.run.errors import TrustError
@@ -21,11 +21,14 @@ CARD_BYTES_MAX = 1 << 20
 ARGUMENT_MAX = {
     "context_slices": 255,
     "depth": 16,
+    "scales": 8,
     "width": 4096,
     "widths": 4096,
     "input_size": 256,
 }
 """The largest number that an argument of an architecture may hold, far beyond any use."""
+LARGEST_CUBE_MM = 320.0
+"""A chest; 32 voxels of it are as coarse as voxels may be."""
 TEMPERATURE_MAX = 1e3
 """Beyond it, or below its inverse, every probability would be a half, or 0 or 1."""
 CALIBRATION = "calibration"
@@ -40,8 +43,11 @@ class Card:
     """The description of a bundle.
 
     `arguments` are the keyword arguments of the architecture; `hu_window` the (low, high) HU
-    to which input is clipped; `spacing_mm` the size of the cubic voxels of a classifier's
-    crops, None for those of the scan itself, as in the book; `mirrored` whether a classifier judges
+    to which input is clipped; `spacing_mm` the size of the cubic voxels that a network sees, of
+    a crop or of the whole scan, None for those of the scan itself, as in the book; `scales_mm` the
+    sides of the cubes of a classifier that sees several around a place, empty for others;
+    `antialias` whether such a voxel is a mean over what it covers, where it is larger than the
+    scan's; `mirrored` whether a classifier judges
     a crop by the mean over its mirror images too; `erosion` how a segmenter's marks
     are parted into candidates, across slices too ("cross", the book's) or within each slice,
     which loses no nodule that shows in two slices only; `threshold` the probability from which
@@ -60,6 +66,8 @@ class Card:
     licence: str
     hu_window: tuple[int, int] = (-1000, 1000)
     spacing_mm: float | None = None
+    scales_mm: tuple[float, ...] = ()
+    antialias: bool = False
     diameter_mm: Range | None = None
     slice_mm: Range | None = None
     pixel_mm: Range | None = None
@@ -80,6 +88,10 @@ class Card:
             del values["threshold"]
         return values
 
+    def cubes(self, size_irc: Irc) -> Cubes | None:
+        """Return what a classifier sees of a place; None where it sees the scan's own voxels."""
+        return cubes_of(size_irc, self.spacing_mm, self.scales_mm, self.antialias)
+
     @property
     def calibrated(self) -> bool:
         """Whether the temperature was fitted, so that probabilities are shares of nodules."""
@@ -92,6 +104,8 @@ KINDS: dict[str, tuple[type, ...]] = {item.name: (str,) for item in fields(Card)
     "metrics": (dict,),
     "hu_window": (list,),
     "spacing_mm": (*NUMBER, type(None)),
+    "scales_mm": (list,),
+    "antialias": (bool,),
     "diameter_mm": (list, type(None)),
     "slice_mm": (list, type(None)),
     "pixel_mm": (list, type(None)),
@@ -145,6 +159,7 @@ def _card_from(values: dict[str, Any]) -> Card:
     return replace(
         card,
         hu_window=(low, high),
+        scales_mm=tuple(float(side) for side in card.scales_mm),
         diameter_mm=range_of("diameter_mm", card.diameter_mm),
         slice_mm=range_of("slice_mm", card.slice_mm),
         pixel_mm=range_of("pixel_mm", card.pixel_mm),
@@ -157,16 +172,32 @@ def _check_ranges(card: Card) -> None:
         raise ValueError(f"role {card.role!r} is not one of {get_args(Role)}")
     if card.erosion not in get_args(Erosion):
         raise ValueError(f"erosion {card.erosion!r} is not one of {get_args(Erosion)}")
-    if (card.role == "segmentation") != (card.architecture == "unet"):
+    if (card.role == "segmentation") != card.architecture.startswith("unet"):
         raise ValueError(f"a {card.architecture} cannot be a {card.role} model")
-    if wrong := wrong_spacing(card.spacing_mm):
+    if wrong := wrong_input(card.spacing_mm, card.scales_mm, antialias=card.antialias):
         raise ValueError(wrong)
+    cubes, taken = max(len(card.scales_mm), 1), card.arguments.get("scales", 1)
+    if cubes != taken:
+        raise ValueError(f"scales_mm has {cubes} cubes, the network takes {taken!r:.20}")
+    if card.architecture == "unet-3d" and card.spacing_mm is None:
+        raise ValueError("no spacing_mm on the card of a unet-3d")
     if not (
         0 < card.threshold < 1
         and 1 / TEMPERATURE_MAX <= card.temperature <= TEMPERATURE_MAX
         and -INTEGER_MAX <= low < high <= INTEGER_MAX
     ):
         raise ValueError("threshold, temperature or hu_window out of range")
+
+
+def wrong_input(spacing_mm: float | None, scales_mm: Sequence[float], *, antialias: bool) -> str:
+    """Return what is wrong with how a network's input is cut; nothing when it may be."""
+    if spacing_mm is not None and scales_mm:
+        return "spacing_mm and scales_mm are both set: one cube, or several"
+    if antialias and spacing_mm is None and not scales_mm:
+        return "antialias is set, but the scan's own voxels are taken as they are"
+    if any(type(side) not in (int, float) or not 0 < side <= LARGEST_CUBE_MM for side in scales_mm):
+        return f"scales_mm is {list(scales_mm)!r:.80}, must be lengths up to {LARGEST_CUBE_MM:g}"
+    return wrong_spacing(spacing_mm)
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:

@@ -26,6 +26,7 @@ from luna.nets.bundle import Bundle
 from luna.nets.card import Card
 from luna.nets.probe import probe_inputs
 from luna.nets.unet import UNet
+from luna.nets.unet3d import UNet3d
 from luna.run.errors import EnvironmentFault, TrustError
 from luna.run.files import replace_file
 
@@ -44,6 +45,8 @@ RUNS = 5
 """Times that each is run to tell how long it takes."""
 
 MOST_IMAGES, MOST_TILES = 1 << 16, 1 << 9
+TILES = ("tiles_across", "tiles_down", "tiles_deep")
+"""Names of the sizes that may vary, from the last axis on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,29 +118,48 @@ def usage(bundle: Bundle) -> dict[str, str]:
 
 
 def _input_words(bundle: Bundle) -> str:
-    if isinstance(bundle.module, UNet):
-        slices, step = bundle.module.context_slices, bundle.module.alignment
-        return (
-            f"(N, {slices}, H, W): {slices} neighbouring axial slices from feet to head, the "
-            "judged one in the middle, rows to the back, columns to the patient's left; H and W "
-            f"are multiples of {step}; beyond the scan's ends the last slice is repeated"
-        )
-    depth, height, width = bundle.module.input_size  # type: ignore[misc]
-    voxels = (
-        "the scan's own voxels"
-        if bundle.card.spacing_mm is None
-        else f"cubic voxels of {bundle.card.spacing_mm:g} mm"
+    module, axes = (
+        bundle.module,
+        "from feet to head, rows to the back, columns to the patient's left",
     )
+    if isinstance(module, UNet):
+        return (
+            f"(N, {module.context_slices}, H, W): {module.context_slices} neighbouring axial "
+            f"slices {axes}, the judged one in the middle, of {_voxel_words(bundle.card)}; H and W "
+            f"are multiples of {module.alignment}; beyond the scan's ends the last slice is "
+            "repeated"
+        )
+    if isinstance(module, UNet3d):
+        return (
+            f"(N, 1, D, H, W): {_voxel_words(bundle.card)}, slices {axes}; D, H and W are "
+            f"multiples of {module.alignment}, in training {module.input_size[0]}; -1000 HU "
+            "outside the scan"
+        )
+    depth, height, width = module.input_size  # type: ignore[misc]
+    cubes = bundle.card.cubes((depth, height, width))
     return (
-        f"(N, 1, {depth}, {height}, {width}): {voxels}, slices from feet to head, rows to the "
-        f"back, columns to the patient's left; the candidate is voxel ({depth // 2}, "
+        f"(N, {len(cubes.spacings_mm) if cubes else 1}, {depth}, {height}, {width}): "
+        f"{_voxel_words(bundle.card)}, slices {axes}; the candidate is voxel ({depth // 2}, "
         f"{height // 2}, {width // 2}); -1000 HU outside the scan"
     )
 
 
+def _voxel_words(card: Card) -> str:
+    """Say which voxels a network sees."""
+    means = ", each a mean over what it covers," * card.antialias
+    if card.scales_mm:
+        sides = ", ".join(f"{side:g}" for side in card.scales_mm)
+        return f"cubic voxels{means} of cubes with sides of {sides} mm, a channel each"
+    if card.spacing_mm is not None:
+        return f"cubic voxels{means} of {card.spacing_mm:g} mm"
+    return "the scan's own voxels"
+
+
 def _output_words(card: Card) -> str:
     if card.role == "segmentation":
-        return "logits: float32 (N, 1, H, W); p = 1 / (1 + exp(-logit)) of the middle slice"
+        place = "each voxel" if card.architecture == "unet-3d" else "the middle slice"
+        shape = "(N, 1, D, H, W)" if card.architecture == "unet-3d" else "(N, 1, H, W)"
+        return f"logits: float32 {shape}; p = 1 / (1 + exp(-logit)) of {place}"
     mirrors = "; luna takes the mean of p over the crop and its mirror images" * card.mirrored
     return (
         f"logits: float32 (N, 2), no and yes; p = softmax(logits / {card.temperature:g})[1]"
@@ -146,15 +168,21 @@ def _output_words(card: Card) -> str:
 
 
 def _program(module: torch.nn.Module, example: torch.Tensor) -> ExportedProgram:
-    """Trace a network with a batch of any size and, for a U-Net, slices of any size."""
+    """Trace a network with a batch of any size and, for a U-Net, slices or patches of any size."""
     sizes: dict[int, Any] = {0: Dim("images", min=1, max=MOST_IMAGES)}
-    if isinstance(module, UNet):
-        step = module.alignment
-        sizes[2] = step * Dim("tiles_down", min=1, max=MOST_TILES)
-        sizes[3] = step * Dim("tiles_across", min=1, max=MOST_TILES)
+    if isinstance(module, UNet | UNet3d):
         # Sizes that are equal would be taken for one and the same.
-        example = torch.cat([example, example[..., :step]], dim=-1)
+        for axis, tiles in zip((-1, -2, -3)[: example.dim() - 2], TILES, strict=False):
+            sizes[example.dim() + axis] = module.alignment * Dim(tiles, min=1, max=MOST_TILES)
+        example = _unequal(example, module.alignment)
     return torch.export.export(module, (example,), dynamic_shapes=(sizes,))
+
+
+def _unequal(example: torch.Tensor, step: int) -> torch.Tensor:
+    """Lengthen all but the first of the spatial axes, each by one step more than the last."""
+    for more, axis in enumerate(range(3, example.dim()), start=1):
+        example = torch.cat([example, example.narrow(axis, 0, more * step)], dim=axis)
+    return example
 
 
 def _as_onnx(program: ExportedProgram, notes: dict[str, str]) -> bytes:

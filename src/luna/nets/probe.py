@@ -7,10 +7,14 @@ import torch
 from torch import nn
 
 from luna.nets.unet import UNet
+from luna.nets.unet3d import UNet3d
 from luna.run.errors import TrustError
 
 PIXELS = 64
 """Height and width of a probe slice, where the U-Net's alignment is no larger."""
+
+PIXELS_3D = 32
+"""The same of a probe of a 3-D U-Net."""
 
 LEAST_SPREAD = 1e-6
 """Logits that differ by less than this over the probe are the same answer, up to rounding."""
@@ -50,7 +54,7 @@ def refuse_non_finite(logits: torch.Tensor, why: str = "") -> None:
 def _answer(module: nn.Module, hu: torch.Tensor) -> torch.Tensor:
     """The logits of pixels, or the margin (yes - no) of a crop."""
     logits: torch.Tensor = module(hu).float()
-    return logits if isinstance(module, UNet) else logits[:, 1] - logits[:, 0]
+    return logits if isinstance(module, UNet | UNet3d) else logits[:, 1] - logits[:, 0]
 
 
 def probe_inputs(module: nn.Module) -> list[torch.Tensor]:
@@ -58,6 +62,8 @@ def probe_inputs(module: nn.Module) -> list[torch.Tensor]:
     if isinstance(module, UNet):
         side = max(PIXELS, module.alignment)
         shape: tuple[int, ...] = (module.context_slices, side, side)
+    elif isinstance(module, UNet3d):
+        shape = (max(PIXELS_3D, 2 * module.alignment),) * 3
     else:
         shape = module.input_size  # type: ignore[assignment]
     centered = [(np.arange(n) - (n - 1) / 2) / n for n in shape]
@@ -72,4 +78,7 @@ def probe_inputs(module: nn.Module) -> list[torch.Tensor]:
         noise,
     ]
     tensors = [torch.from_numpy(view.astype(np.float32)) for view in views]
-    return [t[None] if isinstance(module, UNet) else t[None, None] for t in tensors]
+    if isinstance(module, UNet):
+        return [t[None] for t in tensors]
+    scales = getattr(module, "scales", 1)
+    return [t[None, None].repeat(1, scales, 1, 1, 1) for t in tensors]

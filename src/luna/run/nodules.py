@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 UNKNOWN = -1
 """The malignancy of a nodule without a verdict."""
 
+UNSIZED_DIAMETER_MM = 10.0
+"""Of an irrelevant finding without a size. Source: the challenge's evaluation script."""
+
 XYZ = ("coordX", "coordY", "coordZ")
 """The columns of a place in LUNA16's tables: LPS mm."""
 

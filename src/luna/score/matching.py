@@ -7,14 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from luna.run.nodules import Nodules
+from luna.run.nodules import UNSIZED_DIAMETER_MM, Nodules
 from luna.score.marks import Cohort, Marks
 
 MAX_MARKS_PER_SCAN = 100
 """LUNA16 scores at most this many marks of one scan."""
-
-UNSIZED_DIAMETER_MM = 10.0
-"""The diameter that LUNA16 assumes for a finding whose diameter is below 0."""
 
 HIT_RULE = (
     "hit when distance < radius, best mark per nodule, excluded findings ignored, "

@@ -26,7 +26,9 @@ class TrainConfig:
     momentum: float = 0.9
     """Momentum of SGD; AdamW has its own."""
     weight_decay: float = 1e-4
-    """Decay of all weights per step, times the rate."""
+    """Decay of weights per step, times the rate."""
+    decay: Literal["all", "matrices"] = "all"
+    """What decays: every parameter, as in the book, or no norm and no bias."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """`cosine` falls to zero at the last step."""
     warmup: float = 0.05
@@ -39,11 +41,11 @@ class TrainConfig:
     """Memory layout with channels innermost: the faster one for convolutions."""
     compile: bool = False
     """Let torch.compile fuse the operations between convolutions; needs a C++ compiler."""
-    best_by: Literal["auto", "auc", "average_precision", "precision", "recall", "f1", "dice"] = (
-        "auto"
-    )
+    best_by: Literal[
+        "auto", "auc", "average_precision", "cpm", "precision", "recall", "f1", "dice"
+    ] = "auto"
     """Keep the validation with the highest value of this metric; `auto` is AUC for classifiers and
-    recall for the U-Net."""
+    recall for the U-Net, `cpm` that of the candidates, for the nodule classifier."""
     validate_every: int = 1
     """Validate the epochs, counted from 1, that it divides, and always the first and the last."""
     save_every: int = 200

@@ -12,8 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from luna.score.froc import FrocItems, froc
+from luna.score.ranking import rank
+
 FloatArray = NDArray[np.float64]
 Metrics = dict[str, float]
+
+FIRST_NODULE = 2
+"""Labels from here on number nodules; 1 is any nodule."""
 
 CLASS_COLUMNS = ("loss", "p", "label")
 MASK_COLUMNS = ("loss", "tp", "fn", "fp")
@@ -30,8 +36,11 @@ def class_rows(
 def mask_rows(
     logits: torch.Tensor, target: torch.Tensor, losses: torch.Tensor, threshold: float
 ) -> torch.Tensor:
-    """Return (N, 4) float64: loss, and pixels of true positive, false negative, false positive."""
-    marked, truth = logits.float().sigmoid() > threshold, target > 0
+    """Return (N, 4) float64: loss, and pixels of true positive, false negative, false positive.
+
+    Of the levels of a network with deep supervision, the first is its answer.
+    """
+    marked, truth = logits[:, :1].float().sigmoid() > threshold, target > 0
     counts = [(marked & truth), (~marked & truth), (marked & ~truth)]
     columns = [losses, *(c.flatten(1).sum(1) for c in counts)]
     return torch.stack([c.double() for c in columns], dim=1)
@@ -57,6 +66,33 @@ def class_metrics(rows: FloatArray, threshold: float = 0.5) -> Metrics:
         "auc": auc(p, truth),
         "average_precision": average_precision(p, truth),
     }
+
+
+def candidate_metrics(rows: FloatArray, threshold: float = 0.5, *, scans: int) -> Metrics:
+    """Return the metrics of a classifier, and `cpm`: the candidates' own, over so many scans.
+
+    It is the mean sensitivity at 1/8 to 8 false candidates a scan, of the nodules that have a
+    candidate; each counts once, by its most probable one. Labels from 2 on tell nodules apart;
+    it is NaN where they do not, as in training, whose samples are no whole scans.
+    """
+    return {**class_metrics(rows, threshold), "cpm": _cpm(rows[:, 1], rows[:, 2], scans)}
+
+
+def _cpm(p: FloatArray, label: FloatArray, scans: int) -> float:
+    nodule = label >= FIRST_NODULE
+    numbers, which = np.unique(label[nodule], return_inverse=True)
+    if not len(numbers):
+        return math.nan
+    best = np.zeros(len(numbers))
+    np.maximum.at(best, which, p[nodule])
+    score = np.concatenate([best, p[label == 0]])
+    anywhere = np.zeros(len(score), dtype=np.intp)
+    items = FrocItems(
+        ranking=rank(score, np.arange(len(score)) < len(best), anywhere),
+        nodules_per_scan=np.array([len(best)] + [0] * (scans - 1)),
+        scans=np.arange(scans),
+    )
+    return froc(items, samples=0, seed=0).cpm
 
 
 def mask_metrics(rows: FloatArray, threshold: float = 0.5) -> Metrics:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -52,9 +52,22 @@ def new_optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     }
     if any(p.device.type == "cuda" for p in learning):
         common["fused"] = True  # one kernel for all weights instead of some for each
+    groups = _groups(learning) if config.decay == "matrices" else learning
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(learning, **common)
-    return torch.optim.SGD(learning, momentum=config.momentum, **common)
+        return torch.optim.AdamW(groups, **common)
+    return torch.optim.SGD(groups, momentum=config.momentum, **common)
+
+
+def _groups(learning: Sequence[nn.Parameter]) -> list[dict[str, Any]]:
+    """Part the weights of convolutions and heads from norms and biases, which do not decay.
+
+    A norm's scale has nothing to be small for: what follows it would make up for that.
+    """
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in learning if p.dim() > 1]},
+        {"params": [p for p in learning if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
 
 
 def learning_rate(step: int, steps: int, config: TrainConfig) -> float:

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from luna.ct.resample import cubes_of
 from luna.data.augment import Augment, AugmentConfig
-from luna.data.chunks import CandidateChunks, MaskedSlices, masked_crops
+from luna.data.chunks import CandidateChunks, MaskedCrops, MaskedSlices, masked_crops
 from luna.data.luna16.folder import MALIGNANCY as VERDICTS
-from luna.data.prep.config import CONTEXT_SLICES, CROP_RC
+from luna.data.patches import Patches, training_patches, validation_patches
+from luna.data.prep.config import CHUNK_IRC, CROP_RC, CUBE_IRC
 from luna.data.prepared import Prepared, open_prepared
 from luna.data.sampling import SamplingConfig, crop_order, malignancy_order, nodule_order
 from luna.data.splits import Split, SplitConfig, make_split
 from luna.nets.card import Card
 from luna.nets.losses import FALSE_NEGATIVE_WEIGHT, segmentation_loss
-from luna.nets.trained import Range
 from luna.run.errors import InputError, UsageError
+from luna.train.cards import card_values
 from luna.train.config import TrainConfig
 from luna.train.launch import Job
+from luna.train.metrics import FIRST_NODULE, candidate_metrics
 from luna.train.networks import ClassifierNetConfig, UNetConfig
 from luna.train.tasks import MALIGNANCY, NODULE, SEGMENTATION, Data, IntArray, new_network
 
 MALIGNANT = 1
-
-LICENCE = "not stated; the trainer decides"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,37 +75,42 @@ class ClassifierRecipe:
         table, split = prepared.candidates, split_of(prepared, self.split)
         training = prepared.rows_in(table.series, split.train)
         validating = prepared.rows_in(table.series, split.validation)
-        task, labels = NODULE, table.is_nodule
+        task = replace(NODULE, metrics=partial(candidate_metrics, scans=len(split.validation)))
+        labels = table.is_nodule
         if self.task == "malignancy":
             _refuse_unknown_malignancy(prepared)
             task, labels = MALIGNANCY, table.malignancy == MALIGNANT
             # Judged on nodules that are known to be one or the other. Source: book, chapter 14.
             validating = validating[table.malignancy[validating] >= 0]
         _refuse_one_sided(labels[validating], self.task, cache)
-        train, validation = (
-            CandidateChunks(prepared, rows, labels[rows].astype(np.int64), self.network.spacing_mm)
-            for rows in (training, validating)
-        )
-        arguments = {"input_size": train.size_irc, "widths": self.network.widths}
-        architecture = self.network.architecture
+        net, label = self.network, labels.astype(np.int64)
+        cubes = cubes_of(CUBE_IRC, net.spacing_mm, net.scales_mm, net.antialias)
+        size_irc, spacings_mm = (cubes.size_irc, cubes.spacings_mm) if cubes else (CHUNK_IRC, (1,))
+        told = np.where(table.is_nodule, FIRST_NODULE + table.nodule, 0)  # which nodule
+        judged = label if self.task == "malignancy" else told
+        arguments = net.arguments(size_irc)
         return Job(
             task=task,
             data=Data(
-                train=train,
-                validation=validation,
+                train=CandidateChunks(prepared, training, label[training], cubes),
+                validation=CandidateChunks(prepared, validating, judged[validating], cubes),
                 order=self._order(prepared, training),
-                augment=Augment(self.augment),
+                augment=Augment(
+                    self.augment, tuple(min(spacings_mm) / size for size in spacings_mm)
+                ),
             ),
-            net=new_network(architecture, arguments, self.unfreeze if self.init else None),
+            net=new_network(net.architecture, arguments, self.unfreeze if self.init else None),
             init=self.init,
             fingerprint=prepared.fingerprint,
             card=Card(
                 role=task.role,
-                architecture=architecture,
+                architecture=net.architecture,
                 arguments=arguments,
-                spacing_mm=self.network.spacing_mm,
-                mirrored=self.network.mirrored,
-                **_card_values(self.train, prepared, split),
+                spacing_mm=net.spacing_mm,
+                scales_mm=net.scales_mm,
+                antialias=net.antialias,
+                mirrored=net.mirrored,
+                **card_values(self.train, prepared, split),
             ),
         )
 
@@ -139,6 +145,9 @@ class SegmenterRecipe:
     """How much more a missed nodule pixel costs; less leaves fewer false marks."""
     cross_entropy_weight: float = 0.0
     """How much of the mean cross entropy of the pixels the loss has beside Dice; the book none."""
+    hard_share: float = 0.0
+    """Of the pixels in the cross entropy, the share that is hardest counts as much as the rest
+    together; 0 counts all alike, as the book."""
     every_slice: bool = False
     """Validate on every slice, not only on those with nodule."""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(validation_batch_size=4))
@@ -150,6 +159,20 @@ class SegmenterRecipe:
         for name in ("false_negative_weight", "cross_entropy_weight"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"{name} is {getattr(self, name)}, below 0")
+        if not 0 <= self.hard_share < 1:
+            raise UsageError(f"hard_share is {self.hard_share}, must be in [0, 1)")
+        if self.every_slice and self.network.spacing_mm is not None:
+            raise UsageError(
+                "every_slice is set with network.spacing_mm",
+                why="a network that sees one voxel size is validated on patches of it",
+            )
+        if self.network.architecture == "unet-3d":
+            if self.augment.crop_vox is not None:
+                raise UsageError(
+                    f"augment.crop_vox is {self.augment.crop_vox}, but a unet-3d sees it all",
+                    hint='--set augment.crop_vox="none"; network.patch_vox is their side',
+                )
+            return
         side, least = self.augment.crop_vox or CROP_RC[0], 2 * self.network.alignment
         if not least <= side <= min(CROP_RC):
             raise UsageError(
@@ -166,40 +189,51 @@ class SegmenterRecipe:
         """Return the job of learning to mark nodule voxels in the slices in a cache."""
         prepared = open_prepared(cache)
         split = split_of(prepared, self.split)
-        crops = masked_crops(prepared, split.train, background=self.background[1] > 0)
+        crops, validation = self._samples(prepared, split)
         loss = partial(
             segmentation_loss,
             false_negative_weight=self.false_negative_weight,
             cross_entropy_weight=self.cross_entropy_weight,
+            hard_share=self.hard_share,
         )
-        arguments = {
-            "context_slices": 2 * CONTEXT_SLICES + 1,
-            "depth": self.network.depth,
-            "width": self.network.width,
-        }
+        network, arguments = self.network, self.network.arguments()
         return Job(
             task=replace(SEGMENTATION, loss=loss),
             data=Data(
                 train=crops,
-                validation=MaskedSlices(
-                    prepared,
-                    split.validation,
-                    every=self.every_slice,
-                    alignment=self.network.alignment,
-                ),
+                validation=validation,
                 order=crop_order(crops.is_nodule, self.background, self.sampling, self.train.seed),
                 augment=Augment(self.augment),
             ),
-            net=new_network("unet", arguments),
+            net=new_network(network.architecture, arguments),
             fingerprint=prepared.fingerprint,
             card=Card(
                 role="segmentation",
-                architecture="unet",
+                architecture=network.architecture,
                 arguments=arguments,
-                erosion=self.network.erosion,
-                **_card_values(self.train, prepared, split),
+                spacing_mm=network.spacing_mm,
+                antialias=network.antialias,
+                erosion=network.erosion,
+                **card_values(self.train, prepared, split),
             ),
         )
+
+    def _samples(
+        self, prepared: Prepared, split: Split
+    ) -> tuple[MaskedCrops | Patches, MaskedSlices | Patches]:
+        """What trains and what validates: in the scan's own voxels, or on its grid."""
+        kind, background = self.network.kind, self.background[1] > 0
+        if kind is not None:
+            train = training_patches(prepared, kind, split.train, background=background)
+            return train, validation_patches(prepared, kind, split.validation)
+        crops = masked_crops(prepared, split.train, background=background)
+        slices = MaskedSlices(
+            prepared,
+            split.validation,
+            every=self.every_slice,
+            alignment=self.network.alignment,
+        )
+        return crops, slices
 
 
 def split_of(prepared: Prepared, config: SplitConfig) -> Split:
@@ -226,56 +260,3 @@ def _refuse_one_sided(labels: NDArray[np.bool_], task: str, cache: Path) -> None
             why=f"{int(labels.sum())} of {len(labels)} are positive",
             hint="prepare more scans, or use more of them for validation: --set split.stride=…",
         )
-
-
-def _card_values(config: TrainConfig, prepared: Prepared, split: Split) -> dict[str, Any]:
-    """Return what the cards of all networks hold; the run adds its name."""
-    return {
-        "name": "",
-        "training_data": _description(prepared, split),
-        "licence": LICENCE,
-        "hu_window": config.hu_window,
-        "threshold": config.threshold,
-        **_trained_range(prepared, split.train),
-    }
-
-
-def _trained_range(prepared: Prepared, uids: Sequence[str]) -> dict[str, Range | None]:
-    """Return the sizes of nodules and voxels in the training series, as a card states them."""
-    nodules = prepared.rows_in(prepared.nodules.series, uids)
-    spacing_irc = [
-        spacing
-        for uid, spacing in zip(prepared.series, prepared.spacing_irc, strict=True)
-        if uid in set(uids)
-    ]
-    return {
-        "diameter_mm": _outward(prepared.nodules.diameter_mm[nodules]),
-        "slice_mm": _outward([spacing[0] for spacing in spacing_irc]),
-        "pixel_mm": _outward([size for spacing in spacing_irc for size in spacing[1:]]),
-    }
-
-
-def _outward(values_mm: ArrayLike) -> Range | None:
-    """The smallest and largest length, rounded to hundredths so that both lie within."""
-    found = np.asarray(values_mm, dtype=np.float64)
-    found = found[found > 0]
-    if not found.size:
-        return None
-    low, high = np.floor(found.min() * 100) / 100, np.ceil(found.max() * 100) / 100
-    return max(float(low), 0.01), float(high)
-
-
-def _description(prepared: Prepared, split: Split) -> str:
-    left_out = f"{len(split.left_out)} left out for their patients, " if split.left_out else ""
-    return (
-        f"{prepared.folder.name}: {_counted(split.train, 'series to train', prepared)}, {left_out}"
-        f"{_counted(split.validation, 'to validate', prepared)} "
-        f"(fingerprint {prepared.fingerprint[:12]})"
-    )
-
-
-def _counted(uids: Sequence[str], what: str, prepared: Prepared) -> str:
-    """Return how many of the series are prepared, and how many the whole cohort has."""
-    missing = len(set(uids) - set(prepared.series))
-    count = f"{len(uids) - missing} {what}"
-    return f"{count} (of {len(uids)}; {missing} not prepared)" if missing else count

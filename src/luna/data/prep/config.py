@@ -36,6 +36,9 @@ class CandidateConfig:
 
     from_annotations: bool = False
     """Add a candidate at the centre of every annotated nodule that contains none."""
+    without_excluded: bool = False
+    """Leave out negative candidates inside findings of annotations_excluded.csv, whose marks scores
+    ignore."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -61,7 +61,9 @@ def slices_figure(samples: Sequence[Sample], threshold: float) -> Figure:
 
     Pixels above the threshold are marked, as in the metrics. Only what is around truth and marks
     is shown, and large enough that no pixel of them is lost; slices without any are shown whole.
+    Of a patch the middle slice is shown.
     """
+    samples = [(_middle(hu), _middle(mask), _middle(logits)) for hu, mask, logits in samples]
     masks = [(m[0].numpy() > 0, x[0].sigmoid().numpy() > threshold) for _, m, x in samples]
     squares = [_square_around(truth | marked) for truth, marked in masks]
     side = max((s.stop - s.start for square in squares if square for s in square), default=0)
@@ -74,6 +76,11 @@ def slices_figure(samples: Sequence[Sample], threshold: float) -> Figure:
         counts = ((truth & marked).sum(), (truth & ~marked).sum(), (~truth & marked).sum())
         axes.set_title("hit {}, missed {}, false {}".format(*counts), fontsize=8)
     return figure
+
+
+def _middle(tensor: torch.Tensor) -> torch.Tensor:
+    """The middle slice (1, H, W) of a patch (1, D, H, W); slices (C, H, W) as they are."""
+    return tensor[:, tensor.shape[1] // 2] if tensor.dim() == 4 else tensor
 
 
 def _square_around(where: NDArray[np.bool_]) -> tuple[slice, ...]:

@@ -12,9 +12,11 @@ from luna.ct.lungs.find import Lungs
 from luna.ct.mask import BoxMask
 from luna.ct.scan import AIR_HU, Scan
 from luna.detect.config import SegmentConfig
+from luna.detect.segment.grid import on_grid
 from luna.nets.bundle import Bundle
 from luna.nets.probe import refuse_non_finite
 from luna.nets.unet import UNet
+from luna.nets.unet3d import UNet3d
 from luna.run.errors import TrustError
 from luna.run.machine.precision import arithmetic
 
@@ -57,11 +59,27 @@ def probabilities(
     """Compute the probability of nodule per voxel, some slices at a time.
 
     Each item is a place in the scan and float32 (index, row, column) of that size. The first and
-    last slice are repeated where the context reaches beyond the scan, as in the book.
+    last slice are repeated where the context reaches beyond the scan, as in the book. A network
+    whose card states a voxel size runs on a grid of such voxels.
     """
-    net = bundle.module
-    if not isinstance(net, UNet):
+    net, box = bundle.module, _look_box(scan, lungs, config.region)
+    if isinstance(net, UNet | UNet3d) and bundle.card.spacing_mm is not None:
+        yield from on_grid(scan, box, bundle, bundle.card.spacing_mm, config, device)
+    elif isinstance(net, UNet):
+        yield from _in_own_slices(scan, lungs, bundle, net, config, device)
+    else:
         raise TrustError(f"{bundle.card.name} is not a U-Net", why=bundle.card.architecture)
+
+
+def _in_own_slices(
+    scan: Scan,
+    lungs: Lungs,
+    bundle: Bundle,
+    net: UNet,
+    config: SegmentConfig,
+    device: torch.device,
+) -> Iterator[tuple[Place, torch.Tensor]]:
+    """The same by a network that sees the scan's own voxels."""
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     box = _look_box(scan, lungs, config.region)
     volume = _Volume(scan, box[0], net.context_slices // 2, bundle.card.hu_window, device)
