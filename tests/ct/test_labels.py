@@ -66,9 +66,9 @@ def test_a_grid_larger_than_the_scan_may_be_empty_outside(tmp_path, scan, labels
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda v, g: (v + 0.5, g), "no labels"),
-        (lambda v, g: (v - 1, g), "no labels"),
-        (lambda v, g: (v * 20_000, g), "no labels"),
+        (lambda v, g: (v + 0.5, g), "not labels"),
+        (lambda v, g: (v - 1, g), "not labels"),
+        (lambda v, g: (v * 20_000, g), "not labels"),
         (lambda v, g: (v, g.shifted((0, 0.3, 0))), "do not lie on the scan's voxels"),
         (lambda v, g: (v, Geometry(g.origin_xyz, (2.5, 2.5, 2.6))), "do not lie on the scan's"),
         (lambda v, g: (v, Geometry(g.origin_xyz, (0.001, 2.5, 2.5))), "spacing is not plausible"),

@@ -276,7 +276,7 @@ def test_a_damaged_entry_is_said_and_made_anew(prepare, cache, contents_of, kind
     else:
         (sentence,) = told
         assert " was damaged (" in sentence
-        assert "made anew" in sentence
+        assert "made again" in sentence
     assert contents_of(cache) == before
     assert prepare()[0].kept == SCANS
 

@@ -154,7 +154,7 @@ def test_unbalanced_leaves_out_the_unknown_and_what_has_no_weight() -> None:
 
 @pytest.mark.parametrize(
     ("is_nodule", "name"),
-    [(np.zeros(5, bool), "that are nodules"), (np.ones(5, bool), "that are no nodules")],
+    [(np.zeros(5, bool), "that are nodules"), (np.ones(5, bool), "that are not nodules")],
 )
 def test_a_class_without_members_is_named(is_nodule: np.ndarray, name: str) -> None:
     with pytest.raises(InputError, match=name):

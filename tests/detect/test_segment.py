@@ -108,7 +108,7 @@ def test_temperature_softens(chest, random_models: Models) -> None:
 
 def test_refuses_a_classifier_in_its_place(chest, random_models: Models) -> None:
     scan = chest()
-    with pytest.raises(TrustError, match="no U-Net"):
+    with pytest.raises(TrustError, match="not a U-Net"):
         segment(
             scan, find_lungs(scan), random_models.nodule, SegmentConfig(), CPU, lambda a, b: None
         )
