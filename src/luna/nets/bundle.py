@@ -1,4 +1,4 @@
-"""A model outside training: safetensors and a JSON card, in one folder.
+"""A network outside training: safetensors and a JSON card, in one folder.
 
     NAME/card.json            what it is, for people and for `load_bundle`
     NAME/model.safetensors    the tensors; their SHA-256 stands on the card

@@ -185,9 +185,10 @@ def _copy(folder: Path, name: str, sha256: str, downloads: Path) -> Path:
 
 
 def _resuming(part: Path, tell: Tell) -> Downloader:
-    """Return a downloader for pooch that keeps what came before a break and asks for the rest.
+    """Return a downloader for pooch that resumes an interrupted download.
 
-    Where the server knows of no rest (416), what is kept is taken for the whole; its hash tells.
+    If the server has no further bytes (416), the kept bytes are taken as complete; their hash is
+    checked.
     """
 
     def download(url: str, output_file: str, pooch_: object) -> None:

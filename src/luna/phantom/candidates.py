@@ -28,7 +28,7 @@ SPARE = 1.6
 """Factor by which more decoys of each kind are drawn than wanted, because some coincide."""
 
 MERGE_MM = 3.0
-"""A detector makes one mark of what it sees twice within this distance."""
+"""A detector merges marks within this distance."""
 
 SECOND_MARK_SHARE = 0.3
 """LUNA16's candidates_V2.csv has about 1.3 positive candidates per nodule."""

@@ -92,7 +92,7 @@ def write_cohort(
 
 
 def _refuse_other_scans(out: Path, uids: set[str]) -> None:
-    """Raise UsageError for a scan in no table: it would count as one without nodules."""
+    """Raise UsageError for a scan in no table, which would count as one without nodules."""
     for path in sorted(out.glob("subset*/*.mhd")):
         if path.stem not in uids:
             raise UsageError(

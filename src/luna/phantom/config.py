@@ -90,7 +90,7 @@ class PhantomConfig:
     blanket_share: float = 0.5
     """Share of patients with a blanket over them."""
     flipped_share: float = 0.15
-    """Share of files whose stored rows or columns run the other way."""
+    """Share of files with stored rows or columns in the opposite direction."""
     oblique_share: float = 0.1
     """Share of files with a direction matrix off the patient's axes."""
     circle_share: float = 0.2

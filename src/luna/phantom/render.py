@@ -134,7 +134,7 @@ class _Slicer:
 
 
 def _moved_by(scanner: Scanner, axis: int) -> NDArray[np.float64]:
-    """How far, in mm, the breath took what is seen at the voxels along an axis (index first)."""
+    """Return how far (mm) breathing moved the tissue at the voxels of an axis (index first)."""
     places = scanner.low_xyz[2 - axis] + scanner.spacing_xyz[2 - axis] * np.arange(
         scanner.shape_irc[axis]
     )
@@ -149,7 +149,7 @@ def render(
     vessels: Vessels,
     lesions: list[Lesion],
 ) -> tuple[HuArray, list[Painted]]:
-    """Render the volume (index, row, column) int16, and tell what it shows of each lesion.
+    """Render the volume (index, row, column) int16, and return the visible part of each lesion.
 
     Vessels and lesions stand where the scanner's breath took them. `bends` draws how the vessels
     bend.

@@ -49,7 +49,7 @@ class Scanner:
 
 
 def draw_scanner(rng: np.random.Generator, config: PhantomConfig, patient: Patient) -> Scanner:
-    """Draw a scanner whose field of view fits the patient's lungs."""
+    """Draw a scanner with a field of view that fits the patient's lungs."""
     scale = REFERENCE_SIZE / config.size
     field = 2 * patient.half_width + rng.uniform(30, 130)
     pixel = float(np.clip(field / REFERENCE_SIZE, MIN_SPACING_MM, MAX_SPACING_MM)) * scale

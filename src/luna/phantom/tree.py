@@ -32,7 +32,7 @@ class Branches:
     end_mm: NDArray[np.float64]
 
     def thicker_than(self, radius_mm: float) -> Branches:
-        """Keep the branches whose start radius is at least `radius_mm`."""
+        """Keep the branches with a start radius of at least `radius_mm`."""
         keep = self.start_mm >= radius_mm
         return Branches(self.start[keep], self.end[keep], self.start_mm[keep], self.end_mm[keep])
 

@@ -134,7 +134,7 @@ def _add_scans(api: APIRouter, desk: Desk) -> None:
 def _add_one_scan(api: APIRouter, desk: Desk) -> None:
     @api.get("/scans/{scan}", summary="Tell about a scan")
     def get_scan(scan: str) -> ScanAnswer:
-        """Tell how far a scan is, and what was found."""
+        """Return the progress of a scan, and its findings."""
         return desk.answer(desk.folder.store.get(scan))
 
     @api.get("/scans/{scan}/priors", summary="Offer prior scans")

@@ -41,7 +41,7 @@ class Asked:
     cancer: Annotated[bool | None, Query(description="a known cancer")] = None
 
     def guidance(self) -> Guidance | None:
-        """Return what is asked of guidelines; None where nothing."""
+        """Return the chosen guidelines and the patient's facts, or None."""
         if self.guideline == "none":
             return None
         patient = Patient(

@@ -15,7 +15,7 @@ STAGES = (
 
 
 def typical_seconds(rows: Sequence[Row]) -> dict[str, float]:
-    """Return the mean seconds of each stage; nothing where no scan was looked at yet."""
+    """Return the mean seconds of each stage; empty before the first scan is done."""
     seen: dict[str, list[float]] = {}
     for row in rows:
         for stage, seconds in row.seconds.items():
@@ -48,7 +48,7 @@ def queue_seconds(
 
 
 def _rest_of_stage(row: Row, needed: Mapping[str, float], now: float) -> float:
-    """By the steps done where the stage counts them, else by what it usually takes."""
+    """Estimate by the finished steps if the stage counts them, else by its usual time."""
     gone = 0.0 if row.stage_began is None else max(now - row.stage_began, 0.0)
     if 0 < row.done < row.total:
         return gone * (row.total - row.done) / row.done

@@ -152,7 +152,7 @@ def _failed(error: str, hint: str) -> Outcome:
 
 
 def _patient_key(scan: Scan) -> str:
-    """Return what is the same for scans of one patient; empty where the file tells nothing."""
+    """Return a key that scans of one patient share; empty if the file names none."""
     values = [scan.provenance.phi.get(tag, "") for tag in IDENTITY]
     return hashlib.sha256("\n".join(values).encode()).hexdigest()[:16] if any(values) else ""
 

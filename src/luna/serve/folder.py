@@ -93,7 +93,7 @@ class Folder:
             shutil.rmtree(growing, ignore_errors=True)
 
     def remove(self, scan: str) -> None:
-        """Remove all that was kept of a scan whose row is gone."""
+        """Remove all files of a scan without a row."""
         shutil.rmtree(self.scan(scan), ignore_errors=True)
 
     def clear_work(self) -> None:

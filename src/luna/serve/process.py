@@ -35,7 +35,7 @@ class Worker:
         self._watch = threading.Thread(target=self._keep, daemon=True)
 
     def wait_until_ready(self) -> Loaded:
-        """Return what was loaded. Raises the LunaError that kept it from being loaded."""
+        """Return what was loaded, or raise the LunaError that prevented it."""
         try:
             told = self._ready.recv()
         except EOFError:
@@ -52,7 +52,7 @@ class Worker:
         return self._process.is_alive()
 
     def end(self) -> None:
-        """End the process; what it looked at is queued again, and the attempt does not count."""
+        """End the process; its scan is queued again, and the attempt does not count."""
         self._ending.set()
         self._process.terminate()
         self._process.join(END_S)

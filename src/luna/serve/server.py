@@ -43,7 +43,7 @@ def serve(
     warn: Callable[[str], None],
     listening: Callable[[str, Loaded], None],
 ) -> None:
-    """Serve the page and the API until a signal comes; `listening` is told the address.
+    """Serve the page and the API until a signal comes; `listening` is called with the address.
 
     Raises UsageError where a token is needed or the folder is not a server's, EnvironmentFault
     where the port is taken, and what keeps the networks from being loaded.

@@ -81,7 +81,7 @@ class Store:
             rows.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def add(self, scan: str, label: str, asked: Asked, *, files: int, size: int) -> Row:
-        """Queue a scan whose upload is complete on disk."""
+        """Queue a scan with a complete upload on disk."""
         with self._open() as rows:
             rows.execute(
                 "INSERT INTO scans (id, label, received, files, bytes, asked) "
@@ -114,7 +114,7 @@ class Store:
         return [row_of(one) for one in found]
 
     def waiting(self) -> list[Row]:
-        """Return what is running and what is queued, in the order of the queue."""
+        """Return the running and the queued scans, in the order of the queue."""
         with self._open() as rows:
             found = rows.execute(
                 "SELECT * FROM scans WHERE state IN ('running', 'queued') AND wish != 'delete' "
@@ -136,7 +136,7 @@ class Store:
             return {one["id"] for one in rows.execute("SELECT id FROM scans")}
 
     def claim(self) -> Row | None:
-        """Give the worker the scan whose turn it is, if there is one."""
+        """Give the worker the next scan of the queue, if there is one."""
         with self._open() as rows:
             found = rows.execute(
                 "UPDATE scans SET state = 'running', attempts = attempts + 1, stage = '', "
@@ -148,7 +148,7 @@ class Store:
         return row_of(found[0]) if found else None
 
     def step(self, scan: str, stage: str, done: int, total: int, began: float) -> Wish:
-        """Note how far a running scan is; returns what is wished of it meanwhile."""
+        """Record the progress of a running scan; return what was requested for it meanwhile."""
         with self._open() as rows:
             found = rows.execute(
                 "UPDATE scans SET stage = ?, done = ?, total = ?, stage_began = ? WHERE id = ? "

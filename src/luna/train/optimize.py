@@ -18,7 +18,7 @@ Forward = Callable[[torch.Tensor], torch.Tensor]
 
 
 def memory_format(net: nn.Module, config: TrainConfig) -> torch.memory_format:
-    """The layout of the network's weights, and of what it takes."""
+    """Return the memory layout of the network's weights and inputs."""
     if not config.channels_last:
         return torch.contiguous_format
     is_3d = any(isinstance(module, nn.Conv3d) for module in net.modules())

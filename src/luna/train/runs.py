@@ -1,4 +1,4 @@
-"""The folder of a run: what it was, where it stands, what it found.
+"""The folder of a run: its record, its state, its results.
 
 runs/<task>-<time>-<name>/
     config.toml     the resolved config
@@ -271,7 +271,7 @@ def _append(path: Path, line: str, head: str = "") -> None:
 
 
 def _is_better(found: float, best: float) -> bool:
-    """Whether a metric is higher; what is NaN is only better than nothing."""
+    """Whether a metric is higher; NaN is only better than nothing."""
     return math.isnan(best) or found > best
 
 
