@@ -212,6 +212,38 @@ def test_odd_and_missing_values_are_left_empty(tmp_path: Path, run_tool) -> None
         assert [line for line in told.splitlines() if line.startswith("Error")] == []
 
 
+def turned(ds: FileDataset) -> None:
+    wobble = 0.00003 * (int(ds.InstanceNumber) % 3)
+    ds.ImageOrientationPatient = [1, wobble, 0, 0, 1, wobble]
+
+
+def spaced(ds: FileDataset) -> None:
+    row_mm, column_mm = map(float, ds.PixelSpacing)
+    ds.PixelSpacing = [row_mm + 1e-7 * (int(ds.InstanceNumber) % 2), column_mm]
+
+
+def moved(ds: FileDataset) -> None:
+    x, y, z = map(float, ds.ImagePositionPatient)
+    ds.ImagePositionPatient = [x + 0.004 * (int(ds.InstanceNumber) % 2), y, z + 0.003]
+
+
+def unevenly_thick(ds: FileDataset) -> None:
+    if int(ds.InstanceNumber) % 2:
+        del ds.SliceThickness
+
+
+@pytest.mark.parametrize("change", [turned, spaced, moved, unevenly_thick])
+def test_images_that_lie_a_hair_apart_are_one_grid(
+    change: Callable[[FileDataset], None], tmp_path: Path, run_tool
+) -> None:
+    """highdicom refuses images that differ in the last digit, which luna reads."""
+    made = written_from(write_series(tmp_path / "ct", change=change), tmp_path / "out", "all")
+    assert {"nodules.seg.dcm"} & set(made)
+    for name in made:
+        told = run_tool("dciodvfy", tmp_path / "out" / name)
+        assert [line for line in told.splitlines() if line.startswith("Error")] == []
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -117,14 +117,17 @@ def _complete(images: tuple[Dataset, ...], scan: Scan) -> None:
     """Give what highdicom asks of every image, and files may lack or keep elsewhere."""
     geometry = stored_geometry(scan)
     column_mm, row_mm, index_mm = geometry.spacing_xyz
+    pixel = [format_number_as_ds(v) for v in (row_mm, column_mm)]
+    cosines = [format_number_as_ds(v) for v in geometry.matrix[:, :2].T.ravel().tolist()]
+    # Images that differ by less than a reader minds lie on one grid, and highdicom asks for that.
+    grids = {(str(i.get("PixelSpacing")), str(i.get("ImageOrientationPatient"))) for i in images}
     for image in images:
         if "SliceThickness" not in image:
             image.SliceThickness = format_number_as_ds(index_mm)
         if "PixelSpacing" not in image:  # a multi-frame file: where its lowest frame lies
-            image.PixelSpacing = [format_number_as_ds(v) for v in (row_mm, column_mm)]
-            cosines = geometry.matrix[:, :2].T.ravel().tolist()
-            image.ImageOrientationPatient = [format_number_as_ds(v) for v in cosines]
             image.ImagePositionPatient = [format_number_as_ds(v) for v in geometry.origin_xyz]
+        if len(grids) > 1 or "PixelSpacing" not in image:
+            image.PixelSpacing, image.ImageOrientationPatient = pixel, cosines
 
 
 def _planes(
