@@ -56,6 +56,9 @@ low. The reference scans have 1.3 to 4.9, turned upside down at most 0.76."""
 MIRRORED = -0.15
 """Score of liver, heart and volumes; the reference scans have 0.31 to 0.76, slabs -0.03 to 0.49."""
 
+APEX_SHOWN, SIDES_SHOWN = 1.2, 0.15
+"""Below these, a slab shows too little of the heart and the liver to tell a flip from none."""
+
 UNDER_BASE_MM = (8.0, 24.0)
 """The depth below the base of a lung at which liver differs from stomach, spleen and fat."""
 
@@ -102,7 +105,7 @@ def check_anatomy(scan: Scan, lungs: Lungs) -> tuple[str, ...]:
         )
     if not (chest.right.any() and chest.left.any()):
         return ()
-    return tuple(_contradictions(chest))
+    return tuple(_contradictions(chest)) or tuple(_unchecked(chest))
 
 
 def _chest_of(scan: Scan, lungs: Lungs) -> _Chest:
@@ -168,6 +171,23 @@ def _contradictions(chest: _Chest) -> Iterator[str]:
             "image is mirrored against the header, or the patient has situs inversus. Do not rely "
             "on any side."
         )
+
+
+def _unchecked(chest: _Chest) -> Iterator[str]:
+    """A sentence on what a part of the lungs shows too little of to contradict the header."""
+    if not chest.lungs.limits:
+        return
+    unseen = ["the distance of the slices"]
+    if _usual_sides(chest) < SIDES_SHOWN:
+        unseen.insert(0, "right and left")
+    if _heart_below(chest) < APEX_SHOWN:
+        unseen.insert(0, "head and feet")
+    if _spine_behind(chest)[1] <= BONE_MIN_MM3:
+        unseen.insert(0, "front and back")
+    yield (
+        f"Header unchecked: this part of the lungs shows too little to test {', '.join(unseen)} "
+        "by the anatomy. They are taken from the header."
+    )
 
 
 def _spine_behind(chest: _Chest) -> tuple[float, float]:
