@@ -1,13 +1,14 @@
 """Measure the CPU time and the peak memory of a diagnosis against the size of its scan.
 
-    python scripts/bench_size.py [--only slices|candidates|findings|both] [--most 1200]
+    python scripts/bench_size.py [--only CURVE] [--least 50] [--most 1200]
 
 Each case is a chest of 512×512 pixels with balls of soft tissue in its lungs, written as a file,
 and a process of its own that reads it, diagnoses it and writes the report. `slices` goes from 50
 to 1,200 of them over the same height, with the shipped networks. `candidates` and `findings` put
 a U-Net in the place of the shipped one that marks soft tissue, and the lowest threshold in the
 place of the card's: so every ball is a candidate and a finding (the first 1,000 are measured).
-`both` takes hundreds of findings in the largest scans. Seconds are those of all cores together.
+`both` takes hundreds of findings in the largest scans, and `all marked` that with all soft tissue
+marked, as no trained network does. Seconds are those of all cores together.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ CASES = [
     *(Case("candidates", 300, n, marker=True, threshold=EVERY) for n in (100, 1000, 10_000)),
     *(Case("findings", 300, n, marker=True, threshold=EVERY) for n in (1, 10, 100, 500)),
     *(Case("both", n, 500, 6.0, threshold=EVERY) for n in (400, 600, 1200)),
+    *(Case("all marked", n, 500, 6.0, True, EVERY) for n in (50, 100, 200, 400, 600, 800, 1200)),
 ]
 
 
@@ -187,6 +189,7 @@ def measured(case: Case) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=sorted({case.curve for case in CASES}))
+    parser.add_argument("--least", type=int, default=0, help="no case of fewer slices")
     parser.add_argument("--most", type=int, default=1200, help="no case of more slices")
     parser.add_argument("--balls", type=int, help="only the cases of so many balls")
     parser.add_argument("--case", help=argparse.SUPPRESS)
@@ -198,11 +201,12 @@ def main() -> None:
         make(case, arguments.scan) if arguments.make else run(case, arguments.scan)
         return
     print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
+    least, most = arguments.least, arguments.most
     stages = ("read", "lungs", "segment", "group", "classify", "measure", "opacities", "report")
     print("| curve | slices | candidates | findings | CPU s | " + " | ".join(stages) + " | GiB |")
     print("|" + "---|" * (6 + len(stages)))
     for case in CASES:
-        if arguments.only in (None, case.curve) and case.slices <= arguments.most:
+        if arguments.only in (None, case.curve) and least <= case.slices <= most:
             if arguments.balls not in (None, case.balls):
                 continue
             got = measured(case)
@@ -212,6 +216,7 @@ def main() -> None:
                 f"| {got['cpu']:.0f} | {seconds} | {got['gib']:.2f} |",
                 flush=True,
             )
+            print(json.dumps(got["peak_gib"]), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
