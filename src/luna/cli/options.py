@@ -173,7 +173,11 @@ def refuse_missing(scans: Iterable[Path], weights: Iterable[Path] | None) -> Non
             raise UsageError("no such file or folder", file=path)
     for path in weights or ():
         if not path.exists() and str(path) not in NAMED_WEIGHTS:
-            raise UsageError("no such weights", file=path)
+            raise UsageError(
+                "no such weights",
+                file=path,
+                hint="give a path, `shipped` or `book`",
+            )
 
 
 def settings(

@@ -91,7 +91,7 @@ def load_network(path: Path, role: Role | None = None) -> Bundle:
     raise UsageError(
         f"no {role} model among the weights" if role else f"{len(bundles)} networks here",
         file=path,
-        why=" ".join([f"the networks are: {roles}.", *left_out]),
+        why=". ".join([f"they are: {roles}", *left_out]),
         hint="name one bundle, or choose with --role",
     )
 
@@ -182,7 +182,7 @@ def _members(path: Path) -> Iterator[Path]:
     """The bundle folders and `.state` files that a path names, in order of their names."""
     path = _folder_of_name(path)
     if not path.exists():
-        raise UsageError("no such weights", file=path)
+        raise UsageError("no such weights", file=path, hint=f"give a path, `{SHIPPED}` or `{BOOK}`")
     if not path.is_dir() or _is_bundle(path):
         yield path
         return
