@@ -76,6 +76,6 @@ if [ "$kind" = cpu ]; then
     install_cpu_torch
 fi
 say "luna and its requirements, as pinned in constraints.txt"
-pip install -qq -c constraints.txt -e '.[dev,docs,export]'
+pip install -qq -c constraints.txt -e '.[dev,docs,export,cluster]'
 .venv/bin/luna --version >&2
 printf '%s' "$stamp" > .venv/.luna-setup

@@ -187,6 +187,42 @@ def test_two_processes_make_one_run(small_cache: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_two_nodes_make_the_run_of_one_with_two_processes(
+    small_cache: Path, tmp_path: Path
+) -> None:
+    """Each torchrun is a node: they know each other by an address alone, as machines do."""
+    place = f"127.0.0.1:{20000 + os.getpid() % 20000}"
+    command = ("-m", "luna", "train-cls", small_cache, "--json", *sets(*CLASSIFIER))
+    nodes = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2"),
+                *("--node-rank", str(rank), "--nproc-per-node", "1"),
+                *("--rdzv-backend", "c10d", "--rdzv-id", "luna", "--rdzv-endpoint", place),
+                *map(str, command),
+            ],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        for rank in range(2)
+    ]
+    told = [node.communicate(timeout=300) for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], told
+    (run,) = (tmp_path / "runs").iterdir()
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    with torchrun(alone, *command[2:]) as both:
+        out, err = both.communicate(timeout=300)
+    assert both.returncode == 0, err
+    (other,) = (alone / "runs").iterdir()
+    assert (run / "losses.csv").read_text() == (other / "losses.csv").read_text()
+    assert json.loads(out)["best"] == json.loads(next(out for out, _ in told if out))["best"]
+
+
+@pytest.mark.slow
 def test_a_process_that_dies_ends_the_run(small_cache: Path, tmp_path: Path) -> None:
     """Without torchrun, which would end the others itself: they notice alone."""
     many = sets(*CLASSIFIER, "train.epochs=1000")

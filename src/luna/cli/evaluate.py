@@ -11,7 +11,7 @@ import typer
 from luna.cli import options
 from luna.cli.console import listener_by_line, note, print_data, print_lines, print_table, warn
 from luna.cli.output import claim_evaluation, claim_folder
-from luna.run.errors import PartialFailure
+from luna.run.errors import PartialFailure, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from luna.evaluate.calibration import Calibrated
     from luna.evaluate.pages.page import Page
     from luna.evaluate.system import System
+    from luna.nets.models import Models
+    from luna.run.batch import Shard
 
 SCANS, SCORES = "Scans", "Scores"
 
@@ -62,6 +64,8 @@ def evaluate(
     device: options.Device = "auto",
     threads: options.Threads = None,
     workers: options.Workers = 1,
+    cluster: options.ClusterName = None,
+    shard: options.ShardName = None,
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
     print_config: options.PrintConfig = False,
@@ -86,35 +90,72 @@ def evaluate(
       luna evaluate LUNA16/ --weights models/ --fold 8 --out tuning/
       --calibrate calibrated/ --set fp_per_scan=0.5
     """
-    from luna.evaluate.cohort import RESULTS, CohortConfig
-    from luna.evaluate.folder import EVERYTHING
+    from luna.evaluate.cohort import CohortConfig
     from luna.evaluate.scans import chosen_scans
     from luna.evaluate.system import System, calibrated, judge_system
-    from luna.nets.models import SHIPPED, load_models
-    from luna.run.device import choose_device
 
     settings = options.settings(CohortConfig, config, overrides, print_only=print_config)
-    processor, models = choose_device(device, warn), load_models(weights or [Path(SHIPPED)])
-    cohort, scans = chosen_scans(data, fold, series_list)
+    crew = options.crew_of(cluster, shard, device, threads)
+    processor, models = computing(device, weights, crew)
+    cohort, scans = chosen_scans(crew.path(data), fold, series_list, crew.shard)
     system = System(
         data=cohort, scans=scans, models=models, config=settings, faithful=faithful,
-        device=processor, out=out, workers=workers, versus=versus or (), calibrate=calibrate,
+        device=processor, out=crew.path(out), workers=workers, cluster=crew.cluster,
+        versus=versus or (), calibrate=calibrate,
     )  # fmt: skip
-    inputs = [data, *filter(None, [series_list]), *(versus or ())]
-    claim_evaluation(out, inputs, EVERYTHING, results=out / RESULTS, force=force, dry_run=dry_run)
-    if calibrate is not None:  # never into a folder that holds anything, a bundle least of all
-        claim_folder(calibrate, force=False, dry_run=dry_run, option="--calibrate")
+    claim(system, crew, [data, *filter(None, [series_list])], force=force, dry_run=dry_run)
     note_start(cohort, processor, models.left_out, quiet=quiet)
     if dry_run:
-        show_plan(system)
-        return
+        return show_plan(system)
+    if crew.shard is not None:
+        return evaluate_share(system, crew.shard, quiet=quiet)
     judged = judge_system(system, listener_by_line(quiet=quiet))
     show_page(judged.page, out, as_json=as_json, quiet=quiet)
     refuse_failures(judged.failures, len(scans), "they count as scans without a mark")
-    note_calibrated(calibrated(system, judged.evaluation), quiet=quiet)
+    return note_calibrated(calibrated(system, judged.evaluation), quiet=quiet)
 
 
-def note_start(cohort: Luna16, device: torch.device, left_out: str = "", *, quiet: bool) -> None:
+def computing(
+    device: str, weights: list[Path] | None, crew: options.Crew
+) -> tuple[torch.device | str, Models]:
+    """Return the processor, or its name for workers to choose by, and the networks."""
+    from luna.nets.models import SHIPPED, load_models
+    from luna.run.device import choose_device
+
+    processor = choose_device(device, warn) if crew.cluster is None else device
+    return processor, load_models(weights or [Path(SHIPPED)])
+
+
+def claim(
+    system: System, crew: options.Crew, inputs: list[Path], *, force: bool, dry_run: bool
+) -> None:
+    """Hold the folders of an evaluation; a share of the scans makes no bundles."""
+    from luna.evaluate.cohort import RESULTS
+    from luna.evaluate.folder import EVERYTHING
+
+    if crew.shard is not None and system.calibrate is not None:
+        raise UsageError("--calibrate needs all scans", hint="leave out --shard")
+    claim_evaluation(
+        system.out, [*inputs, *system.versus], EVERYTHING, results=system.out / RESULTS,
+        force=force, dry_run=dry_run, shard=crew.shard,
+    )  # fmt: skip
+    if system.calibrate is not None:  # never a folder that holds anything, a bundle least of all
+        claim_folder(system.calibrate, force=False, dry_run=dry_run, option="--calibrate")
+
+
+def evaluate_share(system: System, shard: Shard, *, quiet: bool) -> None:
+    """Diagnose a share of the scans, whose results wait for the run over all of them."""
+    from luna.evaluate.system import look_at_share
+
+    failures = look_at_share(system, listener_by_line(quiet=quiet))
+    done = len(system.scans) - len(failures)
+    print_lines(f"share {shard}: {done} scans; the same command without --shard scores all")
+    refuse_failures(failures, len(system.scans), "a run over all scans tries them again")
+
+
+def note_start(
+    cohort: Luna16, device: torch.device | str, left_out: str = "", *, quiet: bool
+) -> None:
     """Print what was skipped of weights and tables, and the device that is used."""
     lines = [left_out, *map(str, cohort.notices), f"computing on {device}"]
     note(*filter(None, lines), quiet=quiet)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 from typer.core import TyperCommand
 
-from luna.cli.console import print_data
+from luna.cli.console import print_data, warn
 from luna.run.errors import UsageError
+
+if TYPE_CHECKING:
+    from luna.run.batch import Shard
+    from luna.run.batch.cluster import Cluster
 
 CONFIG, COMPUTING, OUTPUT, TERMINAL = "Config", "Computing", "Output", "Terminal"
 """Panels of `--help` for the shared options."""
@@ -73,6 +78,64 @@ Threads = Annotated[
         rich_help_panel=COMPUTING,
     ),
 ]
+ClusterName = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="ADDRESS|FILE|local:N",
+        help="Workers of Dask that share the scans: a scheduler's address, its scheduler file, or "
+        "N workers on this machine.",
+        rich_help_panel=COMPUTING,
+    ),
+]
+ShardName = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Take the I-th of N shares of the scans, which run apart from each other; then run "
+        "without it for the whole.",
+        rich_help_panel=COMPUTING,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Who looks at the scans: this process, or a cluster; at all of them, or at a share."""
+
+    cluster: Cluster | None
+    shard: Shard | None
+
+    def path(self, path: Path) -> Path:
+        """Return a path as it has to be named to workers, who may stand in other folders."""
+        return path if self.cluster is None else path.absolute()
+
+
+def crew_of(cluster: str | None, shard: str | None, device: str, threads: int | None) -> Crew:
+    """Return who was asked to look. Raises UsageError for what is no cluster or no share."""
+    from luna.run.batch.shard import Shard
+
+    share = None if shard is None else Shard.named(shard)
+    return Crew(None if cluster is None else _cluster(cluster, device, threads), share)
+
+
+def _cluster(address: str, device: str, threads: int | None) -> Cluster:
+    """Return the cluster of an address; workers on this machine share its cores and GPUs."""
+    from luna.run.batch.cluster import Cluster, local_count, visible_cards
+
+    count = local_count(address)
+    if not count:
+        address = address if "://" in address else str(Path(address).absolute())
+        return Cluster(address, warn, threads=threads)
+    import torch
+
+    from luna.run.machine.limits import cores
+
+    cards = visible_cards(torch.cuda.device_count()) if device in ("auto", "cuda") else []
+    return Cluster(address, warn, cards, threads or max(1, cores() // count))
+
+
 ConfigFile = Annotated[
     Path | None,
     typer.Option(

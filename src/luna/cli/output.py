@@ -8,9 +8,10 @@ from pathlib import Path
 
 from luna.cli.console import warn
 from luna.report.batch.folder import RECORD
+from luna.run.batch.shard import Shard
 from luna.run.errors import UsageError
 from luna.run.files import is_text
-from luna.run.folders import check_folder, held_folder, keep_inputs
+from luna.run.folders import LOCK, check_folder, held_folder, keep_inputs
 from luna.run.record import is_record
 
 _held: list[ExitStack] = []
@@ -35,8 +36,11 @@ def claim_folder(
     force: bool,
     dry_run: bool = False,
     option: str = "--out",
+    shard: Shard | None = None,
 ) -> None:
     """Hold a folder until the command ends; a dry run only checks it.
+
+    Runs of several shards may hold one folder, each its own share of it.
 
     Raises what `held_folder` raises, and UsageError when one of the inputs lies in the folder.
     """
@@ -44,17 +48,21 @@ def claim_folder(
     if dry_run:
         check_folder(out, force=force, option=option)
         return
-    held = held_folder(out, force=force, option=option, warn=warn)
+    lock = LOCK if shard is None else f"{LOCK}-{shard.number}-of-{shard.count}"
+    held = held_folder(out, force=force, option=option, warn=warn, lock=lock)
     _held[-1].enter_context(held)
 
 
-def claim_reports(out: Path, inputs: Iterable[Path], *, force: bool, dry_run: bool) -> None:
+def claim_reports(
+    out: Path, inputs: Iterable[Path], shard: Shard | None, *, force: bool, dry_run: bool
+) -> None:
     """Hold a folder for the report of a scan, or for those of many, which may go on.
 
     Raises what `claim_folder` raises, and UsageError for a name that ITK cannot write to.
     """
     refuse_odd_name(out)
-    claim_folder(out, inputs, force=force or is_record(out / RECORD), dry_run=dry_run)
+    goes_on = force or is_record(out / RECORD)
+    claim_folder(out, inputs, force=goes_on, dry_run=dry_run, shard=shard)
 
 
 def claim_evaluation(
@@ -65,6 +73,7 @@ def claim_evaluation(
     results: Path | None = None,
     force: bool,
     dry_run: bool,
+    shard: Shard | None = None,
 ) -> None:
     """Hold the folder of an evaluation, in which files of these names will be written.
 
@@ -76,7 +85,7 @@ def claim_evaluation(
 
     keep_inputs(out, inputs, names)
     goes_on = results is not None and was_begun(out, results)
-    claim_folder(out, force=force or goes_on, dry_run=dry_run)
+    claim_folder(out, force=force or goes_on, dry_run=dry_run, shard=shard)
 
 
 def refuse_odd_name(folder: Path) -> None:

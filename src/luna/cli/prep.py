@@ -39,6 +39,7 @@ def prep(
             min=1, help="Number of processes; default: as many as cores and memory allow."
         ),
     ] = None,
+    cluster: options.ClusterName = None,
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
     print_config: options.PrintConfig = False,
@@ -52,7 +53,8 @@ def prep(
     Run the same command again to continue an interrupted run, and after adding
     scans or changing a table; what is still valid is kept. Training reads only
     the cache, so the CT files may then be moved. A scan that cannot be read does
-    not stop the others; the exit code is 5.
+    not stop the others; the exit code is 5. With --cluster its workers read the
+    scans, and this process stores them.
 
     Examples:
 
@@ -67,12 +69,15 @@ def prep(
     from luna.data.prep.plan import default_workers, plan
 
     settings = options.settings(PrepConfig, config, overrides, print_only=print_config)
-    cohort = read_cohort(data, detections, settings.candidates, quiet=quiet)
+    crew = options.crew_of(cluster, None, "cpu", None)
+    cohort = read_cohort(crew.path(data), detections, settings.candidates, quiet=quiet)
     if dry_run:
         show_plan(plan(cohort, cache, settings), cache, as_json=as_json)
         return
     with listening(quiet=quiet) as listener:
-        report = prepare(cohort, cache, settings, workers or default_workers(), listener)
+        report = prepare(
+            cohort, cache, settings, workers or default_workers(), listener, cluster=crew.cluster
+        )
     show(report, cache, as_json=as_json, known=len(cohort.notices))
 
 

@@ -17,7 +17,9 @@ from luna.detect.pipeline import diagnose
 from luna.evaluate.result import ScanResult, as_json, from_json, result_of
 from luna.nets.models import Models
 from luna.run.batch import Batch, Done, engine_for, item_at_fault, resumed, run_batch
+from luna.run.batch.cluster import Cluster
 from luna.run.checked import Json, read_checked, write_checked
+from luna.run.device import device_here
 from luna.run.files import write_fault
 from luna.run.machine.limits import cores
 from luna.run.progress import SILENT, Listener
@@ -83,16 +85,16 @@ def diagnose_cohort(
     files: Mapping[str, Path],
     models: Models,
     config: DiagnoseConfig,
-    device: torch.device,
+    device: str | torch.device,
     out: Path,
     listener: Listener = SILENT,
     *,
     workers: int = 1,
+    cluster: Cluster | None = None,
 ) -> CohortRun:
     """Diagnose scans by series UID, one result file each below `out`/scans."""
-    key = run_key(models.bundles(), config, device)
-    task = _Diagnose(models, config, device, key)
-    run = run_scans(files, task, out / RESULTS, listener, workers=workers)
+    task = _Diagnose(models, config, device)
+    run = run_scans(files, task, out / RESULTS, listener, workers=workers, cluster=cluster)
     results = {uid: from_json(result) for uid, result in run.results.items()}
     return CohortRun(results=results, failures=run.failures)
 
@@ -101,14 +103,14 @@ def diagnose_cohort(
 class _Diagnose:
     models: Models
     config: DiagnoseConfig
-    device: torch.device
-    common: Key
+    device: str | torch.device
 
     def key(self, uid: str) -> Key:
-        return self.common
+        return run_key(self.models.bundles(), self.config, device_here(self.device))
 
     def compute(self, uid: str, scan: Scan) -> Json:
-        return as_json(result_of(diagnose(scan, self.models, self.config, self.device)))
+        device = device_here(self.device)
+        return as_json(result_of(diagnose(scan, self.models, self.config, device)))
 
 
 def run_scans(
@@ -118,6 +120,7 @@ def run_scans(
     listener: Listener = SILENT,
     *,
     workers: int = 1,
+    cluster: Cluster | None = None,
 ) -> Batch[Json]:
     """Do a task with scans by series UID, one result file each in `folder`.
 
@@ -128,11 +131,11 @@ def run_scans(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_fault(folder, error) from error
-    threads = None
+    threads = None if cluster is None else cluster.threads
     if workers > 1:  # no more than the user allows, by --threads or a variable
         threads = min(torch.get_num_threads(), max(1, cores() // workers))
     work = _ScanWork(task, folder, threads)
-    return run_batch("scan", files, work, engine_for(workers), listener)
+    return run_batch("scan", files, work, cluster or engine_for(workers), listener)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from luna.data.luna16.folder import Luna16, read_luna16
 from luna.data.luna16.places import refuse_strange_places
 from luna.evaluate.cohort import CohortRun
 from luna.evaluate.pooling import ANNOTATIONS, DETECTIONS, EXCLUDED, SERIES
+from luna.run.batch import Shard
 from luna.run.errors import UsageError
 from luna.run.nodules import UNKNOWN, XYZ
 from luna.run.table import read_table, write_table
@@ -26,14 +27,15 @@ Row = Sequence[object]
 
 
 def chosen_scans(
-    root: Path, fold: int | None, listed: Path | None
+    root: Path, fold: int | None, listed: Path | None, shard: Shard | None = None
 ) -> tuple[Luna16, dict[str, Path]]:
-    """Read a cohort in the layout of LUNA16, and choose the scans to evaluate.
+    """Read a cohort in the layout of LUNA16, and choose the scans to evaluate, or a share of them.
 
     Raises InputError when annotations lie outside their scans, or most on no nodule.
     """
     data = read_luna16(root)
     scans = choose_scans(data, fold, listed)
+    scans = scans if shard is None else shard.of(scans)
     refuse_strange_places(data)
     refuse_misplaced(data, scans)
     return data, scans

@@ -14,6 +14,7 @@ from luna.evaluate.calibration import Calibrated, write_calibrated
 from luna.evaluate.cohort import (
     RESULTS,
     CohortConfig,
+    CohortRun,
     diagnose_cohort,
     threshold_in_force,
 )
@@ -23,6 +24,7 @@ from luna.evaluate.pages.page import Page
 from luna.evaluate.scans import fragments_of, write_outcome, write_truth
 from luna.evaluate.submission import read_tables, score_tables, submission_in, write_evaluation
 from luna.nets.models import Models
+from luna.run.batch.cluster import Cluster
 from luna.run.config import dump_config
 from luna.run.progress import Listener
 from luna.run.record import record_run, write_record
@@ -38,9 +40,10 @@ class System:
     models: Models
     config: CohortConfig
     faithful: bool
-    device: torch.device
+    device: str | torch.device
     out: Path
     workers: int = 1
+    cluster: Cluster | None = None
     versus: Sequence[Path] = ()
     calibrate: Path | None = None
 
@@ -58,12 +61,9 @@ def judge_system(system: System, listener: Listener) -> Judged:
     """Diagnose every scan, score all marks, and write the evaluation."""
     out, config, models = system.out, system.config, system.models
     clear(out, EVERYTHING, out / RESULTS)
-    record = record_run(sys.argv, dump_config(config), str(system.device), config.seed)
-    write_record(record, out / RECORD)
+    record_system(system)
     diagnosing = config.diagnosing(as_the_book=system.faithful)
-    run = diagnose_cohort(
-        system.scans, models, diagnosing, system.device, out, listener, workers=system.workers
-    )
+    run = _diagnosed(system, listener)
     write_truth(out, system.data, system.scans)
     write_outcome(out, system.data, run, malignancy=models.malignancy is not None)
     files = submission_in(out, system.versus)
@@ -75,6 +75,29 @@ def judge_system(system: System, listener: Listener) -> Judged:
     diagnosed = {uid: path for uid, path in system.scans.items() if uid in run.results}
     page = write_evaluation(evaluation, out, files, galleries(evaluation, diagnosed))
     return Judged(evaluation=evaluation, page=page, failures=run.failures)
+
+
+def record_system(system: System) -> None:
+    """Write what the run is, before the folder of its results is made."""
+    config = system.config
+    record = record_run(sys.argv, dump_config(config), str(system.device), config.seed)
+    write_record(record, system.out / RECORD)
+
+
+def look_at_share(system: System, listener: Listener) -> Mapping[str, str]:
+    """Diagnose some of a cohort's scans and score nothing; the reasons of failures by UID.
+
+    What is computed is kept for a run over all of them.
+    """
+    record_system(system)
+    return _diagnosed(system, listener).failures
+
+
+def _diagnosed(system: System, listener: Listener) -> CohortRun:
+    return diagnose_cohort(
+        system.scans, system.models, system.config.diagnosing(as_the_book=system.faithful),
+        system.device, system.out, listener, workers=system.workers, cluster=system.cluster,
+    )  # fmt: skip
 
 
 def calibrated(system: System, evaluation: Evaluation) -> Calibrated | None:

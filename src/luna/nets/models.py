@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import luna
@@ -25,12 +28,25 @@ class Models:
     """A segmenter, a nodule classifier and, where there is one, a malignancy classifier.
 
     `left_out` is a sentence on the files of a folder that were not used; empty where all were.
+    Networks that came from files travel to another process as the names of these, `files`: it
+    loads them once, and refuses others than those that were sent.
     """
 
     segmentation: Bundle
     nodule: Bundle
     malignancy: Bundle | None = None
     left_out: str = ""
+    files: tuple[Path, ...] = ()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        if self.files:
+            return (_loaded_there, (self.files, luna.__version__, self.digest()))
+        return (Models, (self.segmentation, self.nodule, self.malignancy, self.left_out))
+
+    def digest(self) -> str:
+        """Return a hash of the cards, which have those of the weights."""
+        cards = [bundle.card.values() for bundle in self.bundles()]
+        return hashlib.sha256(json.dumps(cards, sort_keys=True).encode()).hexdigest()
 
     def bundles(self) -> tuple[Bundle, ...]:
         """Return the bundles that are present."""
@@ -126,7 +142,28 @@ def load_models(paths: str | Path | Sequence[str | Path] = SHIPPED) -> Models:
             why=" ".join(left_out),
             hint="diagnose needs a segmentation and a nodule model; name both with --weights",
         )
-    return Models(segmentation, nodule, chosen["malignancy"], _in_one(left_out))
+    files = tuple(path.absolute() for path, _ in bundles)
+    return Models(segmentation, nodule, chosen["malignancy"], _in_one(left_out), files)
+
+
+@lru_cache(maxsize=1)
+def _loaded_there(files: tuple[Path, ...], version: str, digest: str) -> Models:
+    """Load the networks of another process in this one, or raise TrustError for other ones."""
+    if luna.__version__ != version:
+        raise TrustError(
+            "a worker runs another luna",
+            why=f"{luna.__version__}, and not {version}",
+            hint="install the same version for the workers, and start them again",
+        )
+    models = load_models(files)
+    if models.digest() != digest:
+        raise TrustError(
+            "a worker finds other networks",
+            file=files[0].parent,
+            why="their cards or weights are not those that the command read",
+            hint="put the same files there for every worker",
+        )
+    return models
 
 
 def import_states(

@@ -46,6 +46,14 @@ def choose_device(name: str = "auto", warn: Warn = _warn) -> torch.device:
     return _named_card(name, count)
 
 
+def device_here(asked: str | torch.device) -> torch.device:
+    """Return the processor that was chosen, or what this process makes of a name.
+
+    Work that is sent to other machines names its device: each chooses among its own.
+    """
+    return choose_device(asked) if isinstance(asked, str) else asked
+
+
 def count_in(variable: str, default: int) -> int:
     """Return what torchrun put into a variable. Raises EnvironmentFault when it is not a count."""
     text = os.environ.get(variable, str(default))

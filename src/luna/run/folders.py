@@ -22,19 +22,25 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 @contextmanager
 def held_folder(
-    out: Path, *, force: bool, warn: Callable[[str], None], option: str = "--out"
+    out: Path,
+    *,
+    force: bool,
+    warn: Callable[[str], None],
+    option: str = "--out",
+    lock: str = LOCK,
 ) -> Iterator[None]:
     """Hold a folder for results while the block runs, so that no other run writes there.
 
     The folder is made when it is missing, and removed again when the block leaves it empty. A
     lock that a dead run left is taken over, with a warning. `option` names the folder on
-    the command line. Raises UsageError when the path is no folder, when it holds files and
+    the command line. Runs that share a folder have each a `lock` of their own, which begins as
+    the others do. Raises UsageError when the path is no folder, when it holds files and
     `force` is not set, or when another run holds it, and EnvironmentFault when it cannot be
     written.
     """
     existing = check_folder(out, force=force, option=option)
     try:
-        with _locked(out, warn, option):
+        with _locked(out, lock, warn, option):
             yield
     finally:
         _remove_empty(out, existing)
@@ -78,13 +84,13 @@ def keep_inputs(out: Path, inputs: Iterable[Path], names: Iterable[str] | None =
 
 def contents(folder: Path) -> list[Path]:
     """Return what a folder holds besides the lock and the temporary files of a run."""
-    return [p for p in folder.glob("*") if p.name != LOCK and not p.name.startswith(TEMPORARY)]
+    return [p for p in folder.glob("*") if not p.name.startswith((LOCK, TEMPORARY))]
 
 
 @contextmanager
-def _locked(out: Path, warn: Callable[[str], None], option: str) -> Iterator[None]:
+def _locked(out: Path, name: str, warn: Callable[[str], None], option: str) -> Iterator[None]:
     """Keep the lock of a folder while the block runs."""
-    lock = out / LOCK
+    lock = out / name
     try:
         out.mkdir(parents=True, exist_ok=True)
         handle = _open_locked(lock, warn, option)
@@ -127,7 +133,8 @@ def _open_locked(lock: Path, warn: Callable[[str], None], option: str) -> int:
         os.close(handle)  # its run ended and removed the file just now
     if stale:
         warn(f"{lock.parent}: taken over from a run that ended early")
-        sweep(lock.parent)
+        if lock.name == LOCK:  # nobody else writes here
+            sweep(lock.parent)
     os.truncate(handle, 0)
     os.write(handle, f"process {os.getpid()} on {platform.node()}\n".encode())
     return handle

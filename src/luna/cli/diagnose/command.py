@@ -110,6 +110,8 @@ def diagnose(
     faithful: options.Faithful = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
+    cluster: options.ClusterName = None,
+    shard: options.ShardName = None,
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
     print_config: options.PrintConfig = False,
@@ -134,7 +136,8 @@ def diagnose(
     With several paths, a table or a folder of several studies, every scan gets
     such a folder, and index.html, summary.csv and summary.json list all scans.
     Run the same command again to continue an interrupted run. A scan that cannot
-    be read does not stop the others; the exit code is 5.
+    be read does not stop the others; the exit code is 5. --cluster and --shard
+    share the scans among processes and machines (docs/scale.md).
 
     With --prior it aligns an earlier scan of the patient and compares the
     nodules; a prior that does not fit is refused.
@@ -147,7 +150,7 @@ def diagnose(
 
       luna diagnose archive/ more/scan.nii.gz --out reports/ --choose thinnest
 
-      luna diagnose --list scans.csv --out reports/
+      luna diagnose --list scans.csv --out reports/ --cluster local:2
 
       luna diagnose now/ --prior before/ --guideline lung-rads
     """
@@ -158,12 +161,12 @@ def diagnose(
     settings = as_the_book(settings) if faithful else settings
     inputs = many.inputs(scans, scan_list, weights) + prior_scan.inputs(prior, interval, lobes)
     guidance = patient.guidance(context.params)
-    out = many.folder_for(scans or ()) if out is None else out
-    claim_reports(out, inputs, force=force, dry_run=dry_run)
-    found = many.find(scans or (), scan_list, series, choose, out, quiet=quiet)
+    crew = options.crew_of(cluster, shard, device, threads)
+    out = crew.path(out or many.folder_for(scans or ()))
+    claim_reports(out, inputs, crew.shard, force=force, dry_run=dry_run)
+    found = many.find(scans or (), scan_list, series, choose, out, crew, quiet=quiet)
     given = beside.read_beside(prior, interval, lobes, found, quiet=quiet)
-    processor, models = load_networks(device, weights, quiet=quiet)
-    note(f"computing on {processor}, report to {out}", quiet=quiet)
+    processor, models = load_networks(device, weights, crew, out, quiet=quiet)
     if dry_run:
         many.show_plan(found, models.names(), out)
         return
@@ -176,26 +179,30 @@ def diagnose(
         include_phi=include_phi, guidance=guidance, dicom=dicom,
     )  # fmt: skip
     if isinstance(found, Listing):
-        many.look_at_all(found, order, as_json=as_json, quiet=quiet)
+        many.look_at_all(found, order, crew, as_json=as_json, quiet=quiet)
     else:
         look_at_one(inputs[0], found, order, given, as_json=as_json, quiet=quiet)
 
 
 def load_networks(
-    device: str, weights: list[Path] | None, *, quiet: bool
-) -> tuple[torch.device, Models]:
+    device: str, weights: list[Path] | None, crew: options.Crew, out: Path, *, quiet: bool
+) -> tuple[torch.device | str, Models]:
     """Return the processor and the networks; the shipped networks if none are named.
 
-    The notices of the networks' cards, and the files that were left out, are printed first.
+    The workers of a cluster choose their own processors by its name. The notices of the networks'
+    cards, and the files that were left out, are printed first.
     """
     from luna.nets.models import SHIPPED, load_models
     from luna.run.device import choose_device
 
-    processor, models = choose_device(device, warn), load_models(weights or [Path(SHIPPED)])
+    processor = choose_device(device, warn) if crew.cluster is None else device
+    models = load_models(weights or [Path(SHIPPED)])
     for notice in models.notices():
         warn(notice)
     if models.left_out:
         note(models.left_out, quiet=quiet)
+    place = "" if crew.cluster is None else f" of each worker at {crew.cluster.address}"
+    note(f"computing on {processor}{place}, report to {out}", quiet=quiet)
     return processor, models
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from luna.report.batch.run import Outcome
     from luna.report.batch.scan import Order
     from luna.report.batch.summary import Summary
+    from luna.run.batch import Shard
 
 ROWS_MAX = 40
 """Most scans, or failures, that a terminal shows; the index in the folder has all."""
@@ -61,14 +62,25 @@ def find(
     series: str | None,
     choose: Literal["thinnest", "largest", "all"] | None,
     out: Path,
+    crew: options.Crew,
     *,
     quiet: bool,
 ) -> Scan | Listing:
-    """Read the one scan, or list the many, before torch is loaded, which takes longer."""
-    from luna.ct.listing.find import read_or_list
+    """Read the one scan, or list the many, before torch is loaded, which takes longer.
 
+    Other machines and other shares take a list, of paths that name the same for all of them.
+    """
+    from luna.ct.listing.find import Listing, read_or_list
+
+    scans, scan_list = [crew.path(path) for path in scans], scan_list and crew.path(scan_list)
+    listed, shard = crew != options.Crew(None, None), crew.shard
     with progress(quiet=quiet) as advance, stage(advance, "read"):
-        return read_or_list(scans, table=scan_list, series=series, choose=choose, out=out)
+        found = read_or_list(
+            scans, table=scan_list, series=series, choose=choose, out=out, listed=listed
+        )
+    if shard is None or not isinstance(found, Listing):
+        return found
+    return replace(found, sources=shard.of(found.sources), damaged=shard.of(found.damaged))
 
 
 def show_plan(found: Scan | Listing, models: dict[str, str], out: Path) -> None:
@@ -88,7 +100,14 @@ def show_plan(found: Scan | Listing, models: dict[str, str], out: Path) -> None:
     )
 
 
-def look_at_all(listing: Listing, order: Order, *, as_json: bool, quiet: bool) -> None:
+def look_at_all(
+    listing: Listing,
+    order: Order,
+    crew: options.Crew,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Diagnose every scan, show the outcomes, and fail if one has no result."""
     from luna.report.batch.folder import PAGE
     from luna.report.batch.run import diagnose_scans
@@ -104,10 +123,14 @@ def look_at_all(listing: Listing, order: Order, *, as_json: bool, quiet: bool) -
             print_data(json.dumps(_values(name, outcome, listing, order), ensure_ascii=False))
 
     listener = listener_by_line(quiet=quiet)
-    summary = diagnose_scans(listing, order, sys.argv, listener, each)
+    shard = crew.shard
+    summary = diagnose_scans(
+        listing, order, sys.argv, listener, each, cluster=crew.cluster, listed=shard is None
+    )
     if not as_json:
         print_table(HEADER, list(_rows(summary)), left=(True, True, False, False, False, False))
-        print_lines(_counts_line(summary), f"list: {order.out / PAGE}")
+        told = f"list: {order.out / PAGE}" if shard is None else _shard_line(shard)
+        print_lines(_counts_line(summary), told)
     _refuse_failures(summary)
 
 
@@ -140,6 +163,10 @@ def _counts_line(summary: Summary) -> str:
     counts = ", ".join(f"{n} {status}" for status, n in summary.counts().items() if n)
     more = len(summary.entries) - ROWS_MAX
     return f"{counts}; {more} more are in the list" if more > 0 else counts
+
+
+def _shard_line(shard: Shard) -> str:
+    return f"share {shard}; when all are done, the same command without --shard writes the list"
 
 
 def _refuse_failures(summary: Summary) -> None:

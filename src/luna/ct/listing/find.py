@@ -54,14 +54,17 @@ def read_or_list(
     series: str | None = None,
     choose: Choice | None = None,
     out: Path | None = None,
+    listed: bool = False,
 ) -> Scan | Listing:
     """Read the scan where one path is one scan; list the scans where there may be several.
+
+    With `listed` one scan is a list too: it is read elsewhere.
 
     A folder with several series of one study is refused unless one is chosen, as in `read_scan`.
     `out` is not searched. Raises as `read_scan`, and UsageError where no series is the one that is
     asked for.
     """
-    if table is not None or len(paths) != 1:
+    if listed or table is not None or len(paths) != 1:
         asked = [*((path, series) for path in paths), *_rows(table, series)]
         return _some(find_scans(asked, choose=choose, out=out))
     (path,) = paths

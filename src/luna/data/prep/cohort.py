@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,11 +22,13 @@ from luna.ct.cache import Cache
 from luna.data.luna16.folder import Luna16
 from luna.data.luna16.places import outside_notices
 from luna.data.prep.config import FORMAT, PrepConfig
-from luna.data.prep.job import jobs
+from luna.data.prep.job import Job, jobs
 from luna.data.prep.manifest import Manifest, write_manifest
 from luna.data.prep.plan import plan, refuse_small_disk
 from luna.data.prep.scan import PrepareScan, StoredScan
-from luna.run.batch import engine_for, run_batch
+from luna.data.prep.there import PackScan, WrittenHere
+from luna.run.batch import Batch, Done, Engine, engine_for, run_batch
+from luna.run.batch.cluster import Cluster
 from luna.run.errors import UsageError
 from luna.run.notice import Notice
 from luna.run.progress import SILENT, Listener
@@ -46,10 +49,17 @@ class PrepReport:
 
 
 def prep(
-    cohort: Luna16, cache: Path, config: PrepConfig, workers: int, listener: Listener = SILENT
+    cohort: Luna16,
+    cache: Path,
+    config: PrepConfig,
+    workers: int,
+    listener: Listener = SILENT,
+    *,
+    cluster: Cluster | None = None,
 ) -> PrepReport:
     """Store every scan of the cohort; one that cannot be read stops no other.
 
+    On a cluster its workers pack the scans, and this process stores them.
     Raises EnvironmentFault when the disk is too small or full, InputError when the annotations
     are not of these scans.
     """
@@ -59,8 +69,7 @@ def prep(
     refuse_small_disk(cache, plan(cohort, cache, config))
     with closing(Cache(cache, create=True, on_damage=listener.warn)) as store:
         store.sweep()
-    work, scans = PrepareScan(cache, config), {job.uid: job for job in jobs(cohort)}
-    done = run_batch("prep", scans, work, engine_for(workers), listener)
+    done = _prepared(cohort, cache, config, cluster or engine_for(workers), listener)
     scans_there = done.results
     manifest = Manifest(
         fingerprint=_fingerprint(cohort, scans_there, config),
@@ -84,6 +93,16 @@ def prep(
         notices=manifest.notices,
         fingerprint=manifest.fingerprint,
     )
+
+
+def _prepared(
+    cohort: Luna16, cache: Path, config: PrepConfig, engine: Engine, listener: Listener
+) -> Batch[StoredScan]:
+    scans = {job.uid: job for job in jobs(cohort)}
+    if not isinstance(engine, Cluster):
+        return run_batch("prep", scans, PrepareScan(cache, config), engine, listener)
+    packing: Callable[[str, Job], Done[Any]] = PackScan(config)
+    return run_batch("prep", scans, packing, WrittenHere(engine, cache, config), listener)
 
 
 def _outside(cohort: Luna16, scans: Mapping[str, StoredScan]) -> tuple[Notice, ...]:

@@ -66,34 +66,54 @@ class PrepareScan:
         key = job.record_key(self.config)
         with closing(Cache(self.cache)) as cache:
             return resumed(
-                lambda: _stored(cache, uid, key), lambda: _store(job, cache, self.config, key)
+                lambda: stored(cache, uid, key), lambda: _store(job, cache, self.config, key)
             )
 
 
-def _stored(cache: Cache, uid: str, key: str) -> StoredScan | None:
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class Packed:
+    """A scan on its way to the cache: its entries by key, of which the record is the last."""
+
+    scan: StoredScan
+    entries: tuple[tuple[str, bytes], ...]
+
+
+def pack_scan(job: Job, config: PrepConfig, key: str) -> Packed:
+    """Return all that the cache needs of a scan. Raises InputError when it is unreadable."""
+    with item_at_fault():
+        scan = read_member(job.path, job.uid)
+        record, voxels = _record(scan, job, config)
+    hu, mask = _pack_hu(scan, record, config), _pack_mask(scan, voxels, record)
+    return Packed(
+        scan=_stored_scan(key, record, len(hu) + len(mask)),
+        entries=((record.hu_key, hu), (record.mask_key, mask), (key, record.to_bytes(key))),
+    )
+
+
+def stored(cache: Cache, uid: str, key: str) -> StoredScan | None:
     """Return what an earlier run stored. Raises DamagedError unless all of it is whole."""
     data = cache.get(key)
     if data is None:
         return None
     record = ScanRecord.from_bytes(data, uid, key)
-    stored = 0
+    total = 0
     for name in (record.hu_key, record.mask_key):
         size = _whole_bytes(cache, name)
         if size is None:
             raise DamagedError(f"its {name.partition(':')[0]} entry is missing or damaged")
-        stored += size
-    return _stored_scan(key, record, stored)
+        total += size
+    return _stored_scan(key, record, total)
 
 
 def _store(job: Job, cache: Cache, config: PrepConfig, key: str) -> StoredScan:
     with item_at_fault():
         scan = read_member(job.path, job.uid)
         record, voxels = _record(scan, job, config)
-    stored = _store_blocks(cache, record.hu_key, lambda: _pack_hu(scan, record, config))
-    stored += _store_blocks(cache, record.mask_key, lambda: _pack_mask(scan, voxels, record))
+    total = _store_blocks(cache, record.hu_key, lambda: _pack_hu(scan, record, config))
+    total += _store_blocks(cache, record.mask_key, lambda: _pack_mask(scan, voxels, record))
     # Last, so that a record never stands without its blocks.
     cache.put(key, record.to_bytes(key))
-    return _stored_scan(key, record, stored)
+    return _stored_scan(key, record, total)
 
 
 def _stored_scan(key: str, record: ScanRecord, stored_bytes: int) -> StoredScan:
@@ -119,12 +139,12 @@ def _whole_bytes(cache: Cache, key: str) -> int | None:
 
 def _store_blocks(cache: Cache, key: str, pack: Callable[[], bytes]) -> int:
     """Store an entry unless it is there and whole, and return its bytes."""
-    stored = _whole_bytes(cache, key)
-    if stored is None:
+    size = _whole_bytes(cache, key)
+    if size is None:
         packed = pack()
         cache.put(key, packed)
-        stored = len(packed)
-    return stored
+        size = len(packed)
+    return size
 
 
 def _record(scan: Scan, job: Job, config: PrepConfig) -> tuple[ScanRecord, list[Voxels]]:

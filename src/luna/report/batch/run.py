@@ -8,9 +8,10 @@ from luna.ct.listing.find import Listing
 from luna.report.batch.entry import Entry
 from luna.report.batch.folder import PAGE, RECORD, SUMMARY, TABLE
 from luna.report.batch.page import write_page
-from luna.report.batch.scan import LookAt, Order, ReadScan
+from luna.report.batch.scan import LookAt, LookThere, Order, ReadScan
 from luna.report.batch.summary import Summary, write_csv, write_json
 from luna.run.batch import Done, Failed, OneAhead, run_batch
+from luna.run.batch.cluster import Cluster
 from luna.run.config import dump_config
 from luna.run.files import remove_files
 from luna.run.progress import SILENT, Listener
@@ -25,15 +26,18 @@ def diagnose_scans(
     command: Sequence[str] = (),
     listener: Listener = SILENT,
     each: Callable[[str, Outcome], None] = lambda name, outcome: None,
+    *,
+    cluster: Cluster | None = None,
+    listed: bool = True,
 ) -> Summary:
     """Diagnose every scan of a listing; write a report for each and one index.
 
     A scan whose report is there already, made with the same weights and config from the same
     content, is not diagnosed again. One that cannot be read or judged stops no other. `each` is
     called with every outcome as it comes. Ctrl-C leaves a list of what was done and comes through
-    as KeyboardInterrupt.
+    as KeyboardInterrupt. Where other runs diagnose other shares of the scans, none is `listed`.
     """
-    out, key = order.out, order.key()
+    out = order.out
     outcomes: dict[str, Outcome] = {}
 
     def note(name: str, outcome: Outcome) -> None:
@@ -43,18 +47,35 @@ def diagnose_scans(
     out.mkdir(parents=True, exist_ok=True)
     remove_files(out, (PAGE, SUMMARY, TABLE))
     write_record(record_run(command, dump_config(order.config), str(order.device)), out / RECORD)
-    reads = {
-        name: ReadScan(source, out / name, key, order.dicom)
-        for name, source in listing.sources.items()
-    }
     try:
-        run_batch("scan", reads, LookAt(order, key), OneAhead(), listener, note)
+        _look(listing, order, cluster, listener, note)
     except KeyboardInterrupt:
-        _write(_summary(listing, outcomes), order)
+        if listed:
+            _write(_summary(listing, outcomes), order)
         raise
     summary = _summary(listing, outcomes)
-    _write(summary, order)
+    if listed:
+        _write(summary, order)
     return summary
+
+
+def _look(
+    listing: Listing,
+    order: Order,
+    cluster: Cluster | None,
+    listener: Listener,
+    note: Callable[[str, Outcome], None],
+) -> None:
+    if cluster is not None:
+        work = LookThere(order, cluster.threads)
+        run_batch("scan", listing.sources, work, cluster, listener, note)
+        return
+    key = order.key()
+    reads = {
+        name: ReadScan(source, order.out / name, key, order.dicom)
+        for name, source in listing.sources.items()
+    }
+    run_batch("scan", reads, LookAt(order, key), OneAhead(), listener, note)
 
 
 def _summary(listing: Listing, outcomes: dict[str, Outcome]) -> Summary:

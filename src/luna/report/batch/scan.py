@@ -21,6 +21,7 @@ from luna.report.guidelines import Guidance
 from luna.report.write import write_report
 from luna.run.batch import Done, item_at_fault
 from luna.run.checked import DamagedError, Json, read_checked, write_checked
+from luna.run.device import device_here
 
 RESULT = "result.json"
 """The file in a scan's folder that says what its report was made from; it is written last."""
@@ -31,11 +32,14 @@ SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
-    """How every scan is diagnosed, and where the reports go."""
+    """How every scan is diagnosed, and where the reports go.
+
+    A `device` that is a name is chosen where the scan is diagnosed.
+    """
 
     models: Models
     config: DiagnoseConfig
-    device: torch.device
+    device: str | torch.device
     out: Path
     include_phi: bool = False
     guidance: Guidance | None = None
@@ -43,7 +47,7 @@ class Order:
 
     def key(self) -> Key:
         """Return everything that decides a report besides the scan."""
-        key = run_key(self.models.bundles(), self.config, self.device)
+        key = run_key(self.models.bundles(), self.config, device_here(self.device))
         asked = None if self.guidance is None else asdict(self.guidance)
         return {**key, "include_phi": self.include_phi, "guidance": asked, "dicom": self.dicom}
 
@@ -113,7 +117,8 @@ class LookAt:
         assert ready.scan is not None  # noqa: S101 - what is not kept was read
         scan, order, folder = ready.scan, self.order, self.order.out / name
         with item_at_fault():
-            found = diagnose(scan, order.models, order.config, order.device, lungs=ready.lungs)
+            device = device_here(order.device)
+            found = diagnose(scan, order.models, order.config, device, lungs=ready.lungs)
             found = with_reason(found, ready.why_no_dicom)
         (folder / RESULT).unlink(missing_ok=True)
         written = write_report(
@@ -132,3 +137,21 @@ class LookAt:
         }
         write_checked(folder / RESULT, values)
         return Done(result=entry, damage=ready.damage)
+
+
+@dataclass(frozen=True, slots=True)
+class LookThere:
+    """Reads a scan and looks at it, in whichever process it comes to.
+
+    `threads`: how many torch may use, where several processes share the cores.
+    """
+
+    order: Order
+    threads: int | None = None
+
+    def __call__(self, name: str, source: Source) -> Done[Entry]:
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        order, key = self.order, self.order.key()
+        read = ReadScan(source, order.out / name, key, order.dicom)
+        return LookAt(order, key)(name, read)

@@ -1,0 +1,92 @@
+"""Count what a coordinator holds of many scans: `python scripts/bench_batch.py [ITEMS]`.
+
+Simulated scans, of which a worker makes a result as large as a scan's entry in the list, on two
+workers of `--cluster local:2` unless another number is given. Prints the items in flight, and the
+memory of this process, which has the scheduler in it too, at the beginning and at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from luna.ct.listing.source import Source
+from luna.report.batch.entry import Entry, Worst
+from luna.run.batch import Done, Outcome, run_batch
+from luna.run.batch.cluster import Cluster
+
+KIB = 1 << 10
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Returns an entry of a scan that nobody looked at."""
+
+    def __call__(self, name: str, source: Source) -> Done[Entry]:
+        worst = Worst(
+            name="finding 1", p_nodule=0.9, p_malignant=0.4, long_axis_mm=12.3,
+            short_axis_mm=8.0, side="left", slice_number=14,
+        )  # fmt: skip
+        entry = Entry(
+            folder=name, series_uid=name, status="findings", findings=1, opacities=0,
+            slices=300, slice_mm=1.25, worst=worst, limits=(), warnings=0, seconds=30.0,
+        )  # fmt: skip
+        return Done(result=entry)
+
+
+class Taken(dict[str, Source]):
+    """Sources that count how many of them are taken and not yet done."""
+
+    flying = most = 0
+
+    def items(self) -> Iterator[tuple[str, Source]]:  # type: ignore[override]
+        """Yield each source with its name."""
+        for pair in super().items():
+            self.flying += 1
+            self.most = max(self.most, self.flying)
+            yield pair
+
+
+def memory_kib() -> int:
+    """Return the memory that this process holds now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() // KIB
+
+
+def main() -> None:
+    """Run the items and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("items", type=int, nargs="?", default=100_000)
+    parser.add_argument("--cluster", default="local:2")
+    parser.add_argument("--every", type=int, default=10_000, help="items between two rows")
+    asked = parser.parse_args()
+    before = memory_kib()
+    names = [f"1.3.6.1.4.1.14519.5.2.1.6279.6001.{n:030d}" for n in range(asked.items)]
+    scans = Taken({name: Source(Path(f"/archive/{name}.mhd")) for name in names})
+    listed = memory_kib()
+    print(f"{'items':>9} {'in flight at most':>18} {'MiB':>8} {'CPU s here':>11}")
+    done = 0
+
+    def each(name: str, outcome: Outcome[Entry]) -> None:
+        nonlocal done
+        done += 1
+        scans.flying -= 1
+        if done % asked.every == 0 or done == 1:
+            used = time.process_time()
+            print(
+                f"{done:>9} {scans.most:>18} {memory_kib() / KIB:>8.0f} {used:>11.0f}", flush=True
+            )
+
+    batch = run_batch("scan", scans, Simulated(), Cluster(asked.cluster, warn=print), each=each)
+    after = memory_kib()
+    print(f"list: {(listed - before) * KIB / asked.items:.0f} bytes an item")
+    print(f"list and results: {(after - before) * KIB / asked.items:.0f} bytes an item, with Dask")
+    print(f"{len(batch.results)} results, {len(batch.failures)} failures")
+
+
+if __name__ == "__main__":
+    main()
