@@ -9,12 +9,13 @@ import typer
 
 from luna.cli import options
 from luna.cli.console import note, print_lines, warn
-from luna.run.errors import EnvironmentFault
+from luna.run.errors import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
+    from luna.serve.node.address import Node
     from luna.serve.process import Loaded
 
-NETWORK, STORAGE = "Network", "Storage"
+NETWORK, STORAGE, NODE = "Network", "Storage", "DICOM node"
 GIB = 1 << 30
 
 
@@ -54,6 +55,44 @@ def serve(
         typer.Option("--include-phi", help="Show patients' names on the page and in the reports.",
                      rich_help_panel=STORAGE),
     ] = False,
+    dicom: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Take studies from the network on this port, too: C-ECHO and C-STORE of CT.",
+            rich_help_panel=NODE,
+        ),
+    ] = None,
+    ae_title: Annotated[
+        str, typer.Option(help="What the node is called.", rich_help_panel=NODE)
+    ] = "LUNA",
+    send_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT/AET",
+            help="Who gets SEG, SR and key images of what came from the network.",
+            rich_help_panel=NODE,
+        ),
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="AET",
+            help="Calling AE title that is let in, and no other; repeatable.",
+            rich_help_panel=NODE,
+        ),
+    ] = None,
+    quiet_after: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.1,
+            help="A study is complete when nothing of it came for so long.",
+            rich_help_panel=NODE,
+        ),
+    ] = 30.0,
     weights: options.Weights = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -70,6 +109,9 @@ def serve(
     they are deleted on the page; nothing is sent anywhere. Ctrl-C ends it;
     scans that wait are looked at after the next start.
 
+    With --dicom it is also a node: studies that are sent there are looked at,
+    and their results go to --send-to.
+
     Examples:
 
       luna serve
@@ -77,6 +119,8 @@ def serve(
       luna serve --port 9000 --data /srv/luna
 
       luna serve --host 0.0.0.0 --token-file token
+
+      luna serve --dicom 11112 --send-to pacs:4242/PACS --allow PACS
     """
     from luna.detect.config import DiagnoseConfig
 
@@ -95,6 +139,7 @@ def serve(
     place = Place(
         data=data or own_folder(), host=host, port=port, names=tuple(allow_host or ()),
         token_file=token_file, limits=Limits(bytes=int(max_upload * GIB)),
+        node=_node(dicom, ae_title, send_to, allow, quiet_after),
     )  # fmt: skip
 
     def listening(address: str, loaded: Loaded) -> None:
@@ -104,11 +149,35 @@ def serve(
     serve(place, means, warn, listening)
 
 
+def _node(
+    port: int | None, title: str, send_to: str | None, allow: list[str] | None, quiet_s: float
+) -> Node | None:
+    """Return what the options ask of the DICOM node; None where nothing.
+
+    Raises UsageError for a title or a peer that is none, and for options that need --dicom.
+    """
+    from luna.serve.node.address import Node, checked_title, peer_of
+
+    if port is None:
+        if send_to or allow:
+            raise UsageError("the DICOM node does not listen", hint="add --dicom PORT")
+        return None
+    return Node(
+        port=port,
+        title=checked_title(title),
+        send_to=peer_of(send_to) if send_to else None,
+        allowed=tuple(checked_title(one) for one in allow or ()),
+        quiet_s=quiet_s,
+    )
+
+
 def _check_extra() -> None:
     """Raise EnvironmentFault where the packages of the extra are missing."""
     from importlib.util import find_spec
 
-    missing = [n for n in ("fastapi", "uvicorn", "python_multipart") if find_spec(n) is None]
+    missing = [
+        n for n in ("fastapi", "uvicorn", "python_multipart", "pynetdicom") if find_spec(n) is None
+    ]
     if missing:
         raise EnvironmentFault(
             "packages for the server are missing",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from luna.serve.asked import Asked
-from luna.serve.rows import Row, State
+from luna.serve.rows import Row, Sending, State
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,6 +18,7 @@ class ScanAnswer:
     `place` in the queue is 0 for the scan that is being looked at. `seconds_left` is an estimate
     from earlier scans, and null before there is one. `result` is as in `summary.json` of
     `luna diagnose`. `patient_name` and `study_date` are there only with --include-phi.
+    `sending` tells whether the results go to the network, `sending_told` where, or why not yet.
     """
 
     id: str
@@ -40,6 +41,8 @@ class ScanAnswer:
     patient_name: str
     study_date: str
     report: str | None
+    sending: Sending
+    sending_told: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +101,8 @@ def scan_answer(row: Row, place: int | None, seconds_left: float | None) -> Scan
         patient_name=row.name,
         study_date=row.study_date,
         report=f"/scans/{row.id}/report" if row.state == "done" else None,
+        sending=row.send,
+        sending_told=row.send_told,
     )
 
 

@@ -19,7 +19,7 @@ from luna.detect.prior.fit import Prior, fit_prior, study_date
 from luna.nets.models import Models, load_models
 from luna.report.batch.entry import entry_of
 from luna.report.batch.scan import Order
-from luna.report.dicom.results import Choice, results_of
+from luna.report.dicom.results import DicomResults, results_of
 from luna.report.look import look_at
 from luna.run.device import choose_device
 from luna.run.errors import InputError, LunaError, UsageError
@@ -40,7 +40,6 @@ class Means:
     config: DiagnoseConfig
     device: str
     include_phi: bool = False
-    dicom: Choice | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,12 +66,12 @@ class Examiner:
         order = Order(
             models=self.models, config=self.means.config, device=self.device,
             out=self.folder.report(row.id), include_phi=self.means.include_phi,
-            guidance=row.asked.guidance(), dicom=self.means.dicom,
+            guidance=row.asked.guidance(),
         )  # fmt: skip
         with self._opened(row.id, row.asked, progress) as source:
             progress("read", 0, 1)
             scan = source.read()
-            dicom = results_of(source.path, scan, order.dicom, source.headers)
+            dicom = _dicom_results(source, scan, everything=row.send == "wanted")
         prior = self._prior(scan, row.asked, progress) if row.asked.prior else None
         found = look_at(
             scan, order, dicom, progress, prior=prior, lungs=prior.own_lungs if prior else None
@@ -145,6 +144,18 @@ def _the_one(place: Path, series: str | None) -> Source:
         why="; ".join([*reasons, *listing.sentences()[1:]]),
         hint="luna reads chest CT: DICOM, MetaImage, NIfTI, NRRD, or a .zip of one of them",
     )
+
+
+def _dicom_results(
+    source: Source, scan: Scan, *, everything: bool
+) -> tuple[DicomResults | None, str]:
+    """What is written in DICOM: for an archive that waits for it, key images too."""
+    if everything:
+        try:
+            return results_of(source.path, scan, "all", source.headers)
+        except (InputError, UsageError):
+            pass  # without a choice, the report says why there are none
+    return results_of(source.path, scan, None, source.headers)
 
 
 def _failed(error: str, hint: str) -> Outcome:

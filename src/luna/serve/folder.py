@@ -4,6 +4,7 @@
     DATA/scans/ID/upload.zip      what was sent, as one archive
     DATA/scans/ID/report/         the files of the report
     DATA/incoming/                uploads that are not complete
+    DATA/studies/                 what comes in from the network, until its study is complete
     DATA/work/                    what the worker unpacks
 
 An id is random and made here: no name that came from outside becomes a path.
@@ -46,6 +47,11 @@ class Folder:
     def incoming(self) -> Path:
         """Where uploads grow."""
         return self.root / "incoming"
+
+    @property
+    def studies(self) -> Path:
+        """Where studies from the network grow."""
+        return self.root / "studies"
 
     @property
     def work(self) -> Path:
@@ -124,7 +130,7 @@ def held(root: Path, warn: Callable[[str], None]) -> Iterator[Folder]:
     with held_folder(folder.root, force=ours, option="--data", warn=warn):
         try:
             folder.root.chmod(PRIVATE)
-            for path in (folder.incoming, folder.work, folder.root / "scans"):
+            for path in (folder.incoming, folder.studies, folder.work, folder.root / "scans"):
                 path.mkdir(mode=PRIVATE, exist_ok=True)
         except OSError as error:
             raise write_fault(folder.root, error, "--data") from error

@@ -11,6 +11,8 @@ from luna.serve.asked import Asked, asked_from
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Wish = Literal["", "cancel", "delete"]
+Sending = Literal["", "wanted", "sent"]
+"""Whether the results go back to the network: of what came from there they are wanted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,7 +20,7 @@ class Row:
     """One scan of the list. `entry` is what the report found, `seconds` its stages took.
 
     `patient` tells patients apart and names nobody; `name` and `study_date` are kept only where
-    the user asks for names.
+    the user asks for names. `send_told` says where results went, or why they could not.
     """
 
     number: int
@@ -43,6 +45,10 @@ class Row:
     study_date: str
     entry: dict[str, Any] | None
     seconds: dict[str, float]
+    send: Sending
+    send_told: str
+    send_tries: int
+    send_next: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

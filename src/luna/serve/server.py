@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from luna.serve.access import Access, is_loopback, read_token
 from luna.serve.api import Desk
 from luna.serve.app import build_app
 from luna.serve.examine import Means
-from luna.serve.folder import held
+from luna.serve.folder import Folder, held
+from luna.serve.node.address import Node
 from luna.serve.process import Loaded, running_worker
 from luna.serve.upload import Limits
 
@@ -35,6 +38,7 @@ class Place:
     names: tuple[str, ...] = ()
     token_file: Path | None = None
     limits: Limits = field(default_factory=Limits)
+    node: Node | None = None
 
 
 def serve(
@@ -56,6 +60,7 @@ def serve(
         listen(place.host, place.port) as listener,
         held(place.data, warn) as folder,
         running_worker(folder, means, warn) as worker,
+        running_node(folder, place),
     ):
         loaded = worker.wait_until_ready()
         access = Access(names=frozenset(names), token=token)
@@ -70,6 +75,31 @@ def serve(
             ws="none",
         )
         uvicorn.Server(config).run(sockets=[listener])
+
+
+@contextmanager
+def running_node(folder: Folder, place: Place) -> Iterator[None]:
+    """Take studies from the network and send results back while the block runs, if asked for."""
+    if place.node is None:
+        yield
+        return
+    from luna.serve.node.receive import Gathering, keep_queueing, listening
+    from luna.serve.node.send import keep_sending
+
+    gathering, ended = Gathering(folder, place.node, place.limits), threading.Event()
+    threads = [
+        threading.Thread(target=keep_queueing, args=(gathering, ended)),
+        threading.Thread(target=keep_sending, args=(folder, place.node, ended)),
+    ]
+    with listening(gathering, place.host):
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join()
 
 
 def listen(host: str, port: int) -> socket.socket:

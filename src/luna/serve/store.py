@@ -18,7 +18,7 @@ from luna.run.errors import EnvironmentFault, LunaError, UsageError
 from luna.serve.asked import Asked
 from luna.serve.rows import Outcome, Row, Wish, row_of
 
-SCHEMA = 1
+SCHEMA = 2
 MOST_ATTEMPTS = 2
 """A scan that ended its worker so often is not tried again: it would keep the others waiting."""
 
@@ -48,7 +48,11 @@ CREATE TABLE IF NOT EXISTS scans (
     name TEXT NOT NULL DEFAULT '',
     study_date TEXT NOT NULL DEFAULT '',
     entry TEXT NOT NULL DEFAULT 'null',
-    seconds TEXT NOT NULL DEFAULT '{}'
+    seconds TEXT NOT NULL DEFAULT '{}',
+    send TEXT NOT NULL DEFAULT '',
+    send_told TEXT NOT NULL DEFAULT '',
+    send_tries INTEGER NOT NULL DEFAULT 0,
+    send_next REAL NOT NULL DEFAULT 0
 )
 """
 
@@ -80,13 +84,15 @@ class Store:
             rows.execute(TABLE)
             rows.execute(f"PRAGMA user_version = {SCHEMA}")
 
-    def add(self, scan: str, label: str, asked: Asked, *, files: int, size: int) -> Row:
-        """Queue a scan with a complete upload on disk."""
+    def add(
+        self, scan: str, label: str, asked: Asked, *, files: int, size: int, send: bool = False
+    ) -> Row:
+        """Queue a scan with a complete upload on disk; `send` its results when they are there."""
         with self._open() as rows:
             rows.execute(
-                "INSERT INTO scans (id, label, received, files, bytes, asked) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (scan, label, time.time(), files, size, asked.text()),
+                "INSERT INTO scans (id, label, received, files, bytes, asked, send) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (scan, label, time.time(), files, size, asked.text(), "wanted" if send else ""),
             )
         return self.get(scan)
 
@@ -129,6 +135,30 @@ class Store:
                 "SELECT * FROM scans WHERE state = 'done' ORDER BY ended DESC LIMIT ?", (most,)
             ).fetchall()
         return [row_of(one) for one in found]
+
+    def to_send(self, now: float) -> list[Row]:
+        """Return the scans whose results are to be sent, and whose turn it is."""
+        with self._open() as rows:
+            found = rows.execute(
+                "SELECT * FROM scans WHERE send = 'wanted' AND state = 'done' AND send_next <= ? "
+                "AND wish = '' ORDER BY number",
+                (now,),
+            ).fetchall()
+        return [row_of(one) for one in found]
+
+    def sent(self, scan: str, peer: str) -> None:
+        """Note where the results of a scan went."""
+        with self._open() as rows:
+            rows.execute("UPDATE scans SET send = 'sent', send_told = ? WHERE id = ?", (peer, scan))
+
+    def not_sent(self, scan: str, why: str, again: float) -> None:
+        """Note why the results of a scan were not taken, and when they are sent again."""
+        with self._open() as rows:
+            rows.execute(
+                "UPDATE scans SET send_told = ?, send_tries = send_tries + 1, send_next = ? "
+                "WHERE id = ?",
+                (why, again, scan),
+            )
 
     def ids(self) -> set[str]:
         """Return the id of every row."""

@@ -218,6 +218,12 @@
     return "Cancelled: nobody looked at this scan.";
   }
 
+  function sending(scan) {
+    if (scan.sending === "sent") return `Results sent to ${scan.sending_told}.`;
+    if (scan.sending !== "wanted" || scan.state !== "done") return "";
+    return scan.sending_told ? `Results not sent yet, tried again later: ${scan.sending_told}` : "Sending the results.";
+  }
+
   function cardOf(scan) {
     if (cards.has(scan.id)) return cards.get(scan.id);
     const card = find("card").content.firstElementChild.cloneNode(true);
@@ -256,8 +262,9 @@
       scan.asked.guideline !== "none" && scan.asked.guideline];
     put(part(".facts"), facts.filter(Boolean).join(" · "));
     put(part(".words"), sentence(scan));
-    put(part(".hint"), scan.hint);
-    part(".hint").hidden = !scan.hint;
+    const hint = scan.hint || sending(scan);
+    put(part(".hint"), hint);
+    part(".hint").hidden = !hint;
     const bar = part("progress");
     bar.hidden = scan.state !== "running";
     if (scan.done && scan.total > 1) bar.value = scan.done / scan.total; else bar.removeAttribute("value");
