@@ -128,6 +128,37 @@ def test_a_vessel_and_a_rim_do_not_count(scan_of) -> None:
     assert inside.sum() > 0.9 * nodule.sum()
 
 
+@pytest.mark.parametrize("radius_mm", [3.0, 6.0, 9.0])
+@pytest.mark.parametrize("marked_mm", [0.0, 3.0])
+def test_a_nodule_on_the_chest_wall_ends_where_the_wall_begins(
+    scan_of, radius_mm: float, marked_mm: float
+) -> None:
+    """Two thirds of its radius stand between its centre and the wall; the network marks more."""
+    shape = (40, 80, 120)
+    ball = ellipsoid((radius_mm,) * 3, shape=shape)
+    x = (np.arange(shape[2]) - shape[2] // 2) * SPACING_XYZ[0]
+    depth_mm = np.broadcast_to(x - 2 / 3 * radius_mm, shape)
+    nodule = ball & (depth_mm < 0)
+    marked = ellipsoid((radius_mm + 1,) * 3, shape=shape) & (depth_mm < marked_mm)
+    body, m = measure(scan_with(scan_of, ball | (depth_mm >= 0)), BoxMask((0, 0, 0), marked))
+    inside = nodule[body.slices] & body.voxels
+    assert inside.sum() > 0.8 * nodule.sum()
+    assert inside.sum() > 0.85 * body.voxels.sum()
+    truth_mm3 = nodule.sum() * np.prod(SPACING_XYZ)
+    assert m.volume_mm3 == pytest.approx(truth_mm3, rel=0.15)
+    assert m.long_axis_mm == pytest.approx(2 * radius_mm, rel=0.15)
+
+
+def test_a_mask_in_the_wall_is_kept_whole(scan_of) -> None:
+    """Nothing stands out from the wall there: the mask is all that is known."""
+    shape = (40, 80, 120)
+    wall = np.zeros(shape, np.bool_)
+    wall[:, :, 60:] = True
+    marked = np.roll(ellipsoid((4, 4, 4), shape=shape), 8, axis=2)
+    _, m = measure(scan_with(scan_of, wall), BoxMask((0, 0, 0), marked))
+    assert m.volume_mm3 > 0.7 * marked.sum() * np.prod(SPACING_XYZ)
+
+
 @pytest.mark.parametrize("hu", [40, -600])
 def test_solid_and_ground_glass_are_measured_whole(scan_of, hu: float) -> None:
     nodule = ellipsoid((4, 4, 4))
@@ -162,9 +193,8 @@ def test_the_axes_can_be_drawn_where_they_were_measured(
 ) -> None:
     mask = ellipsoid((9.0, 9.0 * ratio, 6.0), angle_deg)
     scan = scan_with(scan_of, mask)
-    drawn = size(scan, mask).axial
-    assert drawn is not None
-    assert abs(drawn.slice_index - 20) <= 2  # noise chooses among slices that are nearly alike
+    drawn = size(scan, mask).drawn[0]
+    assert abs(drawn.plane_index - 20) <= 2  # noise chooses among slices that are nearly alike
     long_xyz, short_xyz = (
         np.diff(scan.geometry.xyz_from_irc(ends), axis=0)[0]
         for ends in (drawn.long_ends_irc, drawn.short_ends_irc)

@@ -6,7 +6,7 @@ with radiologists and with phantoms is measured in docs/descriptions.md.
 
 from __future__ import annotations
 
-from math import ceil, pi, sqrt
+from math import pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from luna.ct.scan import Scan
 from luna.detect.axes import plane_axes
 from luna.detect.findings import Description, Third
 from luna.detect.measure import LUNG_HU
-from luna.detect.opening import largest_ball, opened
+from luna.detect.opening import holds_cuboid, largest_ball, opened
 
 Hu = NDArray[np.float32]
 
@@ -148,7 +148,7 @@ class _Surroundings:
         tissue = (self.hu > SOLID_HU) & (self.outside_mm > min(self.spacing_irc))
         pad = [(int(np.ceil(THICK_MM / s)) + 1,) * 2 for s in self.spacing_irc]
         wide = np.pad(tissue, pad, mode="edge")  # the chest wall goes on beyond the box
-        if not _holds_cuboid(wide, THICK_MM / sqrt(3), self.spacing_irc):
+        if not holds_cuboid(wide, THICK_MM / sqrt(3), self.spacing_irc):
             return np.zeros_like(tissue)  # so no ball either, and most nodules end here
         depth = ndimage.distance_transform_edt(wide, sampling=self.spacing_irc)
         core = depth >= THICK_MM
@@ -174,14 +174,6 @@ class _Surroundings:
         core = np.zeros_like(self.body)
         core[self.own_box] = (depth >= depth.max() / 2)[1:-1, 1:-1, 1:-1]
         return core
-
-
-def _holds_cuboid(mask: Mask, reach_mm: float, spacing_irc: Triple) -> bool:
-    """Whether a mask holds all voxels within less than a reach of one voxel along each axis."""
-    for axis, spacing_mm in enumerate(spacing_irc):
-        size = 2 * (ceil(reach_mm / spacing_mm) - 1) + 1
-        mask = ndimage.minimum_filter1d(mask.astype(np.uint8), size, axis, mode="nearest") > 0
-    return bool(mask.any())
 
 
 def _tight(mask: BoxMask) -> BoxMask:

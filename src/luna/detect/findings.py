@@ -29,21 +29,18 @@ PLANES: tuple[Plane, Plane, Plane] = ("axial", "coronal", "sagittal")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AxialAxes:
-    """The axes in the axial plane where the long one is longest, as lines to draw.
+class DrawnAxes:
+    """The axes in the axial, coronal or sagittal plane where the long one is longest, as lines.
 
-    Each pair are the ends in voxels, not rounded, all on one slice; their distance is the length.
+    Each pair are the ends in voxels, not rounded; their distance is the length. `plane_index` is
+    the 0-based slice, row or column that they lie on.
     """
 
     long_axis_mm: float
     short_axis_mm: float
     long_ends_irc: tuple[Triple, Triple]
     short_ends_irc: tuple[Triple, Triple]
-
-    @property
-    def slice_index(self) -> int:
-        """The 0-based slice."""
-        return round(self.long_ends_irc[0][0])
+    plane_index: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,8 +51,8 @@ class Measurement:
     `long_axis_mm` is the longest chord of the contour half way between lung and nodule;
     `short_axis_mm` is the extent perpendicular to it in the same plane; `diameter_mm` is their
     mean. `plane_index` is the 0-based slice, row or column of an axial, coronal or sagittal
-    plane. `hu_mean`, `hu_min` and `hu_max` are of the voxels of the nodule's mask. `axial` is
-    what an axial image can show of the axes; None where nothing was kept to draw.
+    plane. `hu_mean`, `hu_min` and `hu_max` are of the voxels of the nodule's mask. `drawn` are
+    axes that images of each of PLANES can show; empty where nothing was kept to draw.
     """
 
     long_axis_mm: float
@@ -67,7 +64,7 @@ class Measurement:
     hu_max: int
     plane: Plane
     plane_index: int
-    axial: AxialAxes | None = None
+    drawn: tuple[DrawnAxes, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

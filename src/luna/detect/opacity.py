@@ -24,7 +24,7 @@ from luna.ct.mask import BoxMask, Mask
 from luna.ct.scan import Scan
 from luna.detect.axes import plane_axes
 from luna.detect.findings import PLANES, Measurement, Opacity
-from luna.detect.measure import axial_axes
+from luna.detect.measure import drawn_axes
 from luna.nets.trained import TrainedRange
 
 LARGEST_NODULE_MM = 30.0
@@ -182,7 +182,8 @@ def _opacity(scan: Scan, lungs: Lungs, region: _Region) -> Opacity:
 def _measurement(scan: Scan, mask: BoxMask) -> Measurement:
     """Measure a region as it is: nothing is trimmed from a mass as vessels are from a nodule."""
     field = np.where(np.pad(mask.voxels, 1), np.float32(1), np.float32(-1))
-    axes = plane_axes(field, 0.0, scan.geometry.spacing_irc, normal=0)
+    planes = [plane_axes(field, 0.0, scan.geometry.spacing_irc, normal) for normal in range(3)]
+    axes = planes[0]
     hu = scan.hu[mask.slices][mask.voxels]
     return Measurement(
         long_axis_mm=axes.long_mm,
@@ -194,7 +195,7 @@ def _measurement(scan: Scan, mask: BoxMask) -> Measurement:
         hu_max=int(hu.max()),
         plane=PLANES[0],
         plane_index=mask.start_irc[0] + axes.index - 1,
-        axial=axial_axes(axes, mask),
+        drawn=drawn_axes(planes, mask),
     )
 
 

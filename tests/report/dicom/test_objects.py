@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,16 @@ import luna
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Scan
 from luna.detect.findings import Finding, Opacity
+from luna.report.dicom.write import dicom_writers
+from luna.report.document import document
+from luna.report.growth import ReportedChange, ReportedPrior
 
-from .conftest import GEOMETRIES, Case
+from .conftest import GEOMETRIES, WITH_PAGES, Case
 
 Written = Callable[[str], tuple[Case, Path]]
 every_geometry = pytest.mark.parametrize("geometry", GEOMETRIES)
-AXIAL = [name for name in GEOMETRIES if name not in ("coronal", "sagittal")]
+NORMALS = {"coronal": 1, "sagittal": 2}
+"""The axis of a scan across the images of a series that is not axial."""
 
 APART_MM = 1e-3
 """DICOM writes a number with 16 characters; a thousandth of a mm is far below a voxel."""
@@ -119,31 +124,89 @@ def test_the_numbers_are_those_of_the_report(written: Written) -> None:
     assert "Certainty of Finding" not in numbers(groups["Opacity A"])
 
 
-@pytest.mark.parametrize("geometry", AXIAL)
+@every_geometry
 def test_the_axes_are_drawn_where_they_were_measured(written: Written, geometry: str) -> None:
     case, out = written(geometry)
     images = {ds.SOPInstanceUID: ds for ds in map(pydicom.dcmread, case.path.iterdir())}
     groups = groups_of(out)
     for name, found in lesions(case):
-        axial = found.measurement.axial
-        assert axial is not None
+        lines = found.measurement.drawn[NORMALS.get(geometry, 0)]
         group = groups[f"{name}, axes on this image"]
-        assert list(numbers(group).values()) == [axial.long_axis_mm, axial.short_axis_mm]
+        assert list(numbers(group).values()) == [lines.long_axis_mm, lines.short_axis_mm]
         for line, ends in zip(
-            items(group, "SCOORD"), (axial.long_ends_irc, axial.short_ends_irc), strict=True
+            items(group, "SCOORD"), (lines.long_ends_irc, lines.short_ends_irc), strict=True
         ):
             image = images[
                 line.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID
             ]
             in_image = np.reshape(line.GraphicData, (2, 2))
+            assert ((in_image > 0) & (in_image < [image.Columns, image.Rows])).all()
             drawn = hd.spatial.ImageToReferenceTransformer.for_image(image)(in_image)
             assert np.abs(drawn - case.scan.geometry.xyz_from_irc(ends)).max() < APART_MM
 
 
-def test_images_that_are_not_axial_carry_no_axes(written: Written) -> None:
-    for geometry in ("coronal", "sagittal"):
-        _, out = written(geometry)
-        assert list(groups_of(out)) == ["Opacity A", "Finding 1", "Finding 2", "Lungs searched"]
+def change_of(verdict: str, finding: str | None, tracking: str, **values: Any) -> ReportedChange:
+    """A change with some values; the others are not known."""
+    unknown = dict.fromkeys(
+        (
+            *("volume_mm3", "prior_volume_mm3", "volume_change", "volume_change_low"),
+            *("volume_change_high", "diameter_mm", "prior_diameter_mm", "growth_mm"),
+            "doubling_days",
+        )
+    )
+    fixed = {"verdict": verdict, "finding": finding, "tracking_id": tracking}
+    places = {"center_lps_mm": (1, 2, 3), "prior_center_lps_mm": (4, 5, 6), "surroundings_fit": 0.9}
+    seen = {"prior_finding": "1", "measured": False, "prior_measured": False}
+    return ReportedChange(**{**unknown, **fixed, **places, **seen, **values})
+
+
+def test_growth_stands_with_each_lesion_and_what_is_gone_has_a_group(
+    written: Written, run_tool: Callable[..., str], tmp_path: Path
+) -> None:
+    case, _ = written("axial")
+    ids = [f"{k:032x}" for k in (7, 8, 9)]
+    grown = {"prior_volume_mm3": 100.5, "volume_change": 50.2, "growth_mm": 0.9}
+    prior = ReportedPrior(
+        series_uid="1.2.3",
+        content_hash="ab",
+        days=182,
+        lung_overlap=0.9,
+        places_found=0.9,
+        findings=2,
+        warnings=("Partial prior.",),
+        changes=(
+            change_of("grown", "1", ids[0], doubling_days=311.1, **grown),
+            change_of("new", "2", ids[1]),
+            change_of("gone", None, ids[2], prior_volume_mm3=88.0),
+        ),
+    )
+    content = replace(document(case.scan, case.findings), prior=prior)
+    for name, write in dicom_writers(case.scan, case.findings, content, case.results).items():
+        write(tmp_path / name)
+    groups = groups_of(tmp_path)
+    told = numbers(groups["Finding 1"])
+    assert told["Volume in the prior scan"] == 100.5
+    assert told["Change of volume since the prior scan"] == 50.2
+    assert told["Growth of mean diameter"] == 0.9
+    assert told["Volume doubling time"] == 311.1
+    assert "Volume doubling time" not in numbers(groups["Finding 2"])
+    gone = groups["Finding 1 of the prior scan"]
+    assert numbers(gone) == {"Volume in the prior scan": 88.0}
+    uids = [next(items(g, "UIDREF")).UID for g in (groups["Finding 1"], groups["Finding 2"], gone)]
+    assert uids == ["2.25.7", "2.25.8", "2.25.9"]
+    words = [
+        next(i for i in items(group, "CODE") if concept(i) == "Change since the prior scan")
+        .ConceptCodeSequence[0]
+        .CodeValue
+        for group in (groups["Finding 1"], groups["Finding 2"], gone)
+    ]
+    assert words == ["GROWN", "NEW", "GONE"]
+    searched = groups["Lungs searched"].ContentSequence
+    texts = [item.TextValue for item in searched if concept(item) == "Comment"]
+    assert {"Compared with series 1.2.3, 182 days before.", "Partial prior."} <= set(texts)
+    said = run_tool("dciodvfy", tmp_path / "measurements.sr.dcm")
+    assert [line for line in said.splitlines() if line.startswith("Error")] == []
+    assert "E: " not in run_tool("dsrdump", tmp_path / "measurements.sr.dcm")
 
 
 def test_each_number_says_how_it_was_got(written: Written) -> None:
@@ -190,11 +253,14 @@ def test_the_software_and_its_weights_are_named(written: Written) -> None:
 
 
 @pytest.mark.parametrize("name", ["nodules.seg", "measurements.sr", "key-1.sc", "report.pdf"])
-@pytest.mark.parametrize("geometry", ["axial", "oblique", "sagittal"])
+@every_geometry
 def test_dciodvfy_finds_no_error(
     written: Written, run_tool: Callable[..., str], geometry: str, name: str
 ) -> None:
     _, out = written(geometry)
+    if not (out / f"{name}.dcm").exists():
+        assert geometry not in WITH_PAGES
+        return
     said = run_tool("dciodvfy", out / f"{name}.dcm")
     kind = {"seg": "Segmentation", "sr": "ComprehensiveSR", "sc": "SCImage"}
     assert kind.get(name.split(".")[1], "EncapsulatedPDF") in said

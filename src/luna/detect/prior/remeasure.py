@@ -10,7 +10,7 @@ from luna.ct.lungs.find import Lungs
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Scan
 from luna.detect.describe import describe
-from luna.detect.measure import measure
+from luna.detect.measure import measure, wall_beside
 from luna.detect.opening import largest_ball
 from luna.detect.prior.changes import Sighting
 
@@ -25,6 +25,9 @@ DENSITY = 0.5
 
 LUNG_HU = -850.0
 
+WALL_HU = -400.0
+"""Half way between lung and soft tissue."""
+
 
 def remeasure(
     seen: Sighting, seen_in: Scan, scan: Scan, lungs: Lungs, place_xyz: FloatArray, turn: FloatArray
@@ -34,7 +37,10 @@ def remeasure(
     `turn` (3, 3) takes directions of this scan to those of the other.
     """
     seed = _outline(seen, seen_in, scan, place_xyz, turn)
-    if not seed.voxels.any():
+    # What the other scan has at the place of a new nodule at the chest wall is the wall.
+    free = seed.voxels & ~wall_beside(scan, seed, WALL_HU)
+    seed = BoxMask(seed.start_irc, free)
+    if not free.any():
         return None
     body, size = measure(scan, seed)
     if not _is_there(seen, scan, body, size.hu_mean):

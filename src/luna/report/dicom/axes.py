@@ -1,4 +1,4 @@
-"""The axes of a lesion as lines on an axial image of the series, by template TID 1501."""
+"""The axes of a lesion as lines on an image of the series, by template TID 1501."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from highdicom.sr import (
 from pydicom.dataset import Dataset
 
 from luna.ct.scan import Scan
-from luna.detect.findings import AxialAxes, Finding
+from luna.detect.findings import DrawnAxes, Finding
 from luna.report.dicom import codes
 from luna.report.dicom.lesions import Lesion, derived_uid
 from luna.report.dicom.source import Source, stored_geometry
 
-AXIAL = "SI"
-"""The last letter of the orientation of a file whose images are axial."""
+NORMALS = {"S": 0, "I": 0, "A": 1, "P": 1, "R": 2, "L": 2}
+"""The axis of a scan across the images of its file, by the last letter of the orientation."""
 
 PIXEL_CORNER = 0.5
 """Coordinates of an image begin at the corner of its first pixel, luna's at the pixel's centre."""
@@ -31,14 +31,14 @@ PIXEL_CORNER = 0.5
 def axes_group(
     scan: Scan, lesion: Lesion, source: Source, images: list[Dataset]
 ) -> list[MeasurementsAndQualitativeEvaluations]:
-    """The axes of an axial image as lines on it; the image is added to `images`.
+    """The axes in the plane of the file's images, as lines on one; it is added to `images`.
 
-    There are none where the file's images are not axial. The group has a tracking UID of its
-    own: viewers take groups of one UID for one measurement.
+    The group has a tracking UID of its own: viewers take groups of one UID for one measurement.
     """
-    axes = lesion.found.measurement.axial
-    if axes is None or scan.provenance.stored_orientation[2] not in AXIAL:
+    drawn = lesion.found.measurement.drawn
+    if not drawn:
         return []
+    axes = drawn[NORMALS[scan.provenance.stored_orientation[2]]]
     image, frame, lines = _lines(scan, axes, source)
     images.append(image)
     reference = SourceImageForRegion(
@@ -71,7 +71,7 @@ def axes_group(
 
 
 def _lines(
-    scan: Scan, axes: AxialAxes, source: Source
+    scan: Scan, axes: DrawnAxes, source: Source
 ) -> tuple[Dataset, int | None, list[np.ndarray[Any, np.dtype[np.float64]]]]:
     """Return the image that the axes lie on, and their ends in its (column, row) coordinates."""
     stored = stored_geometry(scan)

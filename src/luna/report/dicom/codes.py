@@ -11,6 +11,7 @@ from pydicom.sr.coding import Code
 
 from luna.clinical.nodule import Kind
 from luna.detect.findings import Plane, Side, Status
+from luna.detect.prior.changes import Verdict
 
 OWN: Final = "99LUNA"
 """luna's private scheme: names that begin with 99 are free (PS3.16, 8.2)."""
@@ -41,6 +42,11 @@ CERTAINTY = Code("111012", "DCM", "Certainty of Finding")
 P_CANCER = Code("111047", "DCM", "Probability of cancer")
 SOLID_MM = Code("SOLID_MM", OWN, "Mean diameter of the solid part")
 
+PRIOR_VOLUME = Code("PRIOR_VOLUME", OWN, "Volume in the prior scan")
+VOLUME_CHANGE = Code("VOLUME_CHANGE", OWN, "Change of volume since the prior scan")
+GROWTH_MM = Code("GROWTH_MM", OWN, "Growth of mean diameter")
+DOUBLING_DAYS = Code("DOUBLING_DAYS", OWN, "Volume doubling time")
+
 MEAN = Code("373098007", "SCT", "Mean")
 MINIMUM = Code("255605001", "SCT", "Minimum")
 MAXIMUM = Code("56851009", "SCT", "Maximum")
@@ -49,12 +55,14 @@ MM = Code("mm", "UCUM", "millimeter")
 MM3 = Code("mm3", "UCUM", "cubic millimeter")
 ML = Code("ml", "UCUM", "milliliter")
 HU = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
+DAYS = Code("d", "UCUM", "day")
 PERCENT = Code("%", "UCUM", "Percent")
 
 METHOD_HALF_WAY = Code("HALF_WAY", OWN, "Each voxel by its share of nodule")
 METHOD_VOXELS = Code("VOXELS", OWN, "Voxels of the mask")
 METHOD_SOLID = Code("ABOVE_-300_HU", OWN, "Part above -300 HU")
 METHOD_NETWORK = Code("NETWORK", OWN, "Output of a neural network")
+METHOD_COMPARED = Code("COMPARED", OWN, "Both scans measured by the same software")
 METHOD_PLANES: dict[Plane, Code] = {
     "axial": Code("AXIAL", OWN, "In the axial plane of greatest size"),
     "coronal": Code("CORONAL", OWN, "In the coronal plane of greatest size"),
@@ -74,4 +82,13 @@ STATUSES: dict[Status, Code] = {
     "findings": Code("FINDINGS", OWN, "Findings"),
     "opacity": Code("OPACITY", OWN, "Opacity that no network judged"),
     "limited": Code("LIMITED", OWN, "Limited: not all could be judged"),
+}
+CHANGE = Code("CHANGE", OWN, "Change since the prior scan")
+CHANGES: dict[Verdict, Code] = {
+    "new": Code("NEW", OWN, "New"),
+    "grown": Code("GROWN", OWN, "Grown"),
+    "stable": Code("STABLE", OWN, "Stable"),
+    "smaller": Code("SMALLER", OWN, "Smaller"),
+    "gone": Code("GONE", OWN, "Gone"),
+    "not shown": Code("NOT_SHOWN", OWN, "Not shown by the other scan"),
 }

@@ -31,6 +31,11 @@ class Lesion:
     found: Finding | Opacity
     tracking_uid: str
 
+    @property
+    def key(self) -> str:
+        """The number or letter."""
+        return self.name.split()[-1]
+
 
 def derived_uid(*words: object) -> str:
     """Return the UID of a name, the same for the same words (PS3.5 B.2)."""

@@ -1,8 +1,8 @@
 """The SR object: sizes, attenuation and probabilities of findings, by template TID 1500.
 
 Each lesion has a group of TID 1411 that refers to its segment, and a group of TID 1501 with the
-two axes as lines on an axial image, so that viewers draw them. Every number also says how it was
-got: OHIF stops reading at a number that has nothing below it.
+two axes as lines on an image of the series, so that viewers draw them. Every number also says how
+it was got: OHIF stops reading at a number that has nothing below it.
 
 Source: DICOM PS3.16 TID 300, 1410, 1411, 1500, 1501; PS3.3 C.18.6 (coordinates).
 """
@@ -19,7 +19,6 @@ from highdicom.sr import (
     ComprehensiveSR,
     DeviceObserverIdentifyingAttributes,
     FindingSite,
-    Measurement,
     MeasurementReport,
     MeasurementsAndQualitativeEvaluations,
     ObservationContext,
@@ -33,16 +32,25 @@ from highdicom.sr import (
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
 from pydicom.dataset import Dataset
-from pydicom.sr.coding import Code
 
 from luna.ct.scan import Scan
 from luna.detect.findings import Finding, Findings
 from luna.report.dicom import codes
 from luna.report.dicom.axes import axes_group
 from luna.report.dicom.equipment import equipment, weights_used
-from luna.report.dicom.lesions import LESIONS_MAX, Labels, Lesion, derived_uid
+from luna.report.dicom.lesions import LESIONS_MAX, Labels, Lesion, derived_uid, tracking_uid
 from luna.report.dicom.source import Source
+from luna.report.dicom.values import (
+    compared,
+    evaluations_of,
+    evaluations_of_change,
+    measurements_of,
+    measurements_of_change,
+    number,
+    others_of,
+)
 from luna.report.document import NOTICE
+from luna.report.growth import ReportedChange, ReportedPrior
 
 SERIES_NUMBER = 1602
 
@@ -54,8 +62,14 @@ def measurement_report(
     labels: Labels,
     segments: Segmentation | None,
     source: Source,
+    prior: ReportedPrior | None = None,
 ) -> ComprehensiveSR:
-    """Make the SR of a scan: the lesions, then what was searched and how the search ended."""
+    """Make the SR of a scan: the lesions, then what was searched and how the search ended.
+
+    With a comparison each lesion also states what became of it since the prior scan, and
+    nodules that only the prior's networks marked follow.
+    """
+    changes = {change.finding: change for change in prior.changes} if prior else {}
     segment_of = {seen: k for k, seen in enumerate(labels.seen, start=1)}
     images: list[Dataset] = []
     # OHIF opens the image of the first group: the lines come before what has none.
@@ -63,10 +77,11 @@ def measurement_report(
         group for lesion in lesions for group in axes_group(scan, lesion, source, images)
     ]
     groups += [
-        _group(lesion, findings, segments, segment_of.get(number))
+        _group(lesion, findings, segments, segment_of.get(number), changes.get(lesion.key))
         for number, lesion in enumerate(lesions, start=1)
     ]
-    groups.append(_search_group(findings))
+    groups += [_group_of_change(change, findings) for change in others_of(prior)]
+    groups.append(_search_group(findings, prior))
     # A report of no lesion still names an image of the series that was looked at.
     images = _each_once(images or [source.image(len(source.planes) // 2)[0]])
     marked = [source.image(plane)[0] for plane in labels.planes]
@@ -115,7 +130,11 @@ def _algorithm(findings: Findings) -> AlgorithmIdentification:
 
 
 def _group(
-    lesion: Lesion, findings: Findings, segments: Segmentation | None, segment: int | None
+    lesion: Lesion,
+    findings: Findings,
+    segments: Segmentation | None,
+    segment: int | None,
+    change: ReportedChange | None,
 ) -> MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations:
     """The measurements of a lesion, of its segment where it has one."""
     is_nodule = isinstance(lesion.found, Finding)
@@ -125,13 +144,30 @@ def _group(
         "finding_type": codes.NODULE if is_nodule else codes.OPACITY,
         "finding_sites": [FindingSite(codes.LUNG, laterality=codes.SIDES[lesion.found.side])],
         "algorithm_id": _algorithm(findings),
-        "measurements": _measurements(lesion),
-        "qualitative_evaluations": _evaluations(lesion),
+        "measurements": [*measurements_of(lesion), *measurements_of_change(change)],
+        "qualitative_evaluations": [*evaluations_of(lesion), *evaluations_of_change(change)],
     }
     if segments is None or segment is None:
         return MeasurementsAndQualitativeEvaluations(**given)
     return VolumetricROIMeasurementsAndQualitativeEvaluations(
         referenced_segment=_reference(segments, segment), **given
+    )
+
+
+def _group_of_change(
+    change: ReportedChange, findings: Findings
+) -> MeasurementsAndQualitativeEvaluations:
+    """A nodule of the prior scan that is no finding of this one: gone, or measured at its place."""
+    return MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(
+            tracking_uid(change.tracking_id), f"Finding {change.prior_finding} of the prior scan"
+        ),
+        finding_category=codes.ABNORMAL,
+        finding_type=codes.NODULE,
+        finding_sites=[FindingSite(codes.LUNG)],
+        algorithm_id=_algorithm(findings),
+        measurements=measurements_of_change(change, with_volume=True),
+        qualitative_evaluations=evaluations_of_change(change),
     )
 
 
@@ -160,66 +196,13 @@ def _reference(segments: Segmentation, segment: int) -> ReferencedSegment:
     )
 
 
-def _measurements(lesion: Lesion) -> list[Measurement]:
-    size = lesion.found.measurement
-    plane = codes.METHOD_PLANES[size.plane]
-    volume = codes.METHOD_HALF_WAY if isinstance(lesion.found, Finding) else codes.METHOD_VOXELS
-    found = [
-        _number(codes.VOLUME, round(size.volume_mm3, 1), codes.MM3, method=volume),
-        _number(codes.DIAMETER, round(size.diameter_mm, 3), codes.MM, codes.MEAN, plane),
-        _number(codes.LONG_AXIS, round(size.long_axis_mm, 2), codes.MM, method=plane),
-        _number(codes.SHORT_AXIS, round(size.short_axis_mm, 2), codes.MM, method=plane),
-        _number(codes.HU_MEAN, round(size.hu_mean, 1), codes.HU, codes.MEAN),
-        _number(codes.HU_MIN, size.hu_min, codes.HU, codes.MINIMUM),
-        _number(codes.HU_MAX, size.hu_max, codes.HU, codes.MAXIMUM),
-    ]
-    if not isinstance(lesion.found, Finding):
-        return found
-    solid_mm = lesion.found.description.solid_mm
-    if solid_mm is not None:
-        found.append(
-            _number(codes.SOLID_MM, round(solid_mm, 2), codes.MM, method=codes.METHOD_SOLID)
-        )
-    for name, p in (
-        (codes.CERTAINTY, lesion.found.p_nodule),
-        (codes.P_CANCER, lesion.found.p_malignant),
-    ):
-        if p is not None:
-            found.append(
-                _number(name, round(100 * p, 4), codes.PERCENT, method=codes.METHOD_NETWORK)
-            )
-    return found
-
-
-def _number(
-    name: Code,
-    value: float,
-    unit: Code,
-    derivation: Code | None = None,
-    method: Code | None = None,
-    site: FindingSite | None = None,
-) -> Measurement:
-    return Measurement(
-        name=name,
-        value=value,
-        unit=unit,
-        derivation=derivation,
-        method=method,
-        finding_sites=None if site is None else [site],
-    )
-
-
-def _evaluations(lesion: Lesion) -> list[QualitativeEvaluation]:
-    if not isinstance(lesion.found, Finding):
-        return []
-    return [QualitativeEvaluation(codes.KIND, codes.KINDS[lesion.found.description.kind])]
-
-
-def _search_group(findings: Findings) -> MeasurementsAndQualitativeEvaluations:
+def _search_group(
+    findings: Findings, prior: ReportedPrior | None
+) -> MeasurementsAndQualitativeEvaluations:
     """What was searched, how it ended, and what a reader must know of it."""
     right_ml, left_ml = findings.lung_volume_ml
     volumes = [
-        _number(codes.VOLUME, round(ml, 1), codes.ML, site=FindingSite(codes.LUNG, side))
+        number(codes.VOLUME, round(ml, 1), codes.ML, site=FindingSite(codes.LUNG, side))
         for side, ml in ((codes.SIDES["right"], right_ml), (codes.SIDES["left"], left_ml))
     ]
     group = MeasurementsAndQualitativeEvaluations(
@@ -234,6 +217,7 @@ def _search_group(findings: Findings) -> MeasurementsAndQualitativeEvaluations:
         ],
     )
     sentences = [NOTICE, *findings.notices, _searched(findings), *findings.limits]
+    sentences += compared(prior)
     for sentence in sentences:
         group[0].ContentSequence.append(
             TextContentItem(codes.COMMENT, sentence, RelationshipTypeValues.CONTAINS)

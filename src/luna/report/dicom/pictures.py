@@ -81,8 +81,8 @@ def _draw_plane(place: Axes, scan: Scan, found: Finding | Opacity, normal: int) 
 
 
 def _draw_axes(place: Axes, found: Finding | Opacity, index: int) -> None:
-    lines = found.measurement.axial
-    if lines is None or lines.slice_index != index:
+    lines = found.measurement.drawn[0] if found.measurement.drawn else None
+    if lines is None or lines.plane_index != index:
         return
     for (_, row_a, column_a), (_, row_b, column_b) in (lines.long_ends_irc, lines.short_ends_irc):
         place.plot([column_a, column_b], [row_a, row_b], color=AXES, linewidth=0.8)

@@ -44,7 +44,9 @@ def _objects(
     segments = segmentation(scan, findings, lesions, labels, source) if labels.seen else None
     if segments is not None:
         objects[SEG_NAME] = segments
-    objects[SR_NAME] = measurement_report(scan, findings, lesions, labels, segments, source)
+    objects[SR_NAME] = measurement_report(
+        scan, findings, lesions, labels, segments, source, content.prior
+    )
     if asked.everything:
         objects |= _pictures(scan, findings, lesions, asked)
         pdf = report_pdf(scan, findings, content)
@@ -64,7 +66,7 @@ def _pictures(
 ) -> dict[str, Dataset]:
     series_uid = hd.UID()
     return {
-        KEY_PATTERN.replace("*", lesion.name.split()[1]): key_image(
+        KEY_PATTERN.replace("*", lesion.key): key_image(
             scan, findings, lesion, asked.source, series_uid, number
         )
         for number, lesion in enumerate(lesions[:PICTURED_MAX], start=1)
