@@ -14,9 +14,10 @@ from luna.ct.geometry import Geometry
 from luna.ct.lungs.find import Lungs
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Scan
-from luna.detect.describe import THICK_MM, _holds_cuboid, describe
+from luna.detect.describe import THICK_MM, describe
 from luna.detect.findings import Description
 from luna.detect.measure import measure
+from luna.detect.opening import holds_cuboid
 
 SPACING_XYZ = (0.7, 0.7, 1.25)
 SHAPE = (32, 60, 60)
@@ -226,11 +227,11 @@ def test_where_no_cuboid_fits_no_ball_does(seed: int, spacing_irc, share: float)
     mask = noise < np.quantile(noise, share)
     depth_mm = ndimage.distance_transform_edt(mask, sampling=spacing_irc)
     if (depth_mm >= THICK_MM).any():
-        assert _holds_cuboid(mask, THICK_MM / np.sqrt(3), spacing_irc)
+        assert holds_cuboid(mask, THICK_MM / np.sqrt(3), spacing_irc)
 
 
 def test_a_sheet_holds_no_cuboid_and_a_ball_does() -> None:
     grid = np.mgrid[:21, :21, :21] - 10
     ball = (grid**2).sum(axis=0) <= 5**2
-    assert _holds_cuboid(ball, THICK_MM / np.sqrt(3), (1.0, 1.0, 1.0))
-    assert not _holds_cuboid(np.abs(grid[0]) <= 1, THICK_MM / np.sqrt(3), (1.0, 1.0, 1.0))
+    assert holds_cuboid(ball, THICK_MM / np.sqrt(3), (1.0, 1.0, 1.0))
+    assert not holds_cuboid(np.abs(grid[0]) <= 1, THICK_MM / np.sqrt(3), (1.0, 1.0, 1.0))
