@@ -17,6 +17,27 @@ def whole(value: float) -> str:
     return f"{rounded + 0:.0f}"
 
 
+def signed(value: float) -> str:
+    """A change without decimals, halves away from zero, and with its sign.
+
+    >>> signed(50.5), signed(-12.5), signed(0.4)
+    ('+51', '-13', '0')
+    """
+    text = whole(value)
+    return text if text == "0" or text.startswith("-") else f"+{text}"
+
+
+def change_words(low: float | None, change: float | None, high: float | None) -> str:
+    """A change of volume in % with its limits, which follow in brackets.
+
+    >>> change_words(20.4, 50.5, 88.1), change_words(None, None, None)
+    ('+51 (+20 to +88)', '–')
+    """
+    if low is None or change is None or high is None:
+        return "–"
+    return f"{signed(change)} ({signed(low)} to {signed(high)})"
+
+
 def probability_words(p: float | None) -> str:
     """A probability to three decimals, never as certainty; a dash where there is none.
 

@@ -267,7 +267,7 @@ def _calibration_lines(models: Mapping[str, Any]) -> list[str]:
 def _nothing_line(findings: Findings) -> str:
     """Return the sentence for a scan without findings; it never claims more."""
     right, left = findings.lung_volume_ml
-    searched = f"the lungs ({right:.0f} ml right, {left:.0f} ml left)"
+    searched = f"the lungs ({whole(right)} ml right, {whole(left)} ml left)"
     candidates = len(findings.candidates.p_nodule)
     above = f"at or above p = {findings.threshold:g}"
     if findings.status == "clear":

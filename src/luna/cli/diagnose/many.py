@@ -21,6 +21,7 @@ from luna.cli.console import (
     warn,
 )
 from luna.cli.output import folder_beside
+from luna.clinical.size import axes_words
 from luna.report.words import probability_words
 from luna.run.errors import PartialFailure, UsageError
 
@@ -155,7 +156,7 @@ def _rows(summary: Summary) -> Iterator[tuple[str, ...]]:
             entry.status,
             str(entry.findings + entry.opacities),
             *map(probability_words, p),
-            f"{worst.long_axis_mm:.1f}×{worst.short_axis_mm:.1f}" if worst else "–",
+            "×".join(axes_words(worst.long_axis_mm, worst.short_axis_mm)[:2]) if worst else "–",
         )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from luna.cli.console import note, print_table, progress, stage
+from luna.report.words import change_words, whole
 from luna.run.errors import UsageError, naming
 
 if TYPE_CHECKING:
@@ -111,19 +112,18 @@ def show_changes(report: Mapping[str, Any]) -> None:
 
 
 def _row(change: Mapping[str, Any]) -> tuple[str, ...]:
-    low, high = change["volume_change_low"], change["volume_change_high"]
-    limits = "" if low is None else f" ({low:+.0f} to {high:+.0f})"
+    limits = (change[f"volume_change{end}"] for end in ("_low", "", "_high"))
     return (
         change["verdict"],
         change["finding"] or ("measured" if change["measured"] else "–"),
         change["prior_finding"] or ("measured" if change["prior_measured"] else "–"),
-        _figure(change["volume_mm3"], ".0f"),
-        _figure(change["prior_volume_mm3"], ".0f"),
-        _figure(change["volume_change"], "+.0f") + limits,
-        _figure(change["growth_mm"], "+.1f"),
-        _figure(change["doubling_days"], ".0f"),
+        _whole(change["volume_mm3"]),
+        _whole(change["prior_volume_mm3"]),
+        change_words(*limits),
+        "–" if change["growth_mm"] is None else f"{change['growth_mm']:+.1f}",
+        _whole(change["doubling_days"]),
     )
 
 
-def _figure(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
+def _whole(value: float | None) -> str:
+    return "–" if value is None else whole(value)

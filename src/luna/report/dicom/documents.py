@@ -18,6 +18,7 @@ from luna.report.dicom.lesions import Lesion
 from luna.report.dicom.pictures import key_picture
 from luna.report.dicom.source import Source
 from luna.report.document import NOTICE
+from luna.report.words import probability_words, volume_words
 
 KEY_SERIES, PDF_SERIES = 1603, 1604
 
@@ -53,9 +54,11 @@ def _title(lesion: Lesion) -> str:
     size = lesion.found.measurement
     long_mm, short_mm, mean_mm = axes_words(size.long_axis_mm, size.short_axis_mm)
     words = f"{lesion.name}: {lesion.found.side} lung, {long_mm} × {short_mm} mm (mean {mean_mm}), "
-    words += f"{size.volume_mm3:.0f} mm³"
+    words += volume_words(round(size.volume_mm3, 1))  # as report.json has it
     if isinstance(lesion.found, Finding):
-        return f"{words}, probability {lesion.found.p_nodule:.3f}. Research use only."
+        return (
+            f"{words}, probability {probability_words(lesion.found.p_nodule)}. Research use only."
+        )
     return f"{words}. No network judged it. Research use only."
 
 

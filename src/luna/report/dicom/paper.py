@@ -22,6 +22,7 @@ from luna.report.dicom.pages import LARGE, Pages
 from luna.report.dicom.pictures import draw_planes
 from luna.report.document import Document, ReportedFinding, ReportedOpacity
 from luna.report.html import PICTURED_MAX
+from luna.report.words import probability_words, volume_words
 
 PICTURE = 0.19
 """The height of three planes, of the page's."""
@@ -122,12 +123,15 @@ def _name(one: ReportedFinding | ReportedOpacity) -> str:
 
 def _one_line(one: ReportedFinding | ReportedOpacity) -> str:
     long_mm, short_mm, mean_mm = axes_words(one.long_axis_mm, one.short_axis_mm)
-    size = f"{long_mm} × {short_mm} mm (mean {mean_mm}), {one.volume_mm3:.0f} mm³"
+    size = f"{long_mm} × {short_mm} mm (mean {mean_mm}), {volume_words(one.volume_mm3)}"
     head = f"{_name(one)}: {one.side} lung, slice {one.slice_number}, {size}"
     if isinstance(one, ReportedOpacity):
         return f"{head}. No network judged it."
-    malignant = "" if one.p_malignant is None else f", of malignancy {one.p_malignant:.3f}"
-    return f"{head}, {one.kind or 'kind unknown'}, probability {one.p_nodule:.3f}{malignant}"
+    malignant = (
+        "" if one.p_malignant is None else f", of malignancy {probability_words(one.p_malignant)}"
+    )
+    p = probability_words(one.p_nodule)
+    return f"{head}, {one.kind or 'kind unknown'}, probability {p}{malignant}"
 
 
 def _lesions(pages: Pages, scan: Scan, findings: Findings, content: Document) -> None:
