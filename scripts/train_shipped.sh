@@ -54,7 +54,8 @@ case $edition in
     trained train-seg segmentation even "$out/cache1" $half \
         --set split.test_fold=1 --set 'split.more_test_folds=[3, 5, 7, 9]'
     trained train-cls nodule first "$out/cache1" --config second-cls \
-        --set train.epochs=1 --set sampling.samples_per_epoch=6400
+        --set train.epochs=1 --set sampling.samples_per_epoch=6400 \
+        --set 'network.scales_mm=[]' --set network.spacing_mm=1.25
     listed 02468 > "$out/even.csv"
     listed 13579 > "$out/odd.csv"
     marked marks-even --series-list "$out/even.csv" --weights "$runs"/segmentation-*-odd/bundle

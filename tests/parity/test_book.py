@@ -15,7 +15,7 @@ import torch
 from scipy import ndimage
 
 from luna.ct.lungs.find import find_lungs
-from luna.ct.mask import BoxMask, probabilities
+from luna.ct.mask import BoxMask
 from luna.ct.read import read_scan
 from luna.ct.scan import Scan
 from luna.detect.classify import classify
@@ -23,6 +23,7 @@ from luna.detect.config import DiagnoseConfig, faithful
 from luna.detect.group import Components, group
 from luna.detect.pieces import erode
 from luna.detect.pipeline import diagnose
+from luna.detect.segment import probabilities
 from luna.nets.models import Models, load_models
 
 pytestmark = pytest.mark.shared_data
@@ -75,7 +76,7 @@ def case(request: pytest.FixtureRequest, shared: Path, models: Models) -> Case:
     lungs = find_lungs(scan)
     for place, p in probabilities(scan, lungs, models.segmentation, BOOK.segment, CPU):
         p_voxel[place] = p
-    marked = BoxMask(p_voxel > BOOK.segment.threshold, (0, 0, 0))
+    marked = BoxMask((0, 0, 0), p_voxel > BOOK.segment.threshold)
     return Case(scan, golden, facts, p_voxel, group(scan, marked, balls=False))
 
 
