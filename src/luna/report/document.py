@@ -24,7 +24,7 @@ from luna.detect.findings import (
 )
 from luna.detect.prior.changes import Comparison
 from luna.nets.trained import TrainedRange
-from luna.report.growth import ReportedPrior, reported_prior
+from luna.report.growth import ReportedChange, ReportedPrior, reported_prior
 from luna.report.guidelines import Guidance, guideline_section
 from luna.report.header import ReportedScan, bounded, patient_texts, reported_scan
 from luna.run.record import git_commit, versions
@@ -142,6 +142,12 @@ class Document:
         """The category that Lung-RADS gives each finding; empty where none is stated."""
         listed = (self.guidelines or {}).get("categories", ())
         return {one["nodule"]: one["category"] for one in listed}
+
+    @property
+    def changes(self) -> dict[str, ReportedChange]:
+        """What became of each finding and opacity since a prior scan, by number or letter."""
+        listed = self.prior.changes if self.prior else ()
+        return {change.finding: change for change in listed if change.finding}
 
     def json_values(self) -> dict[str, Any]:
         """The document as values for `json.dumps`."""

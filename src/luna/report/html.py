@@ -18,7 +18,7 @@ from luna.report.figures import KeyImage, key_images
 from luna.report.pairs import Pair, pair_images
 from luna.report.stack import MARGIN_MM, pack
 from luna.report.viewer import Named, viewer_data
-from luna.report.words import change_words, probability_words, volume_words, whole
+from luna.report.words import change_words, probability_words, signed, volume_words, whole
 
 TEMPLATES = files("luna.report") / "templates"
 
@@ -43,7 +43,7 @@ def page_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    words = (axes_words, change_words, probability_words, to_tenth_mm, volume_words, whole)
+    words = (axes_words, change_words, probability_words, signed, to_tenth_mm, volume_words, whole)
     environment.globals.update({word.__name__: word for word in words})
     return environment
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from luna.ct.scan import Scan
 from luna.nets.bundle import save_bundle
 from luna.nets.models import Models
 from luna.report.growth import ReportedChange
+from luna.report.words import signed
 from luna.run.checked import read_checked, write_checked
 
 from .conftest import (
@@ -139,6 +141,11 @@ def test_the_page_shows_both_scans_side_by_side(told: tuple[str, Path]) -> None:
     assert page.count('<article class="finding growth">') == 5
     assert page.count("coronal image, before") == 5
     assert "365 days before" in page
+    rows = re.findall(r'data-label="Since prior, volume"><strong>(\w+)</strong>([^<]*)<', page)
+    assert sorted(verdict for verdict, _ in rows) == ["grown", "new", "smaller", "stable"]
+    changes = json.loads((told[1] / "report.json").read_text())["prior"]["changes"]
+    grown = next(c for c in changes if c["verdict"] == "grown")
+    assert ("grown", f" {signed(grown['volume_change'])} %") in rows
 
 
 def earlier_reports(files: Path, report: Path) -> None:
