@@ -107,7 +107,7 @@ def test_two_shares_may_write_into_one_folder_at_once_and_one_share_not_twice(
     with held_folder(out, force=False, warn=print, lock=f"{LOCK}-1-of-3"):
         assert luna(*command, "--shard", "2/3").code == 0
         again = luna(*command[:-1], "--shard", "1/3")
-        assert (again.code, "another run writes into this folder" in again.err) == (2, True)
+        assert (again.code, "another run is writing into this folder" in again.err) == (2, True)
     assert "no share 'x'" in luna(*command, "--shard", "x").err
 
 
