@@ -1,6 +1,7 @@
 """Put trained bundles where luna ships them, with cards that say what they are.
 
 python scripts/ship_bundles.py --validation CACHE --list FILE   series that validated
+                                    --fold K                     …where fold K is the test
 python scripts/ship_bundles.py --bundles FOLDER --ship FOLDER   bundles with their cards
 """
 
@@ -27,12 +28,17 @@ TRAINING_DATA = (
 LICENCE = "Apache-2.0"
 DIAMETER_MM, SLICE_MM, PIXEL_MM = (3.2, 30.0), (0.6, 3.0), (0.5, 0.9)
 """What `luna phantom` draws with --config shipped-cohort."""
+STRIDE = 10
+"""Of the shipped configs and those of LUNA16."""
 MOST_BYTES = 8 << 20
 
 
-def list_validation(cache: Path, path: Path) -> None:
-    """The series that the shipped configs' split keeps for validation, one UID a line."""
-    series = split_of(open_prepared(cache), SplitConfig()).validation
+def list_validation(cache: Path, fold: int | None, path: Path) -> None:
+    """The series that the configs' split keeps for validation, one UID a line."""
+    config = SplitConfig(stride=STRIDE)
+    if fold is not None:
+        config = SplitConfig(method="folds", stride=STRIDE, test_fold=fold)
+    series = split_of(open_prepared(cache), config).validation
     path.write_text("seriesuid\n" + "".join(f"{uid}\n" for uid in series), encoding="utf-8")
 
 
@@ -61,12 +67,13 @@ def ship(bundles: Path, out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--validation", type=Path)
+    parser.add_argument("--fold", type=int)
     parser.add_argument("--list", type=Path)
     parser.add_argument("--bundles", type=Path)
     parser.add_argument("--ship", type=Path)
     arguments = parser.parse_args()
     if arguments.validation:
-        list_validation(arguments.validation, arguments.list)
+        list_validation(arguments.validation, arguments.fold, arguments.list)
     if arguments.bundles:
         ship(arguments.bundles, arguments.ship)
 
