@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from luna.phantom.config import BOUNDS, NODULE_KINDS, PhantomConfig
-from luna.phantom.nodules import malignancy_probability
+from luna.phantom.disease.nodules import malignancy_probability
 from luna.phantom.phantom import make_scan
 from luna.run.errors import UsageError
 

@@ -10,8 +10,8 @@ from scipy.spatial import cKDTree
 from luna.ct.geometry import Triple
 from luna.phantom.anatomy import Anatomy
 from luna.phantom.config import PhantomConfig
+from luna.phantom.disease.lesion import Lesion
 from luna.phantom.field import Points
-from luna.phantom.nodules import Lesion
 from luna.phantom.vessels import Vessels, forks
 
 DECOY_WEIGHTS = {

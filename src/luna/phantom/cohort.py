@@ -44,6 +44,8 @@ TABLES: dict[str, tuple[str, ...]] = {
     "candidates_V2.csv": ("seriesuid", "coordX", "coordY", "coordZ", "class"),
 }  # fmt: skip
 
+NODULE_TABLES = ("annotations.csv", "annotations_kind.csv", "annotations_with_malignancy.csv")
+
 Tables = dict[str, list[Row]]
 
 
@@ -63,13 +65,9 @@ def write_cohort(
     """
     if scans < 1 or seed < 0 or processes < 1:
         raise UsageError("scans and processes must be at least 1, the seed at least 0")
-    existing = [name for name in TABLES if (out / name).exists()]
-    if existing:
-        raise UsageError(
-            f"{out} already holds {existing[0]}", hint="choose a new folder for the cohort"
-        )
+    refuse_tables(out)
     _refuse_other_scans(out, {series_uid(seed, number) for number in range(scans)})
-    subsets = _subset_folders(out, scans)
+    subsets = subset_folders(out, scans)
     job = partial(_write_scan, out, seed, config)
     tables: Tables = {name: [] for name in TABLES}
     uids = []
@@ -84,11 +82,25 @@ def write_cohort(
     finally:
         # A worker that is terminated leaves behind the file that it was writing.
         sweep(*subsets)
-    for name, columns in TABLES.items():
-        write_table(out / name, [columns, *tables[name]])
+    write_tables(out, tables, uids)
+    return uids
+
+
+def refuse_tables(out: Path) -> None:
+    """Raise UsageError for a folder that has the tables of a cohort."""
+    existing = [name for name in TABLES if (out / name).exists()]
+    if existing:
+        raise UsageError(
+            f"{out} already holds {existing[0]}", hint="choose a new folder for the cohort"
+        )
+
+
+def write_tables(out: Path, tables: Tables, uids: Iterable[str]) -> None:
+    """Write the tables that a cohort has, and the list of its scans."""
+    for name, rows in tables.items():
+        write_table(out / name, [TABLES[name], *rows])
     with replace_file(out / "seriesuids.csv") as path:
         path.write_text("".join(f"{uid}\n" for uid in uids))
-    return uids
 
 
 def _refuse_other_scans(out: Path, uids: set[str]) -> None:
@@ -102,7 +114,8 @@ def _refuse_other_scans(out: Path, uids: set[str]) -> None:
             )
 
 
-def _subset_folders(out: Path, scans: int) -> list[Path]:
+def subset_folders(out: Path, scans: int) -> list[Path]:
+    """Make the folders for so many scans."""
     subsets = [out / f"subset{subset}" for subset in range(min(SUBSETS, scans))]
     try:
         for subset in subsets:
@@ -185,19 +198,27 @@ def _numbers(values: Iterable[float]) -> str:
 
 
 def _rows(uid: str, phantom: Phantom, rng: np.random.Generator) -> Tables:
-    tables: Tables = {name: [] for name in TABLES}
-    for nodule in phantom.nodules:
+    tables = nodule_rows(uid, phantom.scan.geometry, phantom.nodules, rng)
+    tables["candidates_V2.csv"] = [
+        (uid, *candidate.center_xyz, int(candidate.is_nodule)) for candidate in phantom.candidates
+    ]
+    return tables
+
+
+def nodule_rows(
+    uid: str, geometry: Geometry, nodules: Iterable[Nodule], rng: np.random.Generator
+) -> Tables:
+    """Rows of the tables of nodules; `rng` draws what readers say of each."""
+    tables: Tables = {name: [] for name in NODULE_TABLES}
+    for nodule in nodules:
         head = (uid, *nodule.center_xyz, nodule.diameter_mm)
         tables["annotations.csv"].append(head)
         tables["annotations_kind.csv"].append((*head, nodule.kind, nodule.malignant))
         details = _ratings(rng, nodule.malignant)
-        box = _bounding_box(phantom.scan.geometry, nodule)
+        box = _bounding_box(geometry, nodule)
         tables["annotations_with_malignancy.csv"].append(
             (*head, nodule.malignant, str(details), *box, len(details))
         )
-    for candidate in phantom.candidates:
-        row = (uid, *candidate.center_xyz, int(candidate.is_nodule))
-        tables["candidates_V2.csv"].append(row)
     return tables
 
 

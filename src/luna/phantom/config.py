@@ -47,6 +47,7 @@ BOUNDS: dict[str, Range] = {
     "juxtapleural_share": SHARE,
     "juxtavascular_share": SHARE,
     "negatives": (0, 10_000),
+    "on_vessels": SHARE,
 }
 """Limits of each number, or of both ends of a range: wide enough for any human body."""
 
@@ -111,6 +112,8 @@ class PhantomConfig:
     """Share of nodules that touch a vessel."""
     negatives: tuple[int, int] = (40, 80)
     """Candidates per scan that are no nodules (LUNA16 has about 600 to 850)."""
+    on_vessels: bool = False
+    """Whether nodules that are placed into real scans may cover vessels."""
 
     def __post_init__(self) -> None:
         for name, (low, high) in BOUNDS.items():

@@ -18,8 +18,9 @@ from luna.ct.scan import HuArray, Provenance, Scan
 from luna.phantom.anatomy import build_anatomy
 from luna.phantom.candidates import Candidate, draw_candidates, find_decoys
 from luna.phantom.config import NoduleKind, PhantomConfig, draw_patient
+from luna.phantom.disease.lesion import Lesion
+from luna.phantom.disease.nodules import draw_lesions
 from luna.phantom.field import STEP_MM, CoarseGrid, Points
-from luna.phantom.nodules import Lesion, draw_lesions
 from luna.phantom.render import Painted, render
 from luna.phantom.scanner import Scanner, draw_scanner, outside_circle
 from luna.phantom.vessels import build_vessels

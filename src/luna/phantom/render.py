@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from luna.ct.scan import HuArray
 from luna.phantom.anatomy import Anatomy
+from luna.phantom.disease.lesion import Lesion, sampled
 from luna.phantom.field import STEP_MM, Field, inside, smooth_noise
-from luna.phantom.nodules import Lesion, cover
 from luna.phantom.scanner import (
     Image,
     Noise,
@@ -67,17 +67,7 @@ class _Patch:
         high = np.maximum(high, low)
         self.box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
         self.soft = lesion.hu < -200 or lesion.rim_hu < -200
-        grids = [
-            (np.arange(a, b) - c) * s for a, b, c, s in zip(low, high, center, spacing, strict=True)
-        ]
-        z, y, x = np.meshgrid(*grids, indexing="ij")
-        layers = max(int(np.ceil(spacing[0] / 0.8)), 1)
-        sampled = [
-            cover(lesion, np.stack([x, y, z + (k + 0.5 - layers / 2) * spacing[0] / layers], -1)
-                  .astype(np.float32))
-            for k in range(layers)
-        ]  # fmt: skip
-        self.body, self.thorns, self.hu = (np.mean(p, axis=0) for p in zip(*sampled, strict=True))
+        self.body, self.thorns, self.hu = sampled(lesion, low, high, center, spacing)
         self.shown = np.zeros_like(self.body)
 
     def paint(self, image: Image, lung: Image, index: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from luna.phantom.breath import Breath
 from luna.phantom.config import MAX_SPACING_MM, REFERENCE_SIZE, Patient, PhantomConfig
-from luna.phantom.nodules import Lesion
+from luna.phantom.disease.lesion import Lesion
 from luna.phantom.scanner import Scanner, draw_scanner
 from luna.phantom.tree import Branches
 from luna.phantom.vessels import Vessels

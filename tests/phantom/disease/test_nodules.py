@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luna.phantom.config import NODULE_KINDS, PhantomConfig
-from luna.phantom.nodules import MIN_DIAMETER_MM, Lesion, _axes, _rotation, cover
+from luna.phantom.disease.lesion import Lesion, cover
+from luna.phantom.disease.nodules import MIN_DIAMETER_MM, _axes, _rotation
 from luna.phantom.phantom import make_scan
 
 STEP_MM = 0.25

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from luna.phantom.anatomy import Anatomy
 from luna.phantom.config import NODULE_KINDS, NoduleKind, PhantomConfig
+from luna.phantom.disease.lesion import Lesion
 from luna.phantom.field import Points
 from luna.phantom.tree import Branches
 
@@ -32,30 +32,6 @@ ODDS_OF_KIND: dict[NoduleKind, float] = {
 ODDS_UPPER_LOBE = 0.65
 
 
-@dataclass(frozen=True)
-class Lesion:
-    """A nodule to paint into the lung, or a scar when `kind` is None.
-
-    `number` is its place among the lesions as drawn. `center` in body mm; the shape is a sphere of
-    `radius` stretched by `axes` (3, 3) and dented by `waves` (K, 4): direction and amplitude.
-    `core` is the share of the radius that is solid; `hu` and `rim_hu` its attenuation inside and
-    outside the core.
-    """
-
-    kind: NoduleKind | None
-    malignant: bool
-    center: Points
-    radius: float
-    axes: Points
-    waves: Points
-    spikes: Points
-    hu: float
-    rim_hu: float
-    core: float
-    edge_mm: float
-    number: int = 0
-
-
 def draw_lesions(
     rng: np.random.Generator,
     config: PhantomConfig,
@@ -72,10 +48,12 @@ def draw_lesions(
         count = 1 + int(rng.poisson(config.extra_nodules))
     lesions: list[Lesion] = []
     for _ in range(count):
-        radius = _draw_radius(rng, config)
+        radius = draw_radius(rng, config)
         center = _place(rng, config, anatomy, vessels, slab, radius, lesions)
         if center is not None:
-            lesions.append(_nodule(rng, config, anatomy, center, radius))
+            upper = bool(np.isin(anatomy.lobe(center[None])[0], (0, 3)))
+            blood_hu = anatomy.patient.blood_hu
+            lesions.append(draw_nodule(rng, config, center, radius, upper, blood_hu))
     for _ in range(int(rng.poisson(1.2))):
         radius = float(rng.uniform(4, 11))
         center = _deep_point(rng, anatomy, slab, 4.0)
@@ -90,7 +68,8 @@ def malignancy_probability(diameter_mm: float, kind: NoduleKind, upper_lobe: boo
     return float(1 / (1 + np.exp(-odds - ODDS_UPPER_LOBE * upper_lobe)))
 
 
-def _draw_radius(rng: np.random.Generator, config: PhantomConfig) -> float:
+def draw_radius(rng: np.random.Generator, config: PhantomConfig) -> float:
+    """Draw the radius of a nodule in mm."""
     while True:
         diameter = rng.lognormal(np.log(config.diameter_median_mm), config.diameter_sigma)
         if MIN_DIAMETER_MM <= diameter <= MAX_DIAMETER_MM:
@@ -182,22 +161,23 @@ def _vessel_point(
     return np.asarray(center, dtype=np.float64) if ok and deep else None
 
 
-def _nodule(
+def draw_nodule(
     rng: np.random.Generator,
     config: PhantomConfig,
-    anatomy: Anatomy,
     center: Points,
     radius: float,
+    upper_lobe: bool,
+    blood_hu: float,
 ) -> Lesion:
+    """Draw what a nodule of this place and size is: its kind, verdict, shape and attenuation."""
     weights = np.array(config.kind_weights)
     kind = NODULE_KINDS[int(rng.choice(len(NODULE_KINDS), p=weights / weights.sum()))]
     if kind == "spiculated" and radius < 3:
         kind = "solid"
     if kind in ("part-solid", "ground-glass") and radius < 2.5:
         radius = float(rng.uniform(2.5, 4))
-    upper = bool(np.isin(anatomy.lobe(center[None])[0], (0, 3)))
-    malignant = bool(rng.random() < malignancy_probability(2 * radius, kind, upper))
-    soft = rng.uniform(15, 60) + (0.15 * max(anatomy.patient.blood_hu - 50, 0))
+    malignant = bool(rng.random() < malignancy_probability(2 * radius, kind, upper_lobe))
+    soft = rng.uniform(15, 60) + (0.15 * max(blood_hu - 50, 0))
     hu, rim, core, edge = float(soft), float(soft), 1.0, 0.0
     if kind == "calcified":
         hu, core = float(rng.uniform(250, 900)), float(rng.uniform(0.45, 1.0))
@@ -256,35 +236,3 @@ def _spikes(rng: np.random.Generator, radius: float) -> Points:
     way /= np.linalg.norm(way, axis=1)[:, None]
     length = np.minimum(rng.uniform(0.35, 1.0, (SPIKES, 1)) * radius, 8)
     return np.concatenate([way, length], axis=1)
-
-
-def cover(lesion: Lesion, offset: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
-    """Coverage by the body, coverage by spikes, and attenuation at offsets (..., 3) in mm.
-
-    Offsets count from the centre. Voxels that the body covers by more than half are the mask.
-    """
-    scaled = sum(offset[..., k, None] * lesion.axes[k].astype(np.float32) for k in range(3))
-    scaled = np.asarray(scaled)
-    stretched = np.sqrt((scaled**2).sum(axis=-1))
-    distance = np.sqrt((offset**2).sum(axis=-1))
-    unit = offset / np.maximum(distance, 1e-3)[..., None]
-    dent = np.ones_like(distance)
-    for *way, amplitude in lesion.waves:
-        phase = sum(unit[..., k] * np.float32(way[k]) for k in range(3))
-        dent += np.float32(amplitude) * np.sin(phase + np.float32(9 * amplitude))
-    surface = lesion.radius * dent
-    # Stretching distorts distances; near the surface the true one is smaller by that factor.
-    shrink = np.clip(distance / np.maximum(stretched, 1e-3), 0.05, 2)
-    gap = (stretched - surface) * shrink
-    body = np.clip(0.5 - gap / (0.7 + lesion.edge_mm), 0, 1)
-    inner = np.clip(0.5 - (stretched - surface * lesion.core) / 1.0, 0, 1)
-    hu = lesion.rim_hu + inner * (lesion.hu - lesion.rim_hu)
-    thorns = np.zeros_like(body)
-    for x, y, z, length in lesion.spikes:
-        along = unit[..., 0] * x + unit[..., 1] * y + unit[..., 2] * z
-        t = np.clip((distance * along - lesion.radius * 0.8) / (length + lesion.radius * 0.2), 0, 1)
-        aside = distance * np.sqrt(np.maximum(1 - along**2, 0))
-        thick = 0.2 + (0.3 + 0.07 * lesion.radius) * (1 - t)
-        inside_ = np.clip(0.5 - (aside - thick) / 0.7, 0, 1)
-        thorns = np.maximum(thorns, np.where((along > 0) & (t < 1), inside_, 0) * (1 - 0.6 * t))
-    return body.astype(np.float32), thorns.astype(np.float32), hu.astype(np.float32)

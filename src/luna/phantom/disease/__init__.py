@@ -1,0 +1,1 @@
+"""Nodules and other disease of a phantom."""

@@ -1,0 +1,1 @@
+"""Nodules of a phantom placed into real lungs."""
