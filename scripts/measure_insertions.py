@@ -29,7 +29,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from luna.ct.geometry import Geometry
-from luna.ct.lungs import Lungs
+from luna.ct.lungs.find import Lungs
 from luna.ct.scan import Provenance, Scan
 from luna.phantom.config import PhantomConfig
 from luna.phantom.disease.nodules import draw_nodule

@@ -2,7 +2,7 @@
 
 import pytest
 
-from luna.ct.lungs import Lungs, find_lungs
+from luna.ct.lungs.find import Lungs, find_lungs
 from luna.ct.scan import Scan
 from luna.phantom.config import PhantomConfig
 from luna.phantom.insert.insertion import Inserted, insert_nodules

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from luna.ct.lungs import find_lungs
+from luna.ct.lungs.find import find_lungs
 from luna.phantom.config import PhantomConfig
 from luna.phantom.insert.insertion import Known, insert_nodules, patient_key
 from luna.phantom.insert.room import map_room, place

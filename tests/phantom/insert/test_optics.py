@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from luna.ct.lungs import find_lungs
+from luna.ct.lungs.find import find_lungs
 from luna.phantom.config import PhantomConfig
 from luna.phantom.insert.optics import LEAST_MM, TYPICAL_MM, _width_mm, measure_optics
 from luna.phantom.phantom import make_scan

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from luna.ct.geometry import Geometry, Triple
-from luna.ct.lungs import find_lungs
+from luna.ct.lungs.find import find_lungs
 from luna.ct.scan import HuArray, Provenance, Scan
 from luna.phantom.config import NoduleKind, PhantomConfig
 from luna.phantom.disease.nodules import draw_nodule, draw_radius

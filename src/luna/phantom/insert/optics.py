@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from luna.ct.lungs import Lungs
+from luna.ct.lungs.find import Lungs
 from luna.ct.scan import Scan
 
 Floats = NDArray[np.float64]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from luna.ct.lungs import Lungs
+from luna.ct.lungs.find import Lungs
 from luna.ct.mask import Mask
 from luna.ct.scan import Scan
 from luna.phantom.config import PhantomConfig
