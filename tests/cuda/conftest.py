@@ -17,7 +17,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from luna.data import augment
+from luna.data import augment, noise
 from luna.nets.bundle import Bundle, build_network
 
 CARD = torch.device("cuda", 0)
@@ -185,7 +185,7 @@ def card(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
     with FakeTensorMode(allow_non_fake_inputs=True), Watched(card):
         yield card
-    for cached in (augment._normal_table, augment._constant):
+    for cached in (noise._normal_table, augment._constant):
         cached.cache_clear()
 
 

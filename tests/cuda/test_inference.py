@@ -10,7 +10,8 @@ import torch
 from luna.ct.lungs.find import find_lungs
 from luna.ct.scan import Scan
 from luna.detect.classify import ClassifyConfig, classify
-from luna.detect.segment import SegmentConfig, segment
+from luna.detect.config import SegmentConfig
+from luna.detect.segment import segment
 from luna.nets.bundle import Bundle
 from luna.nets.models import Models
 from luna.run.errors import EnvironmentFault
@@ -38,8 +39,8 @@ def test_a_scan_is_segmented_on_the_card(
     found = segment(nodule_chest, lungs, bundle, config, CARD, silent)
     whole = nodule_chest.shape_irc
     shape = whole if region == "whole" else tuple(s.stop - s.start for s in lungs.box())
-    assert found.marked.shape == shape
-    assert found.marked.dtype == bool
+    assert found.voxels.shape == shape
+    assert found.voxels.dtype == bool
     assert card.halves == {HALF[card.capability]}
 
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from luna.data.noise import mix, noise
 from luna.run.errors import UsageError
 
 
@@ -114,9 +115,6 @@ _FLIP, _SHIFT, _SCALE = slice(0, 3), slice(3, 6), slice(6, 9)
 _ANGLE, _CORNER, _KEY = 9, slice(10, 12), slice(12, 14)
 _COLUMNS = 14
 
-_NOISE_BITS = 16
-"""Bits of each voxel's hash that choose its noise."""
-
 
 def draw(config: AugmentConfig, seeds: torch.Tensor, shape: Sequence[int]) -> Draw:
     """Return the parameters that seeds (N,) int64 stand for; `shape` is H, W or D, H, W.
@@ -125,7 +123,7 @@ def draw(config: AugmentConfig, seeds: torch.Tensor, shape: Sequence[int]) -> Dr
     """
     out = _out_shape(config, shape)
     axes = slice(3 - len(shape), 3)
-    words = _mix(_mix(seeds)[:, None] + torch.arange(_COLUMNS, device=seeds.device))
+    words = mix(mix(seeds)[:, None] + torch.arange(_COLUMNS, device=seeds.device))
     # 53 bits, from 0 to just below 1: exact in float64 on every device.
     share = ((words >> 11) & (2**53 - 1)).double() * 2.0**-53
     either_way = 2 * share - 1
@@ -158,7 +156,7 @@ def apply_to_image(config: AugmentConfig, drawn: Draw, hu: torch.Tensor) -> torc
         if len(out) == 3:
             moved = _along_index(moved, _index_positions(drawn, out[0]), config.interpolates)
         if config.noise_hu:
-            moved += _noise(drawn.noise_key, config.noise_hu, moved)
+            moved += noise(drawn.noise_key, config.noise_hu, moved)
     return moved.reshape(*hu.shape[:2], *out) if len(out) == 3 else moved
 
 
@@ -257,49 +255,3 @@ def _along_index(slices: torch.Tensor, index: torch.Tensor, between: bool) -> to
 def _rounded(position: torch.Tensor, length: int) -> torch.Tensor:
     """The nearest voxel along an axis, halves upwards, int64; the border's outside."""
     return (position + 0.5).floor_().long().clamp_(0, length - 1)
-
-
-def _mix(words: torch.Tensor) -> torch.Tensor:
-    """Hash int64 words; products wrap around. Source: splitmix64 (Steele and others, 2014)."""
-    words = (words + 1) * -0x61C8864680B583EB
-    words = (words ^ _right(words, 30, 64)) * -0x40A7B892E31B1A47
-    words = (words ^ _right(words, 27, 64)) * -0x6B2FB644ECCEEE15
-    return words ^ _right(words, 31, 64)
-
-
-def _right(words: torch.Tensor, by: int, bits: int) -> torch.Tensor:
-    """Shift right without copies of the sign."""
-    shifted: torch.Tensor = words >> by
-    shifted &= (1 << (bits - by)) - 1
-    return shifted
-
-
-@lru_cache(maxsize=4)
-def _normal_table(device: torch.device) -> torch.Tensor:
-    """Values at the middle of 2^16 equally likely ranges of the normal distribution.
-
-    The outermost are 4.3 standard deviations away.
-    """
-    levels = 1 << _NOISE_BITS
-    middle = (torch.arange(levels, dtype=torch.float64) + 0.5) / levels
-    values: torch.Tensor = torch.special.ndtri(middle)
-    return values.float().to(device)
-
-
-def _noise(key: torch.Tensor, std_hu: float, like: torch.Tensor) -> torch.Tensor:
-    """Normal noise (N, …): a hash of each sample's key (N, 2) and the voxel's number.
-
-    A hash of 32 bits and a table of quantiles need neither a generator per sample nor
-    logarithms, and give the same noise on every device. Source: the mixing constants of "lowbias32"
-    (Wellons, hash prospector).
-    """
-    voxel = torch.arange(like[0].numel(), dtype=torch.int32, device=key.device)
-    bits = voxel[None] + key[:, :1]
-    bits ^= _right(bits, 16, 32)
-    bits *= 0x7FEB352D
-    bits += key[:, 1:]
-    bits ^= _right(bits, 15, 32)
-    bits *= -0x7B935975
-    table: torch.Tensor = std_hu * _normal_table(key.device)
-    noise = table.index_select(0, _right(bits, 32 - _NOISE_BITS, 32).flatten())
-    return noise.reshape(like.shape)
