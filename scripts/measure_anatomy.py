@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from luna.ct.geometry import Geometry
-from luna.ct.lungs.find import anatomy, find_lungs
+from luna.ct.lungs import anatomy
+from luna.ct.lungs.find import find_lungs
 from luna.ct.read import read_scan
 from luna.ct.scan import Scan
 from luna.run.errors import InputError
