@@ -155,8 +155,8 @@ def test_a_peer_that_is_away_is_tried_again_and_it_is_said(folder: Folder) -> No
     send_ready(folder, node, now=now)
     first, second = folder.store.get("0" * 32), folder.store.get("0" * 31 + "1")
     assert (first.send, first.send_tries, first.send_next) == ("wanted", 1, now + 10)
-    assert first.send_told == f"127.0.0.1:{port}/PACS: no answer"
-    assert "no DICOM results" in second.send_told
+    assert first.send_note == f"127.0.0.1:{port}/PACS: no answer"
+    assert "no DICOM results" in second.send_note
     assert folder.store.to_send(now + 9) == []
     send_ready(folder, node, now=now + 11)
     assert folder.store.get("0" * 32).send_next == now + 11 + 20
@@ -226,7 +226,7 @@ def test_results_of_two_studies_come_back_to_orthanc(
             time.sleep(0.1)
     assert [store.get(scan).state for scan in ids] == ["done", "done"], store.get(ids[0]).error
     send_ready(gathering.folder, gathering.node, now=time.time())
-    assert [store.get(scan).send for scan in ids] == ["sent", "sent"], store.get(ids[0]).send_told
+    assert [store.get(scan).send for scan in ids] == ["sent", "sent"], store.get(ids[0]).send_note
     back: dict[str, list[str]] = {}
     for name in requests.get(f"{address}/instances", timeout=30).json():
         tags = requests.get(f"{address}/instances/{name}/simplified-tags", timeout=30).json()

@@ -120,12 +120,12 @@ def _completed(
         return statement
     kind = findings.findings[statement.nodule - 1].description.kind
     of_kind = {None: (NO_KIND,), "part-solid": (HALO,)}.get(kind, ())
-    told = tuple(
+    stated = tuple(
         CONTRAST if words == "calcification" and contrast else words
         for words in statement.not_assessed
     )
     grown = _of_change(statement.guideline, changes[statement.nodule])
-    return replace(statement, not_assessed=(*of_kind, *grown, *told))
+    return replace(statement, not_assessed=(*of_kind, *grown, *stated))
 
 
 def _of_change(guideline: str, change: Change | None) -> tuple[str, ...]:

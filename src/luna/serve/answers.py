@@ -18,7 +18,7 @@ class ScanAnswer:
     `place` in the queue is 0 for the scan that is being looked at. `seconds_left` is an estimate
     from earlier scans, and null before there is one. `result` is as in `summary.json` of
     `luna diagnose`. `patient_name` and `study_date` are there only with --include-phi.
-    `sending` tells whether the results go to the network, `sending_told` where, or why not yet.
+    `sending` tells whether the results go to the network, `sending_note` where, or why not yet.
     """
 
     id: str
@@ -42,7 +42,7 @@ class ScanAnswer:
     study_date: str
     report: str | None
     sending: Sending
-    sending_told: str
+    sending_note: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,7 +102,7 @@ def scan_answer(row: Row, place: int | None, seconds_left: float | None) -> Scan
         study_date=row.study_date,
         report=f"/scans/{row.id}/report" if row.state == "done" else None,
         sending=row.send,
-        sending_told=row.send_told,
+        sending_note=row.send_note,
     )
 
 

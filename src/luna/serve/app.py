@@ -40,7 +40,7 @@ def build_app(desk: Desk) -> FastAPI:
         redoc_url=None,
     )
     app.add_middleware(Guard, access=desk.access)
-    app.add_exception_handler(LunaError, _told)
+    app.add_exception_handler(LunaError, _known_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _unknown)
     app.add_exception_handler(Exception, _bug)
@@ -74,7 +74,7 @@ def _add_pages(app: FastAPI, desk: Desk) -> None:
         return FileResponse(path, media_type="text/html; charset=utf-8", headers=headers)
 
 
-def _told(request: Request, error: Exception) -> Response:
+def _known_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, LunaError)  # noqa: S101 - what it is registered for
     status = STATUS.get(error.exit_code, 500)
     if isinstance(error, UnknownScanError):
@@ -86,8 +86,8 @@ def _told(request: Request, error: Exception) -> Response:
 
 def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for
-    told = [f"{one['loc'][-1]}: {one['msg']}" for one in error.errors()]
-    return JSONResponse({"error": "; ".join(told), "hint": "see /openapi.json"}, 400)
+    faults = [f"{one['loc'][-1]}: {one['msg']}" for one in error.errors()]
+    return JSONResponse({"error": "; ".join(faults), "hint": "see /openapi.json"}, 400)
 
 
 def _unknown(request: Request, error: Exception) -> Response:
@@ -98,6 +98,6 @@ def _unknown(request: Request, error: Exception) -> Response:
 
 def _bug(request: Request, error: Exception) -> Response:
     traceback.print_exception(error)
-    told = f"a bug in luna: {type(error).__name__}"
+    what = f"a bug in luna: {type(error).__name__}"
     hint = "please report it; the terminal of `luna serve` shows where"
-    return JSONResponse({"error": told, "hint": hint}, 500)
+    return JSONResponse({"error": what, "hint": hint}, 500)

@@ -37,14 +37,14 @@ class Worker:
     def wait_until_ready(self) -> Loaded:
         """Return what was loaded, or raise the LunaError that prevented it."""
         try:
-            told = self._ready.recv()
+            sent = self._ready.recv()
         except EOFError:
             self._process.join()
             raise _ended(self._process) from None
-        if isinstance(told, LunaError):
-            raise told
+        if isinstance(sent, LunaError):
+            raise sent
         self._watch.start()
-        loaded: Loaded = told
+        loaded: Loaded = sent
         return loaded
 
     def lives(self) -> bool:

@@ -20,7 +20,7 @@ class Row:
     """One scan of the list. `entry` is what the report found, `seconds` its stages took.
 
     `patient` tells patients apart and names nobody; `name` and `study_date` are kept only where
-    the user asks for names. `send_told` says where results went, or why they could not.
+    the user asks for names. `send_note` says where results went, or why they could not.
     """
 
     number: int
@@ -46,7 +46,7 @@ class Row:
     entry: dict[str, Any] | None
     seconds: dict[str, float]
     send: Sending
-    send_told: str
+    send_note: str
     send_tries: int
     send_next: float
 

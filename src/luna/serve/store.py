@@ -50,7 +50,7 @@ CREATE TABLE IF NOT EXISTS scans (
     entry TEXT NOT NULL DEFAULT 'null',
     seconds TEXT NOT NULL DEFAULT '{}',
     send TEXT NOT NULL DEFAULT '',
-    send_told TEXT NOT NULL DEFAULT '',
+    send_note TEXT NOT NULL DEFAULT '',
     send_tries INTEGER NOT NULL DEFAULT 0,
     send_next REAL NOT NULL DEFAULT 0
 )
@@ -149,13 +149,13 @@ class Store:
     def sent(self, scan: str, peer: str) -> None:
         """Note where the results of a scan went."""
         with self._open() as rows:
-            rows.execute("UPDATE scans SET send = 'sent', send_told = ? WHERE id = ?", (peer, scan))
+            rows.execute("UPDATE scans SET send = 'sent', send_note = ? WHERE id = ?", (peer, scan))
 
     def not_sent(self, scan: str, why: str, again: float) -> None:
         """Note why the results of a scan were not taken, and when they are sent again."""
         with self._open() as rows:
             rows.execute(
-                "UPDATE scans SET send_told = ?, send_tries = send_tries + 1, send_next = ? "
+                "UPDATE scans SET send_note = ?, send_tries = send_tries + 1, send_next = ? "
                 "WHERE id = ?",
                 (why, again, scan),
             )

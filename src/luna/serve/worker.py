@@ -102,17 +102,17 @@ class _Steps:
     def __init__(self, store: Store, row: Row) -> None:
         self.seconds: dict[str, float] = {}
         self._store, self._row = store, row
-        self._stage, self._began, self._told = "", time.time(), 0.0
+        self._stage, self._began, self._written = "", time.time(), 0.0
 
     def __call__(self, stage: str, done: int, total: int, detail: str = "", /) -> None:
         """Take a step of a stage, as a `Progress`. Raises StoppedError."""
         now = time.time()
         if stage != self._stage:
             self.end()
-            self._stage, self._began, self._told = stage, now, 0.0
-        if now - self._told < TELL_S:
+            self._stage, self._began, self._written = stage, now, 0.0
+        if now - self._written < TELL_S:
             return
-        self._told = now
+        self._written = now
         if _insist(partial(self._store.step, self._row.id, stage, done, total, self._began)):
             raise StoppedError
 

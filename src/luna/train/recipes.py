@@ -86,8 +86,8 @@ class ClassifierRecipe:
         net, label = self.network, labels.astype(np.int64)
         cubes = cubes_of(CUBE_IRC, net.spacing_mm, net.scales_mm, net.antialias)
         size_irc, spacings_mm = (cubes.size_irc, cubes.spacings_mm) if cubes else (CHUNK_IRC, (1,))
-        told = np.where(table.is_nodule, FIRST_NODULE + table.nodule, 0)  # which nodule
-        judged = label if self.task == "malignancy" else told
+        which = np.where(table.is_nodule, FIRST_NODULE + table.nodule, 0)  # which nodule
+        judged = label if self.task == "malignancy" else which
         arguments = net.arguments(size_irc)
         return Job(
             task=task,

@@ -94,8 +94,8 @@ def read_prior(
     with progress(quiet=quiet) as advance, stage(advance, "align"), naming(path):
         earlier = origin.read() if origin else read_scan(path)
         prior = fit_prior(found, earlier, interval, origin.nodules if origin else ())
-    told = f"{prior.share:.0%} of the places in them found again"
-    note(f"prior aligned: lungs overlap by {prior.alignment.overlap:.0%}, {told}", quiet=quiet)
+    places = f"{prior.share:.0%} of the places in them found again"
+    note(f"prior aligned: lungs overlap by {prior.alignment.overlap:.0%}, {places}", quiet=quiet)
     return prior
 
 

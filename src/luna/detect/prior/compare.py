@@ -69,10 +69,10 @@ def compare(
 
 
 def _named(progress: Progress) -> Progress:
-    def told(stage: str, done: int, total: int, detail: str = "", /) -> None:
+    def of_prior(stage: str, done: int, total: int, detail: str = "", /) -> None:
         progress(f"prior {stage}", done, total, detail)
 
-    return told
+    return of_prior
 
 
 def _p_nodule(

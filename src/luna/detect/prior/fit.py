@@ -153,13 +153,13 @@ def doubts(scan: Scan, prior: Scan, days: int | None) -> tuple[str, ...]:
         for tag, words in WHOSE.items()
         if own.get(tag) and other.get(tag) and own[tag] != other[tag]
     ]
-    told = []
+    sentences = []
     if differing:
-        told.append(
+        sentences.append(
             f"The prior's header names another patient ({', '.join(differing)} differ), though "
             "the lungs and vessels fit."
         )
     if not days:
         why = "the scans have the same date" if days == 0 else "the dates are not known"
-        told.append(f"No doubling times: {why}.")
-    return tuple(told)
+        sentences.append(f"No doubling times: {why}.")
+    return tuple(sentences)

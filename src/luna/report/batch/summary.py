@@ -87,7 +87,7 @@ def _rows(summary: Summary) -> Iterator[Sequence[Any]]:
     for entry in summary.ordered():
         worst = [getattr(entry.worst, name) if entry.worst else "" for name in WORST]
         own = [getattr(entry, name) for name in ROW]
-        yield [*own, *("" if value is None else value for value in worst), *_told(entry)]
+        yield [*own, *("" if value is None else value for value in worst), *_limits_and_reason(entry)]
     place = HEADER.index("status")
     for name, reason in [*summary.failures.items(), *summary.damaged_files()]:
         row: list[Any] = [""] * len(HEADER)
@@ -95,5 +95,5 @@ def _rows(summary: Summary) -> Iterator[Sequence[Any]]:
         yield row
 
 
-def _told(entry: Entry) -> tuple[str, str]:
+def _limits_and_reason(entry: Entry) -> tuple[str, str]:
     return " ".join(entry.limits), ""

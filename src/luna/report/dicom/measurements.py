@@ -227,11 +227,11 @@ def _search_group(
 
 def _searched(findings: Findings) -> str:
     count = len(findings.candidates.p_nodule)
-    told = (
+    text = (
         f"{count} candidates were judged; a candidate with a certainty of "
         f"{100 * findings.threshold:g} % or more is a finding."
     )
     lesions = len(findings.findings) + len(findings.opacities)
     if lesions <= LESIONS_MAX:
-        return told
-    return f"{told} There are {lesions} findings and opacities; this lists the first {LESIONS_MAX}."
+        return text
+    return f"{text} There are {lesions} findings and opacities; this lists the first {LESIONS_MAX}."

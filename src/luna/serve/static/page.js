@@ -219,9 +219,9 @@
   }
 
   function sending(scan) {
-    if (scan.sending === "sent") return `Results sent to ${scan.sending_told}.`;
+    if (scan.sending === "sent") return `Results sent to ${scan.sending_note}.`;
     if (scan.sending !== "wanted" || scan.state !== "done") return "";
-    return scan.sending_told ? `Results not sent yet, tried again later: ${scan.sending_told}` : "Sending the results.";
+    return scan.sending_note ? `Results not sent yet, tried again later: ${scan.sending_note}` : "Sending the results.";
   }
 
   function cardOf(scan) {
