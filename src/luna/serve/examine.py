@@ -70,7 +70,7 @@ class Examiner:
         )  # fmt: skip
         with self._opened(row.id, row.asked, progress) as source:
             progress("read", 0, 1)
-            scan = source.read()
+            scan = _without_path(source.read())
             dicom = _dicom_results(source, scan, everything=row.send == "wanted")
         prior = self._prior(scan, row.asked, progress) if row.asked.prior else None
         found = look_at(
@@ -156,6 +156,11 @@ def _dicom_results(
         except (InputError, UsageError):
             pass  # without a choice, the report says why there are none
     return results_of(source.path, scan, None, source.headers)
+
+
+def _without_path(scan: Scan) -> Scan:
+    """Return the scan without its path: the upload is unpacked there for this look only."""
+    return replace(scan, provenance=replace(scan.provenance, path=""))
 
 
 def _failed(error: str, hint: str) -> Outcome:

@@ -87,13 +87,14 @@ def _rows(summary: Summary) -> Iterator[Sequence[Any]]:
     for entry in summary.ordered():
         worst = [getattr(entry.worst, name) if entry.worst else "" for name in WORST]
         own = [getattr(entry, name) for name in ROW]
-        yield [*own, *("" if value is None else value for value in worst), *_limits_and_reason(entry)]
+        yield [
+            *own,
+            *("" if value is None else value for value in worst),
+            " ".join(entry.limits),
+            "",
+        ]
     place = HEADER.index("status")
     for name, reason in [*summary.failures.items(), *summary.damaged_files()]:
         row: list[Any] = [""] * len(HEADER)
         row[0], row[place], row[-1] = name, FAILED, reason
         yield row
-
-
-def _limits_and_reason(entry: Entry) -> tuple[str, str]:
-    return " ".join(entry.limits), ""
