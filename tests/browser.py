@@ -5,6 +5,7 @@ import json
 import os
 import select
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,9 @@ class Browser:
         if self._session:
             message["sessionId"] = self._session
         os.write(self._to, json.dumps(message).encode() + b"\0")
+        deadline = time.monotonic() + ANSWER_S
         while (answer := self._receive()).get("id") != self._number:
+            assert time.monotonic() < deadline, f"{method} is not answered: {parameters}"
             if answer["method"] in ("Log.entryAdded", "Runtime.exceptionThrown"):
                 self.said.append(json.dumps(answer["params"]))
         assert "error" not in answer, answer

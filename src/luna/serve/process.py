@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from typing import Any, Protocol
 
 from luna.run.errors import EnvironmentFault, LunaError
 from luna.serve.examine import Means
@@ -23,6 +23,13 @@ END_S = 10.0
 
 Loaded = tuple[dict[str, str], str]
 """The names of the networks by role, and the device."""
+
+
+class Receiver(Protocol):
+    """The end of a pipe that is read; its class differs between systems."""
+
+    def recv(self) -> Any:
+        """Return the next object, or raise EOFError."""
 
 
 class Worker:
@@ -62,7 +69,7 @@ class Worker:
         self._folder.store.recover(counted=False)
         self._folder.clear_work()
 
-    def _started(self) -> tuple[SpawnProcess, Connection]:
+    def _started(self) -> tuple[SpawnProcess, Receiver]:
         context = get_context("spawn")  # a fork would inherit the locks of this one's threads
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(
