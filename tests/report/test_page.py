@@ -207,7 +207,7 @@ def test_the_header_names_nobody_unless_asked(small_scan, small_findings, tmp_pa
 
     hidden = header("a")
     assert f"scan {small_findings.scan_fingerprint[:12]} <span>(pseudonym" in hidden
-    assert "not shown" in hidden
+    assert "shown only with --include-phi" in hidden
     assert "1.2.3.4" in hidden
     named = header("b", include_phi=True)
     assert "DOE^JANE" in named

@@ -371,10 +371,11 @@ def test_the_objects_take_the_ids_of_the_comparison(written: Written, tmp_path: 
     case, _ = written("axial")
     change = ReportedChange(
         **{item.name: None for item in fields(ReportedChange)}
-        | {"finding": "2", "tracking_id": "ab" * 16}
+        | {"finding": "2", "verdict": "stable", "tracking_id": "ab" * 16}
     )
     prior = ReportedPrior(
-        **{item.name: None for item in fields(ReportedPrior)} | {"changes": [change]}
+        **{item.name: None for item in fields(ReportedPrior)}
+        | {"changes": [change], "warnings": []}
     )
     content = replace(document(case.scan, case.findings), prior=prior)
     writers = dicom_writers(case.scan, case.findings, content, case.results)
