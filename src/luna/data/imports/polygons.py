@@ -44,5 +44,7 @@ def fill(points_rc: FloatArray, shape_rc: tuple[int, int]) -> Mask:
     for (r0, c0), (r1, c1) in zip(points_rc, np.roll(points_rc, -1, axis=0), strict=True):
         if r0 != r1:
             spans = (rows >= min(r0, r1)) & (rows < max(r0, r1))
-            box ^= spans & (columns < c0 + (rows - r0) * (c1 - c0) / (r1 - r0))
+            with np.errstate(over="ignore"):  # far from a nearly level edge, outside its span
+                crossing = c0 + (rows - r0) * (c1 - c0) / (r1 - r0)
+            box ^= spans & (columns < crossing)
     return inside
