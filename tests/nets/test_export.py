@@ -70,7 +70,7 @@ def test_a_file_that_computes_something_else_is_not_written(models, tmp_path, mo
 
 
 def test_missing_packages_are_named(models, tmp_path, monkeypatch):
-    monkeypatch.setattr(export_module, "find_spec", lambda name: None)
+    monkeypatch.setattr("luna.run.extras.find_spec", lambda name: None)
     with pytest.raises(EnvironmentFault, match="packages that are not installed") as caught:
         export_network(models.nodule, tmp_path, "onnx")
     assert caught.value.hint == 'pip install "luna-ct[export]"'

@@ -9,11 +9,14 @@ import typer
 
 from luna.cli import options
 from luna.cli.console import note, print_lines, warn
-from luna.run.errors import EnvironmentFault, UsageError
+from luna.run.errors import UsageError
+from luna.run.extras import require_extra
 
 if TYPE_CHECKING:
     from luna.serve.node.address import Node
     from luna.serve.process import Loaded
+
+PACKAGES = ("fastapi", "uvicorn", "python_multipart", "pynetdicom")
 
 NETWORK, STORAGE, NODE = "Network", "Storage", "DICOM node"
 GIB = 1 << 30
@@ -126,7 +129,7 @@ def serve(
 
     settings = options.settings(DiagnoseConfig, config, overrides, print_only=print_config)
     options.refuse_missing([], weights)
-    _check_extra()
+    require_extra("serve", PACKAGES, "packages for the server are missing")
     from luna.nets.models import SHIPPED
     from luna.serve.examine import Means
     from luna.serve.server import Place, own_folder, serve
@@ -169,18 +172,3 @@ def _node(
         allowed=tuple(checked_title(one) for one in allow or ()),
         quiet_s=quiet_s,
     )
-
-
-def _check_extra() -> None:
-    """Raise EnvironmentFault where the packages of the extra are missing."""
-    from importlib.util import find_spec
-
-    missing = [
-        n for n in ("fastapi", "uvicorn", "python_multipart", "pynetdicom") if find_spec(n) is None
-    ]
-    if missing:
-        raise EnvironmentFault(
-            "packages for the server are missing",
-            why=", ".join(missing),
-            hint="pip install 'luna-ct[serve]'",
-        )

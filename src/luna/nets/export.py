@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -27,7 +26,8 @@ from luna.nets.card import Card
 from luna.nets.probe import probe_inputs
 from luna.nets.unet import UNet
 from luna.nets.unet3d import UNet3d
-from luna.run.errors import EnvironmentFault, TrustError
+from luna.run.errors import TrustError
+from luna.run.extras import require_extra
 from luna.run.files import replace_file
 
 Format = Literal["onnx", "pt2"]
@@ -71,7 +71,7 @@ def export_network(bundle: Bundle, folder: Path, form: Format) -> Exported:
     computes anything else than the network.
     """
     if form == "onnx":
-        _require_onnx()
+        require_extra("export", ONNX_PACKAGES, "ONNX export needs packages that are not installed")
     inputs = [hu.clamp(*bundle.card.hu_window) for hu in probe_inputs(bundle.module)]
     with _quiet():
         program = _program(bundle.module, torch.cat(inputs))
@@ -227,16 +227,6 @@ def _milliseconds(run: Run | torch.nn.Module, hu: torch.Tensor) -> float:
             run(hu)
             seconds.append(time.perf_counter() - begun)
     return 1000 * median(seconds)
-
-
-def _require_onnx() -> None:
-    missing = [name for name in ONNX_PACKAGES if find_spec(name) is None]
-    if missing:
-        raise EnvironmentFault(
-            "ONNX export needs packages that are not installed",
-            why=", ".join(missing),
-            hint='pip install "luna-ct[export]"',
-        )
 
 
 @contextmanager

@@ -12,17 +12,14 @@ from math import prod
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from luna.ct.resample import Box, Grid, whole_hu
 from luna.ct.scan import Scan
 from luna.detect.config import SegmentConfig
+from luna.detect.segment.forward import probability
 from luna.nets.bundle import Bundle
-from luna.nets.card import Card
-from luna.nets.probe import refuse_non_finite
 from luna.nets.unet import UNet
 from luna.nets.unet3d import UNet3d
-from luna.run.machine.precision import arithmetic
 
 OVERLAP = 4
 """Patches of a 3-D network overlap by a quarter of their side: a voxel at the rim of one lacks
@@ -98,9 +95,8 @@ def _by_slices(
         index = np.arange(first - reach, stop + reach).clip(0, grid.shape[0] - 1) - low
         hu = torch.from_numpy(slab[index]).to(device)
         stacks = hu.float().clamp_(*bundle.card.hu_window).unfold(0, 2 * reach + 1, 1)
-        found = _probability(
-            net, stacks.contiguous().permute(0, 3, 1, 2), bundle.card, config, device
-        )
+        looked_at = stacks.contiguous().permute(0, 3, 1, 2)
+        found = probability(net, looked_at, bundle.card, config, device).cpu().numpy()
         inside = [
             slice(s.start - around.start, s.stop - around.start)
             for s, around in zip(inner[1:], (rows, columns), strict=True)
@@ -134,7 +130,7 @@ def _by_patches(
             hu = torch.from_numpy(whole_hu(grid.cut(scan.crop, (i, r, c), size))).to(device)
             patch = hu[None, None].float().clamp_(*bundle.card.hu_window)
             patch = patch.contiguous(memory_format=torch.channels_last_3d)
-            found = _probability(net, patch, bundle.card, config, device)[0, 0]
+            found = probability(net, patch, bundle.card, config, device)[0, 0].cpu().numpy()
             place = tuple(slice(a, a + n) for a, n in zip(at, size, strict=True))
             kept = tuple(slice(0, n) for n in p[place].shape)
             p[place] += (found * trust)[kept]
@@ -142,16 +138,6 @@ def _by_patches(
         ready = starts[0][layer + 1] if layer + 1 < len(starts[0]) else len(p)
         p[first:ready] /= weight[first:ready]
         yield ready
-
-
-def _probability(
-    net: nn.Module, hu: torch.Tensor, card: Card, config: SegmentConfig, device: torch.device
-) -> FloatArray:
-    """The probabilities that a network gives, as float32 on the CPU."""
-    with torch.inference_mode(), arithmetic(device, config.precision):
-        logits = net(hu).float()
-        refuse_non_finite(logits, why=f"{card.name} on slices of this scan")
-        return torch.sigmoid(logits / card.temperature).cpu().numpy()
 
 
 def _starts(length: int, side: int) -> list[int]:

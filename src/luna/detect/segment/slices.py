@@ -12,13 +12,12 @@ from luna.ct.lungs.find import Lungs
 from luna.ct.mask import BoxMask
 from luna.ct.scan import AIR_HU, Scan
 from luna.detect.config import SegmentConfig
+from luna.detect.segment.forward import probability
 from luna.detect.segment.grid import on_grid
 from luna.nets.bundle import Bundle
-from luna.nets.probe import refuse_non_finite
 from luna.nets.unet import UNet
 from luna.nets.unet3d import UNet3d
 from luna.run.errors import TrustError
-from luna.run.machine.precision import arithmetic
 
 BOX_STEP = 16
 """Boxes begin and end at multiples of this many pixels, so that few sizes occur: oneDNN keeps
@@ -85,10 +84,8 @@ def _in_own_slices(
     volume = _Volume(scan, box[0], net.context_slices // 2, bundle.card.hu_window, device)
     for batch in _batches(box[0], config.batch_slices):
         rows, columns = _batch_box(scan, lungs, net, config.region, batch)
-        with torch.inference_mode(), arithmetic(device, config.precision):
-            logits = net(volume.stack(batch, rows, columns))[:, 0].float()
-            refuse_non_finite(logits, why=f"{bundle.card.name} on slices of this scan")
-            p_voxel = torch.sigmoid(logits / bundle.card.temperature)
+        stack = volume.stack(batch, rows, columns)
+        p_voxel = probability(net, stack, bundle.card, config, device)[:, 0]
         (rows, height), (columns, width) = _overlap(box[1], rows), _overlap(box[2], columns)
         yield (batch, rows, columns), p_voxel[:, height, width]
 

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from luna.run.batch.engines import Outcomes
 from luna.run.batch.outcome import Failed, Outcome
 from luna.run.errors import EnvironmentFault, UsageError
+from luna.run.extras import require_extra
 from luna.run.machine.memory import keep_freed_memory
 from luna.run.stop import Stop
 
@@ -143,15 +144,10 @@ def local_count(address: str) -> int:
 
 
 def _dask() -> tuple[Any, Any]:
-    try:
-        import dask
-        import distributed
-    except ImportError as error:
-        raise EnvironmentFault(
-            "Dask is not installed",
-            why=str(error),
-            hint='pip install "luna-ct[cluster]"',
-        ) from error
+    require_extra("cluster", ("dask", "distributed"), "Dask is not installed")
+    import dask
+    import distributed
+
     return distributed, dask
 
 
