@@ -134,7 +134,8 @@ def row(scan: str, **values: object) -> Row:
     made = Row(
         number=1, id=scan, label="", received=0.0, files=1, bytes=1, asked=Asked(), state="queued",
         wish="", attempts=0, stage="", done=0, total=1, stage_began=None, ended=None, error="",
-        hint="", patient="", name="", study_date="", entry=None, seconds={},
+        hint="", patient="", name="", study_date="", entry=None, seconds={}, send="",
+        send_note="", send_tries=0, send_next=0.0,
     )  # fmt: skip
     return replace(made, **values)  # type: ignore[arg-type]
 
