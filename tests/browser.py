@@ -79,7 +79,7 @@ class Browser:
         deadline = time.monotonic() + ANSWER_S
         while (answer := self._receive()).get("id") != self._number:
             assert time.monotonic() < deadline, f"{method} is not answered: {parameters}"
-            if answer["method"] in ("Log.entryAdded", "Runtime.exceptionThrown"):
+            if answer.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown"):
                 self.said.append(json.dumps(answer["params"]))
         assert "error" not in answer, answer
         return answer["result"]

@@ -153,6 +153,7 @@ def test_a_token_is_asked_for_once(start, browser, archive: Path) -> None:
     browser.visit(client.url, ready="!document.getElementById('desk').hidden")
     drop(browser, archive)
     browser.wait(cards(1))
+    browser.wait("!document.getElementById('uploads').children.length")  # else it asks to stay
     browser.click("#sign-out")
     browser.visit(client.url, ready="!document.getElementById('sign-in').hidden")
 
