@@ -64,7 +64,8 @@ QUICK = (
         2,
         ("a\\nerror: all is well\\n.mha",),
     ),
-    Case("memory for no torch", "ulimit -v 716800; DIAG", 4, ("out of memory",)),
+    Case("memory for no torch", "ulimit -v 716800; DIAG", 4, ("out of memory", " 700 MiB")),
+    Case("memory for hardly torch", "ulimit -v 1024000; DIAG", 4, ("out of memory", " 1000 MiB")),
     Case("torch refuses a variable", "TORCH_LOGS=nonsense DIAG", 4, ("TORCH_LOGS",)),
     Case("device beyond counting", "DIAG --device cuda:99999999999999999999", 4, ("not there",)),
     Case("Apple's device elsewhere", "DIAG --device mps", 4, ("mps is not there",)),
@@ -77,7 +78,7 @@ SLOW = (
     Case("diagnosis with all closed", "DIAG <&- >&- 2>&-", 0),
     Case("git prints no text", "PATH=bin:$PATH DIAG", 0),
     Case("git hangs", "PATH=hang:$PATH DIAG", 0),
-    Case("little memory", "ulimit -v 1024000; DIAG", 4, ("out of memory",)),
+    Case("memory for a small scan", "ulimit -v 1638400; DIAG", 0, ("Looked at the lungs",)),
     Case("no threads", "prlimit --nproc=1 ANYBODY DIAG", 4),
     Case("HOME unset, user unknown", "env -u HOME ANYBODY LUNA weights list", 0, ("shipped",)),
     Case(

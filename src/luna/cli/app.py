@@ -32,6 +32,7 @@ from luna.cli.shell.process import (
     READER_GONE,
     SIGNALS,
     STOPPED,
+    check_address_space,
     check_working_folder,
     close_streams,
     open_streams,
@@ -113,6 +114,7 @@ def run(arguments: Sequence[str]) -> int:
 def _exit_code(arguments: list[str], *, debug: bool) -> int:
     try:
         check_working_folder()
+        check_address_space()
         # What comes back is an exit code: commands return nothing, and Ctrl-C comes as 130.
         with claims_released():
             code = int(app(arguments, prog_name="luna", standalone_mode=False) or 0)

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import NoReturn, TextIO
 
 from luna.run.errors import EnvironmentFault
+from luna.run.machine.limits import address_space_bytes
 
 HUNG_UP, INTERRUPTED, READER_GONE, TERMINATED = 129, 130, 141, 143
 """128 plus the number of SIGHUP, SIGINT, SIGPIPE and SIGTERM, as the shell has it."""
@@ -30,6 +31,14 @@ SIGNALS = [
     if (number := getattr(signal, name, None)) is not None
 ]
 """The signals that end a command; Windows has no SIGHUP."""
+
+MEBIBYTE = 2**20
+
+LEAST_ADDRESS_SPACE_BYTES = 1536 * MEBIBYTE
+"""luna's libraries take 1,020 MiB once they are loaded, a diagnosis more.
+
+With less, the C library may abort in the middle of loading them, and then nobody can say why.
+"""
 
 PATIENCE_S = 2.0
 """A second signal that comes later than this ends the process without tidying up."""
@@ -80,6 +89,18 @@ def check_working_folder() -> None:
             why=str(error),
             hint="change to a folder that exists, then run again",
         ) from error
+
+
+def check_address_space() -> None:
+    """Raise EnvironmentFault when this process may take too little to load luna's libraries."""
+    limit = address_space_bytes()
+    if limit is not None and limit < LEAST_ADDRESS_SPACE_BYTES:
+        least = LEAST_ADDRESS_SPACE_BYTES // MEBIBYTE
+        raise EnvironmentFault(
+            "out of memory",
+            why=f"this process may take {limit // MEBIBYTE} MiB of addresses; luna needs {least}",
+            hint="raise the limit with `ulimit -v`, or ask who set it",
+        )
 
 
 def close_streams() -> OSError | None:

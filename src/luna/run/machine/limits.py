@@ -1,4 +1,4 @@
-"""How much of the machine this process may use: cores, memory, open files."""
+"""How much of the machine this process may use: cores, memory, address space, open files."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ if sys.platform == "win32":
         """Return None: Python's own library cannot tell the memory of a Windows machine."""
         return None
 
+    def address_space_bytes() -> int | None:
+        """Return None: Windows does not limit the address space of a process."""
+        return None
+
     def open_files() -> int | None:
         """Return how many files this process may have open."""
         return OPEN_FILES
@@ -44,7 +48,15 @@ else:
         limit = CONTAINER_LIMIT.read_text().strip() if CONTAINER_LIMIT.is_file() else ""
         return min(memory, int(limit)) if limit.isdecimal() else memory
 
+    def address_space_bytes() -> int | None:
+        """Return how much address space this process may take; None where nothing limits it."""
+        return _limit(resource.RLIMIT_AS)
+
     def open_files() -> int | None:
         """Return how many files this process may have open; None where nothing limits it."""
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return None if files == resource.RLIM_INFINITY else files
+        return _limit(resource.RLIMIT_NOFILE)
+
+    def _limit(kind: int) -> int | None:
+        """Return the limit that this process meets first, or None where there is none."""
+        soft, _ = resource.getrlimit(kind)
+        return None if soft == resource.RLIM_INFINITY else soft
