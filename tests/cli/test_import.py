@@ -1,6 +1,7 @@
 """`luna import`: other people's annotations, through `prep`, to what the U-Net learns from."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -315,6 +316,37 @@ def test_lidcs_readers_have_to_agree(luna, chest_dicom, tmp_path):
     assert [line.rsplit(",", 1)[1] for line in kinds[1:]] == ["solid", "solid"]
     one = luna(*given, "--agree", 1, "--out", tmp_path / "one")
     assert json.loads(one.out)["nodules"] == 4
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "words"),
+    [
+        (r"<xCoord>\d+<", "<xCoord>left<", "xCoord has to be a whole number from -1 to"),
+        (r"<xCoord>\d+<", "<xCoord>99999<", "xCoord has to be a whole number from -1 to"),
+        (r"<yCoord>\d+</yCoord>", "", "none in reading session 1, nodule '1', outline 1, edgeMap"),
+        (r"<yCoord>\d+<", f"<yCoord>{'9' * 5000}<", "yCoord has to be a whole number"),
+        (r"<imageZposition>[^<]+<", "<imageZposition>nan<", "at most 100000 mm"),
+        (r"<imageZposition>[^<]+<", "<imageZposition>-inf<", "at most 100000 mm"),
+        (r"<imageZposition>[^<]+</imageZposition>", "", "imageZposition has to be a number"),
+        (r"<imageZposition>[^<]+<", "<imageZposition>9e4<", "does not lie on a slice"),
+        (r"<malignancy>5<", "<malignancy>high<", "malignancy has to be a whole number from 0 to 5"),
+        (r"<texture>5<", "<texture>6<", "it is '6' in reading session 1, nodule '1'"),
+    ],
+)
+def test_a_wrong_number_of_a_reader_is_named_with_its_place(
+    luna, chest_dicom, tmp_path, good, bad, words
+):
+    scan, folder = dicom_scan(chest_dicom), tmp_path / "xml"
+    folder.mkdir()
+    text, changed = re.subn(good, bad, lidc_xml(scan, [(labels_of(scan), 5)]), count=1)
+    assert changed == 1
+    (folder / "077.xml").write_text(text)
+    given = ("import", chest_dicom, "--lidc-xml", folder, "--agree", 1, "--out", tmp_path / "c")
+    done = luna(*given, "--annotated-only")
+    assert done.code == 3, done.err
+    assert "077.xml: " in done.err
+    assert words in " ".join(done.err.split())
+    assert not (tmp_path / "c" / "annotations.csv").exists()
 
 
 def test_a_series_in_several_folders_is_one_scan(luna, chest_dicom, tmp_path):

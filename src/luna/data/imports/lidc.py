@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 import numpy as np
 
@@ -17,15 +17,19 @@ from luna.ct.mask import Mask
 from luna.ct.scan import Scan
 from luna.ct.volume import as_series_uid
 from luna.data.imports.masks import files_of_no_scan
-from luna.data.imports.outlines import Annotated, agreed, outline_of
+from luna.data.imports.outlines import Annotated, Outline, agreed, outline_of
 from luna.data.imports.polygons import fill, slice_index
-from luna.run.errors import InputError
+from luna.data.imports.xml import children, millimetres, read_root, text_of, whole_number
+from luna.run.errors import InputError, naming
 from luna.run.notice import Notice
-
-XML_BYTES_MAX = 1 << 26
-"""The largest file of LIDC-IDRI has 2 MB."""
+from luna.run.text import for_message
 
 SERIES_TAGS = ("SeriesInstanceUid", "SeriesInstanceUID")
+
+RATINGS = ("malignancy", "texture")
+
+NAME_MAX = 64
+"""Characters of a nodule's name that a message quotes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,32 +50,41 @@ class LidcFile:
                 file=self.path,
                 why=f"its images are oriented {scan.provenance.stored_orientation}",
             )
-        found = []
-        for number, session in enumerate(_children(_root(self.path), "readingSession")):
-            for nodule in _children(session, "unblindedReadNodule"):
-                mask = self._mask(nodule, scan)
-                ratings = {
-                    name: int(_text(nodule, name) or 0) for name in ("malignancy", "texture")
-                }
-                outline = None if mask is None else outline_of(mask, f"reader {number}", **ratings)
-                found += [] if outline is None else [outline]
+        with naming(self.path):
+            found = list(self._outlines(scan))
         return agreed(found, scan, self.readers)
 
-    def _mask(self, nodule: ElementTree.Element, scan: Scan) -> Mask | None:
+    def _outlines(self, scan: Scan) -> Iterator[Outline]:
+        for number, session in enumerate(children(read_root(self.path), "readingSession")):
+            for nodule in children(session, "unblindedReadNodule"):
+                name = for_message(text_of(nodule, "noduleID"), most=NAME_MAX)
+                place = f"reading session {number + 1}, nodule '{name}'"
+                mask = self._mask(nodule, scan, place)
+                ratings = {rated: _rating(nodule, rated, place) for rated in RATINGS}
+                outline = None if mask is None else outline_of(mask, f"reader {number}", **ratings)
+                if outline is not None:
+                    yield outline
+
+    def _mask(self, nodule: Element, scan: Scan, place: str) -> Mask | None:
         """Return the voxels that one reader outlined; None for a nodule marked by a point."""
-        rings = [(roi, _ring(roi)) for roi in _children(nodule, "roi")]
-        rings = [(roi, ring) for roi, ring in rings if len(ring) > 2]
+        shape_rc = scan.shape_irc[1:]
+        places = [
+            (roi, f"{place}, outline {number}")
+            for number, roi in enumerate(children(nodule, "roi"), start=1)
+        ]
+        rings = [(roi, _ring(roi, shape_rc, where), where) for roi, where in places]
+        rings = [(roi, ring, where) for roi, ring, where in rings if len(ring) > 2]
         if not rings:
             return None
         mask = np.zeros(scan.shape_irc, dtype=np.bool_)
         x, y, _ = scan.geometry.origin_xyz
-        for roi, ring in rings:
-            z = float(_text(roi, "imageZposition"))
+        for roi, ring, where in rings:
+            z = millimetres(roi, "imageZposition", where)
             index = slice_index(scan.geometry.irc_from_xyz((x, y, z))[:1], len(mask), self.path)
-            inside = fill(ring.astype(np.float64), scan.shape_irc[1:])
-            rows, columns = np.clip(ring, 0, np.subtract(scan.shape_irc[1:], 1)).T
+            inside = fill(ring.astype(np.float64), shape_rc)
+            rows, columns = np.clip(ring, 0, np.subtract(shape_rc, 1)).T
             inside[rows, columns] = False
-            if _text(roi, "inclusion").upper() == "FALSE":
+            if text_of(roi, "inclusion").upper() == "FALSE":
                 mask[index] &= ~inside
             else:
                 mask[index] |= inside
@@ -88,8 +101,8 @@ def find_lidc(
     found: dict[str, LidcFile] = {}
     lost = []
     for path in sorted(folder.rglob("*.xml")):
-        root = _root(path)
-        name = next((text for tag in SERIES_TAGS if (text := _text(root, tag))), "")
+        root = read_root(path)
+        name = next((text for tag in SERIES_TAGS if (text := text_of(root, tag))), "")
         uid = uids.get(as_series_uid(name))
         if uid is None:
             lost.append(path)
@@ -104,30 +117,21 @@ def find_lidc(
     return found, files_of_no_scan(folder, lost)
 
 
-def _root(path: Path) -> ElementTree.Element:
-    if not path.is_file() or path.stat().st_size > XML_BYTES_MAX:
-        raise InputError("not an XML file of LIDC-IDRI", file=path)
-    data = path.read_bytes()
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise InputError("the XML declares entities, which luna does not expand", file=path)
-    try:
-        return ElementTree.fromstring(data)  # noqa: S314
-    except ElementTree.ParseError as error:
-        raise InputError("the XML is damaged", file=path, why=str(error)) from error
+def _rating(nodule: Element, name: str, place: str) -> int:
+    """Return a reader's rating, 1 to 5; 0 where there is none."""
+    return whole_number(nodule, name, range(6), place) if text_of(nodule, name) else 0
 
 
-def _children(element: ElementTree.Element, name: str) -> Iterator[ElementTree.Element]:
-    """Yield the children of a name, in any namespace."""
-    return (child for child in element if child.tag.rpartition("}")[2] == name)
-
-
-def _text(element: ElementTree.Element, name: str) -> str:
-    """Return the text of the first element of a name below this one; empty without one."""
-    found = (e.text or "" for e in element.iter() if e.tag.rpartition("}")[2] == name)
-    return next(found, "").strip()
-
-
-def _ring(roi: ElementTree.Element) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-    """Return the (row, column) pixels of an outline, (P, 2)."""
-    edges = [(int(_text(e, "yCoord")), int(_text(e, "xCoord"))) for e in _children(roi, "edgeMap")]
+def _ring(
+    roi: Element, shape_rc: tuple[int, int], place: str
+) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    """Return the (row, column) pixels of an outline, (P, 2); they may lie one beside the image."""
+    rows, columns = (range(-1, size + 1) for size in shape_rc)
+    edges = [
+        (
+            whole_number(edge, "yCoord", rows, f"{place}, edgeMap {number}"),
+            whole_number(edge, "xCoord", columns, f"{place}, edgeMap {number}"),
+        )
+        for number, edge in enumerate(children(roi, "edgeMap"), start=1)
+    ]
     return np.array(edges, dtype=np.int64).reshape(-1, 2)
