@@ -1,24 +1,16 @@
 """Doubling times and classes of growth."""
 
 from math import inf
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luna.clinical.growth import doubling_days, growth, lung_rads_change, volume_class
-from luna.clinical.nelson import nelson
-from luna.clinical.nodule import Scope
+from luna.clinical.growth import doubling_days, lung_rads_change, volume_class
+from luna.clinical.size import growth_tenths
 from luna.run.errors import UsageError
 
 VOLUME = st.floats(10, 10_000)
-
-
-def grown(days: int, before_mm3: float, now_mm3: float, before_mm: float = 6, now_mm: float = 6):
-    return growth(
-        before_mm=before_mm, now_mm=now_mm, before_mm3=before_mm3, now_mm3=now_mm3, days=days
-    )
 
 
 @pytest.mark.parametrize(
@@ -61,7 +53,7 @@ def test_no_doubling_time_without_volumes_and_days(before: float, now: float, da
     ],
 )
 def test_growth_by_diameter(before_mm: float, now_mm: float, days: int, change: str) -> None:
-    assert grown(days, 100, 100, before_mm, now_mm).lung_rads == change
+    assert lung_rads_change(growth_tenths(before_mm, now_mm), days) == change
 
 
 @given(st.integers(-300, 300), st.integers(0, 100), st.integers(1, 366))
@@ -77,24 +69,3 @@ def test_more_growth_is_never_a_lesser_class(tenths: int, more: int, days: int) 
 )
 def test_growth_by_volume(change: float, name: str) -> None:
     assert volume_class(change) == name
-
-
-@pytest.mark.parametrize(
-    ("mm3", "compared", "category"),
-    [
-        (500, None, "not positive"),
-        (500.1, None, "positive"),
-        (180, grown(182, 120, 180), "positive"),  # doubles in 311 days
-        (180, grown(365, 120, 180), "not positive"),  # in 624
-        (124, grown(30, 100, 124), "not positive"),  # fast, but within the repeatability
-        (60, grown(182, 120, 60), "not positive"),
-    ],
-)
-def test_nelson(mm3: float, compared: Any, category: str) -> None:
-    statement = nelson(1, mm3, compared, Scope())
-    assert statement.category == category
-    assert bool(statement.not_assessed) == (compared is None)
-
-
-def test_nelson_is_withheld_where_luna_could_not_judge() -> None:
-    assert nelson(1, 900, None, Scope(limited=True)).category is None
