@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from luna.data.luna16.fit import refuse_misplaced
-from luna.data.luna16.folder import Luna16, read_luna16
+from luna.data.luna16.folder import KINDS, Luna16, read_luna16
 from luna.data.luna16.places import refuse_strange_places
 from luna.evaluate.cohort import CohortRun
 from luna.evaluate.pooling import ANNOTATIONS, DETECTIONS, EXCLUDED, SERIES
@@ -17,9 +17,6 @@ from luna.run.errors import UsageError
 from luna.run.nodules import UNKNOWN, XYZ
 from luna.run.table import read_table, write_table
 from luna.score.marks import FAILED_COLUMN, Cohort, Marks, read_cohort
-
-KINDS = "annotations_kind.csv"
-"""The table with the kind of each nodule, which `luna phantom` writes."""
 
 UNKNOWN_KIND = "unknown"
 

@@ -20,7 +20,7 @@ from luna.ct.write import write_labels
 from luna.data.imports.outlines import Annotated
 from luna.data.imports.scans import FoundScan
 from luna.data.luna16.fit import FitCount
-from luna.data.luna16.folder import ANNOTATIONS, MALIGNANCY, PATIENTS, SERIES, mask_of
+from luna.data.luna16.folder import ANNOTATIONS, KINDS, MALIGNANCY, PATIENTS, SERIES, mask_of
 from luna.data.luna16.member import read_member
 from luna.data.splits import FOLDS
 from luna.run.batch import Done, engine_for, item_at_fault, run_batch
@@ -29,8 +29,6 @@ from luna.run.files import write_fault
 from luna.run.nodules import UNKNOWN, XYZ
 from luna.run.progress import SILENT, Listener
 from luna.run.table import write_table
-
-KINDS = "annotations_kind.csv"
 
 
 class Marks(Protocol):

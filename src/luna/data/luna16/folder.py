@@ -8,6 +8,7 @@
     masks/UID.nii.gz                optional: the voxels of the scan's nodules, labels 1 … N in
                                     the order of its annotations
     annotations_with_malignancy.csv optional: the readers' verdicts, joined by place
+    annotations_kind.csv            optional: the kind of each nodule, for evaluations by kind
     seriesuids.csv                  optional: the full list of series
     patients.csv                    optional: columns seriesuid, patient
 
@@ -43,6 +44,7 @@ from luna.run.table import Table, read_table
 
 ANNOTATIONS = "annotations.csv"
 MALIGNANCY = "annotations_with_malignancy.csv"
+KINDS = "annotations_kind.csv"
 CANDIDATES = "candidates_V2.csv"
 OLD_CANDIDATES = "candidates.csv"
 SERIES = "seriesuids.csv"
