@@ -17,13 +17,11 @@ from luna.ct.scan import Scan
 from luna.detect.config import DiagnoseConfig
 from luna.nets.models import Models
 from luna.phantom.cohort import write_metaimage
-from luna.serve.access import Access
 from luna.serve.api import Desk
 from luna.serve.app import build_app
 from luna.serve.examine import Examiner, Means
 from luna.serve.folder import Folder, held
 from luna.serve.server import listen
-from luna.serve.upload import Limits
 from luna.serve.worker import run_queue
 
 WAIT_S = 60
@@ -110,12 +108,11 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
 
 @pytest.fixture
 def start(folder: Folder) -> Iterator[Callable[..., Client]]:
-    """Start a server: (access=…, limits=…)."""
+    """Start a server: (access=…, limits=…, worker_lives=…)."""
     running = []
 
-    def begin(access: Access | None = None, limits: Limits | None = None) -> Client:
-        desk = Desk(folder=folder, access=access or Access(), limits=limits or Limits())
-        running.append(listening(desk))
+    def begin(**options: Any) -> Client:
+        running.append(listening(Desk(folder=folder, **options)))
         return Client(running[-1].__enter__(), folder)
 
     yield begin

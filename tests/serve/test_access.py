@@ -28,7 +28,7 @@ TOKEN = "0123456789abcdef-token"  # noqa: S105 - of no server
     ],
 )
 def test_only_its_own_names_are_answered(start, host: str, status: int) -> None:
-    client = start(Access(names=frozenset({"luna.clinic"})))
+    client = start(access=Access(names=frozenset({"luna.clinic"})))
     for path in ("/", "/api/scans", "/openapi.json"):
         assert client.ask("GET", path, headers={"Host": host}).status_code == status
 
@@ -60,7 +60,7 @@ def test_other_sites_change_nothing(
 
 
 def test_a_token_is_needed_for_everything_that_tells_of_scans(start, archive: Path) -> None:
-    client = start(Access(token=TOKEN))
+    client = start(access=Access(token=TOKEN))
     good = {"Authorization": f"Bearer {TOKEN}"}
     sent = client.ask(
         "POST", "/api/scans", headers=good, files=[("files", ("s.zip", archive.read_bytes()))]
@@ -87,7 +87,7 @@ def test_a_token_is_needed_for_everything_that_tells_of_scans(start, archive: Pa
 
 
 def test_the_token_gives_a_cookie_that_is_not_the_token(start) -> None:
-    client = start(Access(token=TOKEN))
+    client = start(access=Access(token=TOKEN))
     assert client.ask("POST", "/api/session", json={"token": "wrong"}).status_code == 401
     answer = client.ask("POST", "/api/session", json={"token": TOKEN})
     assert answer.status_code == 204

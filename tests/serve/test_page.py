@@ -140,7 +140,7 @@ def test_choices_search_and_the_buttons_of_a_card(client, browser, archive: Path
 
 def test_a_token_is_asked_for_once(start, browser, archive: Path) -> None:
     token = "0123456789abcdef"  # noqa: S105 - of no server
-    client = start(Access(token=token))
+    client = start(access=Access(token=token))
     browser.visit(client.url, ready="!document.getElementById('sign-in').hidden")
     browser.said.clear()  # that the first question was refused
     for given in ("wrong", token):
