@@ -149,6 +149,25 @@ def test_a_nodule_on_the_chest_wall_ends_where_the_wall_begins(
     assert m.long_axis_mm == pytest.approx(2 * radius_mm, rel=0.15)
 
 
+@pytest.mark.parametrize("marked_mm", [0.0, 2.0, 4.0])
+def test_ground_glass_on_the_chest_wall_is_not_taken_for_its_wall(
+    scan_of, marked_mm: float
+) -> None:
+    """The wall that the network marks beside it is denser, and was measured in its place."""
+    shape = (40, 80, 120)
+    x = (np.arange(shape[2]) - shape[2] // 2) * SPACING_XYZ[0]
+    depth_mm = np.broadcast_to(x - 8, shape)
+    ball, wider = (ellipsoid((r,) * 3, shape=shape) for r in (12, 13))
+    nodule = ball & (depth_mm < 0)
+    volume = np.select([depth_mm >= 0, nodule], [40.0, -600.0], -850.0)
+    volume += np.random.default_rng(0).normal(0, 20, shape)
+    scan = scan_of(np.rint(volume).astype(np.int16), Geometry((0, 0, 0), SPACING_XYZ))
+    _, m = measure(scan, BoxMask((0, 0, 0), wider & (depth_mm < marked_mm)))
+    assert m.volume_mm3 == pytest.approx(nodule.sum() * np.prod(SPACING_XYZ), rel=0.15)
+    assert m.long_axis_mm == pytest.approx(24, abs=1.5)
+    assert -640 < m.hu_mean < -560
+
+
 def test_a_mask_in_the_wall_is_kept_whole(scan_of) -> None:
     """Nothing stands out from the wall there: the mask is all that is known."""
     shape = (40, 80, 120)

@@ -19,7 +19,7 @@ from luna.ct.mask import BoxMask, Mask
 from luna.ct.scan import Scan
 from luna.detect.axes import plane_axes
 from luna.detect.findings import Description, Third
-from luna.detect.measure import LUNG_HU
+from luna.detect.measure import HAZE_HU, LUNG_HU
 from luna.detect.opening import holds_cuboid, largest_ball, opened
 
 Hu = NDArray[np.float32]
@@ -30,11 +30,8 @@ MARGIN_MM = 10.0
 SOLID_HU = -300.0
 """The solid part of a nodule is denser than this."""
 
-HAZE_HU = 100.0
-"""Ground glass is denser than the lung around it by this much, …"""
-
 HAZE_MIN_HU = -750.0
-"""… and never fainter than this."""
+"""Ground glass is never fainter than this."""
 
 SOLID_RADIUS_SHARE = 0.65
 """A nodule is solid if its solid part has at least this share of its radius; the rest is the edge

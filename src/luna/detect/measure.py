@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from luna.ct.geometry import Triple
 from luna.ct.mask import BoxMask, Mask
-from luna.ct.scan import Scan
+from luna.ct.scan import AIR_HU, Scan
 from luna.detect.axes import Axes, plane_axes
 from luna.detect.findings import PLANES, DrawnAxes, Measurement
 from luna.detect.opening import largest_ball, opened, wall_of
@@ -29,6 +29,9 @@ WALL_RADIUS, WALL_RADIUS_MM = 4.0, (10.0, 25.0)
 """The ball that tells a wall is so many times as large as the nodule's own, within bounds.
 
 A smaller one enters nodules that sit on a wall: it takes a sixth of their radius at three times."""
+
+HAZE_HU = 100.0
+"""Ground glass is denser than the lung around it by this much."""
 
 FREE_LEAST = 0.5
 """A mask that lies in the wall, and not on it, leaves a rim of smaller balls: it is kept whole."""
@@ -51,9 +54,11 @@ def measure(scan: Scan, mask: BoxMask) -> tuple[BoxMask, Measurement]:
     near = ndimage.binary_dilation(box.voxels, CROSS)
     lung_hu = _lung_hu(hu[~near])
     core_hu = _core_hu(hu, box.voxels, lung_hu)
+    dense, free = _dense(scan, box, near, (lung_hu + core_hu) / 2)
+    if (haze_hu := _haze_hu(hu, box.voxels, dense, free, spacing)) > lung_hu + HAZE_HU:
+        core_hu = haze_hu
+        dense, free = _dense(scan, box, near, (lung_hu + core_hu) / 2)
     level = (lung_hu + core_hu) / 2
-    dense = near & (hu > level)
-    free = dense & ~wall_beside(scan, box, level)
     if largest_ball(free, spacing) >= FREE_LEAST * largest_ball(dense, spacing):
         dense = free
     if core_hu <= lung_hu or not (dense & box.voxels).any():
@@ -104,6 +109,26 @@ def wall_beside(scan: Scan, mask: BoxMask, level: float) -> Mask:
         for a, b, n in zip(mask.start_irc, box.start_irc, mask.voxels.shape, strict=True)
     )
     return wall[tuple(inner)]
+
+
+def _dense(scan: Scan, box: BoxMask, near: Mask, level: float) -> tuple[Mask, Mask]:
+    """What of `near` is denser than a level, and what of that is not the wall."""
+    dense = near & (scan.hu[box.slices] > level)
+    return dense, dense & ~wall_beside(scan, box, level)
+
+
+def _haze_hu(
+    hu: NDArray[np.float32], mask: Mask, dense: Mask, free: Mask, spacing_irc: Triple
+) -> float:
+    """The attenuation of a mask whose dense part is the wall's; that of air for any other.
+
+    A network that marks ground glass at a wall marks some of the wall, too, which is no core.
+    """
+    haze = mask & ~ndimage.binary_dilation(dense, CROSS)
+    in_wall = 2 * free.sum() < dense.sum()
+    if in_wall and largest_ball(haze, spacing_irc) > largest_ball(dense, spacing_irc):
+        return float(np.median(hu[haze]))
+    return AIR_HU
 
 
 def drawn_axes(planes: Sequence[Axes], box: BoxMask) -> tuple[DrawnAxes, ...]:
