@@ -140,6 +140,32 @@ def test_the_soonest_step_decides_and_kinds_are_counted_apart(nodule: Any) -> No
     assert "part-solid, single" in statement.row
 
 
+@pytest.mark.parametrize(
+    ("mm", "row", "management"),
+    [
+        (5.4, "A: solid, single, below 6 mm", OPTIONAL),
+        (6, "B: part-solid, single, 6 mm or more", "CT at 3 to 6 months; if unchanged"),
+        (9, "A: solid, single, above 8 mm", SOON),
+    ],
+)
+def test_an_unknown_kind_takes_the_soonest_step_and_names_its_row(
+    nodule: Any, mm: float, row: str, management: str
+) -> None:
+    told = fleischner([nodule(None, mm)], Patient(age=60, risk="high"), WHOLE)
+    assert told.row.startswith(row)
+    assert told.row.endswith("(kind unknown)")
+    assert told.management.startswith(management)
+    assert any(words.startswith("kind: could not be told") for words in told.not_assessed)
+
+
+def test_how_many_count_is_open_beside_an_unknown_kind(nodule: Any) -> None:
+    large, unknown = nodule("solid", 12, number=1), nodule(None, 4, number=2)
+    told = fleischner([large, unknown], Patient(age=60, risk="high"), WHOLE)
+    assert told.nodule == 1
+    assert told.row.startswith("A: solid, single")
+    assert "kinds of other nodules" in told.not_assessed[0]
+
+
 def test_both_axes_are_told_above_10_mm() -> None:
     def facts(mm: float) -> list[str]:
         n = Nodule(number=1, kind="solid", long_axis_mm=mm + 2.4, short_axis_mm=mm - 2.4)

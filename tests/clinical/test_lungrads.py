@@ -16,6 +16,7 @@ from luna.clinical.lungrads import (
     nodule_statement,
 )
 from luna.clinical.nodule import Change, Kind, Nodule, Scope
+from luna.clinical.statement import Fact
 from luna.run.errors import UsageError
 
 WHOLE = Scope()
@@ -190,6 +191,41 @@ def test_steps_down(
 @pytest.mark.parametrize(("mm", "category"), [(5, "2"), (6, "4X"), (8, "4X"), (15, "4X")])
 def test_spiculation_makes_3_and_4_more_suspicious(nodule: Any, mm: float, category: str) -> None:
     assert lung_rads([nodule("solid", mm, spiculated=True)], WHOLE).category == category
+
+
+@pytest.mark.parametrize(
+    ("mm", "change", "category", "kind"),
+    [
+        (5.9, "baseline", "2", "solid"),
+        (6, "baseline", "3", "solid"),
+        (8, "baseline", "4A", "solid"),
+        (3.9, "new", "3", "part-solid"),
+        (8, "growing", "4B", "solid"),
+        (30, "baseline", "4B", "solid"),
+    ],
+)
+def test_an_unknown_kind_takes_its_strictest_row_and_names_it(
+    nodule: Any, mm: float, change: Change, category: str, kind: str
+) -> None:
+    told = nodule_statement(nodule(None, mm, change=change))
+    assert told.category == categorise(nodule(None, mm, change=change))[0] == category
+    assert told.row.startswith(f"{category}: {kind}, ")
+    assert told.row.endswith("(kind unknown)")
+    assert Fact("kind", f"unknown, taken as {kind}") in told.facts
+    assert not any(fact.name == "solid part" for fact in told.facts)
+    assert any(f"taken as {kind}" in words for words in told.not_assessed)
+    assert any("solid part: not measured" in words for words in told.not_assessed)
+
+
+def of_kind(kind: Kind | None, mm: float, change: Change) -> Nodule:
+    return Nodule(number=1, kind=kind, long_axis_mm=mm, short_axis_mm=mm, change=change)
+
+
+@given(mm=st.floats(1, 40), change=st.sampled_from(get_args(Change)))
+def test_an_unknown_kind_is_no_less_suspicious_than_a_known_one(mm: float, change: Change) -> None:
+    unknown = concern(categorise(of_kind(None, mm, change))[0])
+    for kind in ("solid", "ground-glass"):
+        assert unknown >= concern(categorise(of_kind(kind, mm, change))[0])
 
 
 @pytest.mark.parametrize("why", ["prior awaited", "lungs not all shown", "infection suspected"])

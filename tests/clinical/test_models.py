@@ -60,6 +60,22 @@ def test_ground_glass_is_less_and_part_solid_more_than_solid(nodule: Any) -> Non
         assert p == sorted(p)
 
 
+def test_an_unknown_kind_widens_the_range_to_that_of_every_kind(nodule: Any) -> None:
+    patient = Patient(age=62, sex="M", family_history=False, emphysema=False)
+    facts = {"upper_lobe": False}
+    each = [
+        brock("2a", nodule(kind, 8, solid, **facts), patient, WHOLE, 1).lowest
+        for kind, solid in (("solid", None), ("part-solid", 4), ("ground-glass", None))
+    ]
+    told = brock("2a", nodule(None, 8, **facts), patient, WHOLE, 1)
+    assert (told.lowest, told.highest) == (min(each), max(each))
+    assert told.not_assessed == ("kind",)
+    assert not any(fact.name == "kind" for fact in told.facts)
+    without_kind = brock("1a", nodule(None, 8, **facts), patient, WHOLE, 1)
+    assert without_kind.lowest == without_kind.highest
+    assert without_kind.not_assessed == ()
+
+
 def test_mayo_at_a_known_point(nodule: Any) -> None:
     patient = Patient(age=60, smoker=True, earlier_cancer=False, cancer=False)
     p = mayo(nodule("solid", 15, upper_lobe=True), patient, WHOLE)

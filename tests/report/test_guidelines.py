@@ -151,8 +151,19 @@ def test_what_was_measured_decides_the_category(look: dict[str, Any], category: 
     assert told["category"] == category
     for words in ("juxtapleural shape", "spiculation"):
         assert words in told["not_assessed"]
-    assert any("taken as solid" in w for w in told["not_assessed"]) == (look == {"kind": None})
+    unknown = look == {"kind": None}
+    assert any("taken as solid" in w for w in told["not_assessed"]) == unknown
+    assert ("kind unknown" in told["row"]) == unknown
     assert any("halo" in w for w in told["not_assessed"]) == (look.get("kind") == "part-solid")
+
+
+def test_a_row_of_an_unknown_kind_is_named_on_the_page(tmp_path: Path) -> None:
+    found = findings_of(finding(1, 7, kind=None))
+    write_report(scan_with(), found, tmp_path, guidance=Guidance("both", Patient(age=60)))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "kind: unknown, taken as solid" in page
+    assert "kind: unknown, taken as part-solid" in page
+    assert page.count("(kind unknown)") == 2
 
 
 def test_contrast_agent_is_not_taken_for_calcium() -> None:

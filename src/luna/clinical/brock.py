@@ -6,12 +6,12 @@ models without and with spiculation, 2a and 2b the full ones.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Literal
 
 from luna.clinical.logistic import Term, probability
-from luna.clinical.nodule import Kind, Nodule, Scope
+from luna.clinical.nodule import KINDS, Kind, Nodule, Scope
 from luna.clinical.patient import Patient
 from luna.clinical.statement import Fact, Probability
 
@@ -87,8 +87,8 @@ def brock(
 ) -> Probability:
     """The probability that a nodule is cancer, of `count` nodules in the scan.
 
-    The size is the long axis. Withheld without the age, if the model uses it, and if the findings
-    do not cover both lungs completely.
+    The size is the long axis. A kind that is not known widens the range. Withheld without the
+    age, if the model uses it, and if the findings do not cover both lungs completely.
     """
     weights = MODELS[variant]
     model = f"Brock {variant}"
@@ -97,8 +97,22 @@ def brock(
         withheld = withheld or "the age is not known"
     if withheld:
         return Probability(model=model, source=SOURCE, nodule=nodule.number, withheld=withheld)
+    readings = [_with_kind(variant, nodule.taken_as(k), patient, count) for k in KINDS]
+    first = readings[0]
+    if nodule.kind or not weights.ground_glass:
+        return first
+    return replace(
+        first,
+        lowest=min(r.lowest for r in readings if r.lowest is not None),
+        highest=max(r.highest for r in readings if r.highest is not None),
+        not_assessed=("kind", *first.not_assessed),
+    )
+
+
+def _with_kind(variant: Variant, nodule: Nodule, patient: Patient, count: int) -> Probability:
+    weights = MODELS[variant]
     return probability(
-        model=model,
+        model=f"Brock {variant}",
         source=SOURCE,
         nodule=nodule.number,
         known=_known(weights, nodule, MEAN_AGE if patient.age is None else patient.age, count),
@@ -112,7 +126,7 @@ def _known(weights: Weights, nodule: Nodule, age: int, count: int) -> float:
         weights.constant
         + weights.age * (age - MEAN_AGE)
         + weights.size * (sqrt(10 / nodule.long_axis_mm) - MEAN_SIZE)
-        + weights.of_kind(nodule.kind)
+        + weights.of_kind(nodule.kind or "solid")
         + weights.count * (count - MEAN_COUNT)
     )
 
@@ -133,5 +147,5 @@ def _facts(weights: Weights, nodule: Nodule, patient: Patient, count: int) -> tu
     facts = (Fact("nodule", nodule.number), Fact("long axis", nodule.long_axis_mm, "mm"))
     if not weights.age or patient.age is None:
         return facts
-    kind = Fact("kind", nodule.kind)
-    return (*facts, kind, Fact("age", patient.age, "years"), Fact("nodules in the scan", count))
+    kinds = () if nodule.assumed else (Fact("kind", nodule.kind_words),)
+    return (*facts, *kinds, Fact("age", patient.age, "years"), Fact("nodules in the scan", count))

@@ -6,10 +6,10 @@ Source: MacMahon et al., Radiology 2017, 284:228, table 1 (A: solid, B: subsolid
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from luna.clinical.nodule import Nodule, Scope
+from luna.clinical.nodule import KINDS, Nodule, Scope
 from luna.clinical.patient import Patient, Risk
 from luna.clinical.size import fleischner_mm
 from luna.clinical.statement import Fact, Statement, nodule_facts
@@ -34,6 +34,8 @@ NOT_ASSESSED = (
     "perifissural nodules, which need no follow-up",
     "earlier scans of the patient",
 )
+
+KINDS_OF_OTHERS = "kinds of other nodules, which decide whether this one counts as single"
 
 NO_FOLLOW_UP = "No routine follow-up."
 OPTIONAL = "Optional CT at 12 months."
@@ -103,8 +105,10 @@ def fleischner(
 ) -> Statement:
     """Return the table's cell for the nodule that needs the earliest step.
 
-    Solid and subsolid nodules are counted separately. Without `patient.risk` the statement has the
-    recommendations for both risks. `by` chooses the table's sizes: mean diameter or volume.
+    Solid and subsolid nodules are counted separately. Nodules of unknown kind are taken as each
+    kind in turn, and the one that needs the earliest step is named. Without `patient.risk` the
+    statement has the recommendations for both risks. `by` chooses the table's sizes: mean
+    diameter or volume.
     Withheld if the findings do not cover both lungs completely, and for patients whom the guideline
     does not cover.
     """
@@ -121,11 +125,18 @@ def fleischner(
             not_assessed=NOT_ASSESSED,
         )
     risk = patient.risk or "high"
-    first = max(
-        nodules,
-        key=lambda n: (_cell(n, _number(n, nodules), risk, by)[1].urgency, n.fleischner_mm),
+    numbered = (pair for kind in KINDS for pair in _numbered([n.taken_as(kind) for n in nodules]))
+    first, number = max(
+        numbered, key=lambda one: (_cell(one[0], one[1], risk, by)[1].urgency, one[0].fleischner_mm)
     )
-    return _statement(first, _number(first, nodules), patient, by)
+    statement = _statement(first, number, patient, by)
+    if first.assumed or all(n.kind for n in nodules):
+        return statement
+    return replace(statement, not_assessed=(KINDS_OF_OTHERS, *statement.not_assessed))
+
+
+def _numbered(nodules: Sequence[Nodule]) -> list[tuple[Nodule, Number]]:
+    return [(nodule, _number(nodule, nodules)) for nodule in nodules]
 
 
 def _not_covered(patient: Patient) -> str:
@@ -189,17 +200,18 @@ def _statement(nodule: Nodule, number: Number, patient: Patient, by: By) -> Stat
         guideline=GUIDELINE,
         source=SOURCE,
         category=f"{row}{risk}",
-        row=f"{'A' if nodule.kind == 'solid' else 'B'}: {row}{risk}",
+        row=f"{'A' if nodule.kind == 'solid' else 'B'}: {row}{risk}"
+        f"{' (kind unknown)' if nodule.assumed else ''}",
         management=management,
         nodule=nodule.number,
         facts=(*_nodule_facts(nodule, by), Fact("number", number), *_patient_facts(patient)),
-        not_assessed=(*_unknown(patient), *NOT_ASSESSED),
+        not_assessed=(*nodule.kind_not_assessed, *_unknown(patient), *NOT_ASSESSED),
     )
 
 
 def _nodule_facts(nodule: Nodule, by: By) -> tuple[Fact, ...]:
-    solid_mm = nodule.fleischner_solid_mm if nodule.kind == "part-solid" else None
-    facts = nodule_facts(nodule.number, nodule.kind, nodule.fleischner_mm, solid_mm)
+    solid_mm = None if nodule.solid_mm is None else nodule.fleischner_solid_mm
+    facts = nodule_facts(nodule.number, nodule.kind_words, nodule.fleischner_mm, solid_mm)
     if by == "volume" and nodule.volume_mm3 is not None:
         facts = (*facts, Fact("volume", round(nodule.volume_mm3), "mm³"))
     if nodule.fleischner_mm > AXES_ABOVE_MM:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
-from luna.clinical.nodule import Change, Kind, Nodule, Scope
+from luna.clinical.nodule import KINDS, Change, Kind, Nodule, Scope
 from luna.clinical.statement import Fact, Statement, nodule_facts
 
 GUIDELINE = "Lung-RADS v2022"
@@ -129,8 +129,18 @@ def categorise(nodule: Nodule) -> tuple[Category, str]:
     """Return the category of one nodule and the table row that gives it.
 
     Benign features come before size, then the steps down of a stable nodule, then the features
-    that make a category 3 or 4 more suspicious.
+    that make a category 3 or 4 more suspicious. A nodule of unknown kind has its strictest row.
     """
+    return _of_known(strictest(nodule))
+
+
+def strictest(nodule: Nodule) -> Nodule:
+    """Return the nodule, of the kind with the most suspicious row if its own is not known."""
+    readings = (nodule.taken_as(kind) for kind in KINDS)
+    return max(readings, key=lambda reading: concern(_of_known(reading)[0]))
+
+
+def _of_known(nodule: Nodule) -> tuple[Category, str]:
     if nodule.calcification in BENIGN_CALCIFICATION or nodule.fat:
         return "1", BENIGN
     if _is_juxtapleural(nodule):
@@ -170,12 +180,13 @@ def concern(category: Category) -> int:
 
 def nodule_statement(nodule: Nodule) -> Statement:
     """Return the table's statement on one nodule by itself."""
-    category, text = categorise(nodule)
+    nodule = strictest(nodule)
+    category, text = _of_known(nodule)
     return Statement(
         guideline=GUIDELINE,
         source=SOURCE,
         category=category,
-        row=f"{category}: {text}",
+        row=f"{category}: {text}{' (kind unknown)' if nodule.assumed else ''}",
         management=MANAGEMENT[category],
         nodule=nodule.number,
         facts=_facts(nodule),
@@ -213,7 +224,7 @@ def _without_nodule(category: Category, text: str) -> Statement:
 
 
 def _facts(nodule: Nodule) -> tuple[Fact, ...]:
-    solid_mm = nodule.lung_rads_solid_mm if nodule.kind == "part-solid" else None
+    solid_mm = None if nodule.solid_mm is None else nodule.lung_rads_solid_mm
     known: list[Fact] = [Fact("change", nodule.change)]
     for name in ("calcification", "fat", "juxtapleural", "spiculated"):
         if (value := getattr(nodule, name)) is not None:
@@ -222,7 +233,7 @@ def _facts(nodule: Nodule) -> tuple[Fact, ...]:
         known.append(Fact("earlier category", nodule.earlier_category))
     if nodule.months_since is not None:
         known.append(Fact("time since the earlier category", nodule.months_since, "months"))
-    size = nodule_facts(nodule.number, nodule.kind, nodule.lung_rads_mm, solid_mm)
+    size = nodule_facts(nodule.number, nodule.kind_words, nodule.lung_rads_mm, solid_mm)
     return (*size, *known)
 
 
@@ -243,4 +254,4 @@ def _not_assessed(nodule: Nodule) -> tuple[str, ...]:
         unknown.append("growth over several exams, which can make it 4B")
     if nodule.kind == "ground-glass" and nodule.change == "growing" and nodule.lung_rads_mm >= 30:
         unknown.append("the table has no row for a growing nodule of 30 mm or more; taken as new")
-    return (*unknown, *NEVER_ASSESSED)
+    return (*nodule.kind_not_assessed, *unknown, *NEVER_ASSESSED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from luna.clinical.size import fleischner_mm, lung_rads_mm, to_tenth_mm
@@ -10,6 +10,8 @@ from luna.run.errors import UsageError
 
 Kind = Literal["solid", "part-solid", "ground-glass"]
 """Guidelines also call ground-glass nodules non-solid, and both of the last two subsolid."""
+
+KINDS: tuple[Kind, ...] = ("solid", "part-solid", "ground-glass")
 
 Calcification = Literal["none", "complete", "central", "popcorn", "ring", "other"]
 """All but the first and the last are patterns of benign nodules."""
@@ -26,14 +28,15 @@ slowly" the same over a longer time.
 class Nodule:
     """One nodule. None means that a fact is not known, and statements say so.
 
-    `solid_mm` is the mean diameter of the solid part, for part-solid nodules only.
+    `solid_mm` is the mean diameter of the solid part, for part-solid nodules only. `assumed` says
+    that the kind is not known, and that the one here is one of those that it can be.
     `juxtapleural` is true for a nodule on the pleura with a smooth margin and an oval, lentiform
     or triangular shape. `earlier_category` is the Lung-RADS category that called for this
     follow-up, `months_since` how long ago it was given.
     """
 
     number: int
-    kind: Kind
+    kind: Kind | None
     long_axis_mm: float
     short_axis_mm: float
     volume_mm3: float | None = None
@@ -46,14 +49,35 @@ class Nodule:
     upper_lobe: bool | None = None
     earlier_category: Literal["3", "4A"] | None = None
     months_since: float | None = None
+    assumed: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.short_axis_mm <= self.long_axis_mm:
             raise UsageError(f"nodule {self.number}: its axes are not long before short, above 0")
-        if (self.kind == "part-solid") != (self.solid_mm is not None):
+        measured = self.kind == "part-solid" and not self.assumed
+        if measured != (self.solid_mm is not None):
             raise UsageError(f"nodule {self.number}: a solid part belongs to part-solid nodules")
         if self.solid_mm is not None and not 0 < self.solid_mm <= self.long_axis_mm:
             raise UsageError(f"nodule {self.number}: its solid part is larger than the nodule")
+
+    def taken_as(self, kind: Kind) -> Nodule:
+        """Return the nodule with this kind if its own is not known; no solid part was measured."""
+        return self if self.kind else replace(self, kind=kind, assumed=True)
+
+    @property
+    def kind_words(self) -> str:
+        """Its kind as a statement names it."""
+        return f"unknown, taken as {self.kind}" if self.assumed else self.kind or "unknown"
+
+    @property
+    def kind_not_assessed(self) -> tuple[str, ...]:
+        """What a statement says of a kind that is not known."""
+        if not self.assumed:
+            return ()
+        return (
+            f"kind: could not be told; taken as {self.kind}, which gives the strictest row",
+            "solid part: not measured; a large one can make the row stricter",
+        )
 
     @property
     def lung_rads_mm(self) -> float:

@@ -30,7 +30,6 @@ class Guidance:
     patient: Patient
 
 
-NO_KIND = "kind: too faint and small for these slices; taken as solid"
 HALO = "how far the halo reaches: the size is that at half way between lung and core"
 NO_INTERVAL = "the time between the scans: growth is taken as within 12 months"
 NOT_SHOWN = "growth: the prior scan does not show the place of this nodule"
@@ -88,21 +87,20 @@ def scope_of(findings: Findings) -> Scope:
 def nodule_of(finding: Finding, contrast: bool, change: Change | None = None) -> Nodule:
     """A finding as guidelines see it.
 
-    A finding without a kind counts as solid, the more suspicious of what it can be at its size.
     Contrast agent is as dense as calcium, so that with it no pattern of calcification is taken.
     Strands and pleural contact are measured, but their agreement with radiologists is too
     little known to decide a category by them.
     """
     size, look = finding.measurement, finding.description
-    kind = look.kind or "solid"
+    part_solid = look.kind == "part-solid"
     return Nodule(
         number=finding.number,
-        kind=kind,
+        kind=look.kind,
         long_axis_mm=size.long_axis_mm,
         short_axis_mm=size.short_axis_mm,
         volume_mm3=size.volume_mm3,
         change=change.lung_rads if change else "baseline",
-        solid_mm=min(look.solid_mm or 0, size.diameter_mm) if kind == "part-solid" else None,
+        solid_mm=min(look.solid_mm or 0, size.diameter_mm) if part_solid else None,
         calcification=None if contrast else look.calcification,
         fat=look.fat,
         upper_lobe=None if look.lobe is None else look.lobe.endswith("upper"),
@@ -119,7 +117,7 @@ def _completed(
     if statement.nodule is None:
         return statement
     kind = findings.findings[statement.nodule - 1].description.kind
-    of_kind = {None: (NO_KIND,), "part-solid": (HALO,)}.get(kind, ())
+    of_kind = (HALO,) if kind == "part-solid" else ()
     stated = tuple(
         CONTRAST if words == "calcification" and contrast else words
         for words in statement.not_assessed
