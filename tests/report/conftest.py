@@ -11,28 +11,26 @@ from luna.ct.mask import BoxMask
 from luna.ct.scan import Provenance, Scan
 from luna.detect.findings import (
     Candidates,
-    Description,
     Finding,
     Findings,
     Measurement,
     Opacity,
 )
 
+from .described import described
+
 PHI = {"PatientName": "DOE^JANE", "PatientBirthDate": "19501231", "AccessionNumber": "A77"}
 MARKUP = "<script>alert('x')</script>"
 
 
-LOOK = Description(
+PART_SOLID = described(
     kind="part-solid",
     solid_mm=3.14159,
     calcification="central",
     calcified_share=0.25,
-    fat=False,
-    fat_share=0.0,
     pleural_contact=0.125,
     juxtapleural=True,
     strands=4,
-    third="upper",
 )
 
 
@@ -76,7 +74,7 @@ def make_finding(number: int = 1, p: float = 0.9) -> Finding:
         p_nodule=p,
         p_malignant=None,
         measurement=size,
-        description=LOOK,
+        description=PART_SOLID,
         side="left",
         mask=mask,
     )

@@ -14,23 +14,12 @@ from luna.clinical.patient import Patient
 from luna.ct.geometry import Geometry
 from luna.ct.mask import BoxMask
 from luna.ct.scan import Provenance, Scan
-from luna.detect.findings import Candidates, Description, Finding, Findings, Measurement, Opacity
+from luna.detect.findings import Candidates, Finding, Findings, Measurement, Opacity
 from luna.detect.prior.changes import Change, Comparison, Sighting
 from luna.report.guidelines import Guidance, guideline_section, with_tags
 from luna.report.write import write_report
 
-LOOK = Description(
-    kind="solid",
-    solid_mm=None,
-    calcification="none",
-    calcified_share=0.0,
-    fat=False,
-    fat_share=0.0,
-    pleural_contact=0.0,
-    juxtapleural=False,
-    strands=0,
-    third="upper",
-)
+from .described import described
 
 
 def scan_with(**tags: str) -> Scan:
@@ -61,7 +50,7 @@ def finding(number: int, mm: float, **look: Any) -> Finding:
         p_nodule=0.9,
         p_malignant=None,
         measurement=Measurement(**{name: values.get(name, 4) for name in size}),
-        description=replace(LOOK, **look),
+        description=described(**look),
         side="left",
         mask=BoxMask((3, 3, 3), np.ones((2, 2, 2), np.bool_)),
     )

@@ -85,6 +85,16 @@ def test_every_field_is_documented(scan, with_opacity, findings) -> None:
     assert not [name for name in sorted(names) if f"`{name}`" not in page]
 
 
+def test_an_opacity_has_the_place_and_size_of_a_finding_in_the_same_order(
+    scan, findings, with_opacity
+) -> None:
+    values = document(scan, with_opacity(findings)).json_values()
+    names, lettered = list(values["findings"][0]), list(values["opacities"][0])
+    assert names[:4] == ["number", "p_nodule", "p_malignant", "side"]
+    assert lettered == ["letter", *names[3 : names.index("kind")]]
+    assert names[-1] == "lobe"
+
+
 def test_csv_rows(scan, findings, tmp_path: Path) -> None:
     write_report(scan, findings, tmp_path)
     with (tmp_path / "nodules.csv").open() as stream:

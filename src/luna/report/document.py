@@ -36,13 +36,26 @@ NOTICE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReportedFinding:
-    """A finding as the report states it: lengths in mm, indices from 0, numbers from 1."""
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """What the networks say of a finding, and its number, from 1."""
 
     number: int
     p_nodule: float
     p_malignant: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Lettered:
+    """The letter of an opacity, which no network judged."""
+
+    letter: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportedLesion:
+    """The place and size of a finding or an opacity: lengths in mm, indices from 0."""
+
     side: Side
     slice_index: int
     slice_number: int
@@ -59,6 +72,13 @@ class ReportedFinding:
     hu_mean: float
     hu_min: int
     hu_max: int
+
+
+# report.json and nodules.csv have the fields in this order: those of the last base come first.
+@dataclass(frozen=True, kw_only=True)
+class ReportedFinding(ReportedLesion, _Judged):
+    """A finding as the report states it."""
+
     kind: Kind | None
     solid_mm: float | None
     calcification: Calcification
@@ -71,27 +91,9 @@ class ReportedFinding:
     lobe: Lobe | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReportedOpacity:
-    """An opacity as the report states it; the fields are those of a finding."""
-
-    letter: str
-    side: Side
-    slice_index: int
-    slice_number: int
-    image_number: int | None
-    center_irc: Triple
-    center_lps_mm: Triple
-    center_ras_mm: Triple
-    long_axis_mm: float
-    short_axis_mm: float
-    diameter_mm: float
-    axes_plane: Plane
-    axes_index: int
-    volume_mm3: float
-    hu_mean: float
-    hu_min: int
-    hu_max: int
+@dataclass(frozen=True, kw_only=True)
+class ReportedOpacity(ReportedLesion, _Lettered):
+    """An opacity as the report states it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -226,7 +228,7 @@ def _finding(scan: Scan, finding: Finding) -> ReportedFinding:
         p_nodule=round(finding.p_nodule, 6),
         p_malignant=None if finding.p_malignant is None else round(finding.p_malignant, 6),
         **_place_and_size(scan, finding),
-        **_look(finding.description),
+        **_described(finding.description),
     )
 
 
@@ -268,17 +270,17 @@ def _rounded(values: Sequence[float]) -> Triple:
     return a, b, c
 
 
-def _look(look: Description) -> dict[str, Any]:
+def _described(found: Description) -> dict[str, Any]:
     """The fields that describe a finding."""
     return {
-        "kind": look.kind,
-        "solid_mm": None if look.solid_mm is None else round(look.solid_mm, 2),
-        "calcification": look.calcification,
-        "calcified_share": round(look.calcified_share, 3),
-        "fat": look.fat,
-        "fat_share": round(look.fat_share, 3),
-        "pleural_contact": round(look.pleural_contact, 3),
-        "strands": look.strands,
-        "third": look.third,
-        "lobe": look.lobe,
+        "kind": found.kind,
+        "solid_mm": None if found.solid_mm is None else round(found.solid_mm, 2),
+        "calcification": found.calcification,
+        "calcified_share": round(found.calcified_share, 3),
+        "fat": found.fat,
+        "fat_share": round(found.fat_share, 3),
+        "pleural_contact": round(found.pleural_contact, 3),
+        "strands": found.strands,
+        "third": found.third,
+        "lobe": found.lobe,
     }

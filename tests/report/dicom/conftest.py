@@ -18,12 +18,14 @@ from scipy import ndimage
 from luna.ct.mask import BoxMask
 from luna.ct.read import read_scan
 from luna.ct.scan import Scan
-from luna.detect.findings import Candidates, Description, Finding, Findings, Opacity
+from luna.detect.findings import Candidates, Finding, Findings, Opacity
 from luna.detect.measure import measure
 from luna.report.dicom.results import DicomResults, results_of
 from luna.report.dicom.write import dicom_writers
 from luna.report.document import document
 from luna.report.write import write_report
+
+from ..described import described
 
 UID = "1.2.826.0.1.3680043.8.498.7"
 SHAPE = (16, 28, 36)
@@ -133,20 +135,6 @@ class Case:
     results: DicomResults
 
 
-LOOK = Description(
-    kind="part-solid",
-    solid_mm=3.14,
-    calcification="none",
-    calcified_share=0.0,
-    fat=False,
-    fat_share=0.0,
-    pleural_contact=0.0,
-    juxtapleural=False,
-    strands=1,
-    third=None,
-)
-
-
 def findings_of(scan: Scan) -> Findings:
     """The two balls as findings and the box as an opacity, measured in the scan."""
     labels, count = ndimage.label(scan.hu > -200)
@@ -202,7 +190,7 @@ def _finding(scan: Scan, number: int, mask: BoxMask) -> Finding:
         p_nodule=(0.987654321, 0.75)[number - 1],
         p_malignant=0.25 if number == 1 else None,
         measurement=size,
-        description=LOOK,
+        description=described(kind="part-solid", solid_mm=3.14, strands=1, third=None),
         side="left",
         mask=body,
     )
