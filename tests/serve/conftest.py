@@ -17,9 +17,9 @@ from luna.ct.scan import Scan
 from luna.detect.config import DiagnoseConfig
 from luna.nets.models import Models
 from luna.phantom.cohort import write_metaimage
-from luna.serve.api import Desk
+from luna.serve.api import Service
 from luna.serve.app import build_app
-from luna.serve.examine import Examiner, Means
+from luna.serve.examine import Examiner, ExaminerSettings
 from luna.serve.folder import Folder, held
 from luna.serve.server import listen
 from luna.serve.worker import run_queue
@@ -59,11 +59,11 @@ class Client:
 
 
 @contextmanager
-def listening(desk: Desk) -> Iterator[str]:
+def listening(service: Service) -> Iterator[str]:
     """Serve in a thread, and yield the address."""
     with listen("127.0.0.1", 0) as socket:
         server = uvicorn.Server(
-            uvicorn.Config(build_app(desk), log_level="critical", ws="none", lifespan="off")
+            uvicorn.Config(build_app(service), log_level="critical", ws="none", lifespan="off")
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
         thread.start()
@@ -75,14 +75,14 @@ def listening(desk: Desk) -> Iterator[str]:
 
 
 @contextmanager
-def working(folder: Folder, models: Models, **means: Any) -> Iterator[None]:
+def working(folder: Folder, models: Models, **settings: Any) -> Iterator[None]:
     """Look at queued scans in a thread."""
     stop = threading.Event()
     examiner = Examiner(
         folder=folder,
         models=models,
         device=device("cpu"),
-        means=Means(weights=(), config=DiagnoseConfig(), device="cpu", **means),
+        settings=ExaminerSettings(weights=(), config=DiagnoseConfig(), device="cpu", **settings),
     )
     thread = threading.Thread(target=run_queue, args=(examiner, stop))
     thread.start()
@@ -95,7 +95,7 @@ def working(folder: Folder, models: Models, **means: Any) -> Iterator[None]:
 
 @pytest.fixture(name="working", scope="session")
 def working_fixture() -> Callable[..., Any]:
-    """Look at queued scans while a block runs: (folder, models, **means)."""
+    """Look at queued scans while a block runs: (folder, models, **settings)."""
     return working
 
 
@@ -112,7 +112,7 @@ def start(folder: Folder) -> Iterator[Callable[..., Client]]:
     running = []
 
     def begin(**options: Any) -> Client:
-        running.append(listening(Desk(folder=folder, **options)))
+        running.append(listening(Service(folder=folder, **options)))
         return Client(running[-1].__enter__(), folder)
 
     yield begin

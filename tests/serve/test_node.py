@@ -18,11 +18,11 @@ from pydicom.uid import RLELossless
 from luna.ct.scan import Scan
 from luna.nets.models import Models
 from luna.run.errors import UsageError
-from luna.serve.asked import Asked
 from luna.serve.folder import Folder
 from luna.serve.node.address import Node, Peer, checked_title, peer_of
 from luna.serve.node.receive import SYNTAXES, Gathering, listening
 from luna.serve.node.send import send_ready
+from luna.serve.request import ScanRequest
 from luna.serve.rows import Outcome
 from luna.serve.upload import Limits
 
@@ -148,7 +148,7 @@ def test_a_peer_that_is_away_is_tried_again_and_it_is_said(folder: Folder) -> No
         scan = f"{number:032x}"
         folder.report(scan).mkdir(parents=True)
         shutil.copy(pydicom.data.get_testdata_file("reportsi.dcm"), folder.report(scan) / name)
-        folder.store.add(scan, "s", Asked(), files=1, size=1, send=True)
+        folder.store.add(scan, "s", ScanRequest(), files=1, size=1, send=True)
         folder.store.claim()
         folder.store.finish(scan, Outcome(state="done", entry={}))
     now = time.time()

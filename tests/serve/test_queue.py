@@ -16,9 +16,9 @@ import requests
 from luna.nets.bundle import save_bundle
 from luna.nets.models import Models
 from luna.run.errors import EnvironmentFault, LunaError, UsageError
-from luna.serve.asked import Asked
 from luna.serve.clock import queue_seconds, seconds_left, typical_seconds
 from luna.serve.folder import Folder, held
+from luna.serve.request import ScanRequest
 from luna.serve.rows import Outcome, Row
 from luna.serve.store import MOST_ATTEMPTS, Store
 
@@ -28,7 +28,7 @@ def queue(folder: Folder, count: int = 1) -> list[str]:
     for scan in ids:
         folder.scan(scan).mkdir()
         folder.upload(scan).write_bytes(b"x")
-        folder.store.add(scan, f"scan {scan[-1]}", Asked(), files=1, size=1)
+        folder.store.add(scan, f"scan {scan[-1]}", ScanRequest(), files=1, size=1)
     return ids
 
 
@@ -132,7 +132,8 @@ def test_a_damaged_list_and_one_of_another_version_are_told(tmp_path: Path) -> N
 
 def row(scan: str, **values: object) -> Row:
     made = Row(
-        number=1, id=scan, label="", received=0.0, files=1, bytes=1, asked=Asked(), state="queued",
+        number=1, id=scan, label="", received=0.0, files=1, bytes=1, asked=ScanRequest(),
+        state="queued",
         wish="", attempts=0, stage="", done=0, total=1, stage_began=None, ended=None, error="",
         hint="", patient="", name="", study_date="", entry=None, seconds={}, send="",
         send_note="", send_tries=0, send_next=0.0,
@@ -146,7 +147,7 @@ def test_the_time_left_comes_from_earlier_scans() -> None:
     typical = typical_seconds(earlier)
     assert typical == {**stages, "read": 15.0}
     assert seconds_left(row("c"), typical, 0) == 105.0  # nothing is compared
-    assert seconds_left(row("c", asked=Asked(prior="a")), typical, 0) == 205.0
+    assert seconds_left(row("c", asked=ScanRequest(prior="a")), typical, 0) == 205.0
     half = row("c", state="running", stage="segment", done=1, total=2, stage_began=100.0)
     assert seconds_left(half, typical, 110.0) == 10.0 + 30.0  # by its own pace, then the report
     late = row("c", state="running", stage="read", stage_began=0.0)

@@ -131,11 +131,11 @@ def serve(
     options.refuse_missing([], weights)
     require_extra("serve", PACKAGES, "packages for the server are missing")
     from luna.nets.models import SHIPPED
-    from luna.serve.examine import Means
+    from luna.serve.examine import ExaminerSettings
     from luna.serve.server import Place, own_folder, serve
     from luna.serve.upload import Limits
 
-    means = Means(
+    examiner = ExaminerSettings(
         weights=tuple(weights or [Path(SHIPPED)]), config=settings, device=device,
         include_phi=include_phi,
     )  # fmt: skip
@@ -149,7 +149,7 @@ def serve(
         note(f"computing on {loaded[1]}, scans in {place.data}; Ctrl-C ends it", quiet=quiet)
         print_lines(address)
 
-    serve(place, means, warn, listening)
+    serve(place, examiner, warn, listening)
 
 
 def _node(

@@ -95,7 +95,7 @@ def fetch_book(source: str, tell: Tell) -> list[Path]:
         if _is_good(folder):
             tell(f"already here, checked: {folder.name}")
         else:
-            with _alone(_made(cache_folder() / "downloads"), name, tell) as downloads:
+            with _only_fetcher(_made(cache_folder() / "downloads"), name, tell) as downloads:
                 if not _is_good(folder):  # another process may have made it meanwhile
                     state = _obtain(source, name, sha256, downloads, tell)
                     _made(folder.parent)
@@ -128,7 +128,7 @@ def _made(folder: Path) -> Path:
 
 
 @contextmanager
-def _alone(downloads: Path, name: str, tell: Tell) -> Iterator[Path]:
+def _only_fetcher(downloads: Path, name: str, tell: Tell) -> Iterator[Path]:
     """Wait until no other process is fetching a file into a folder; two would mix their data."""
     path = downloads / f"{name}.lock"
     try:

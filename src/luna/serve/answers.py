@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from luna.serve.asked import Asked
+from luna.serve.request import ScanRequest
 from luna.serve.rows import Row, Sending, State
 
 
@@ -36,7 +36,7 @@ class ScanAnswer:
     ended: str | None
     error: str
     hint: str
-    asked: Asked
+    asked: ScanRequest
     result: dict[str, Any] | None
     patient_name: str
     study_date: str

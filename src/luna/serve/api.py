@@ -22,9 +22,9 @@ from luna.serve.answers import (
     ScanAnswer,
     answers_of,
 )
-from luna.serve.asked import Asked
 from luna.serve.clock import queue_seconds, typical_seconds
 from luna.serve.folder import Folder
+from luna.serve.request import ScanRequest
 from luna.serve.rows import Row
 from luna.serve.store import UnknownScanError
 from luna.serve.upload import Limits, receive
@@ -64,8 +64,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Desk:
-    """What the API works with."""
+class Service:
+    """The folder, access rules, limits and worker behind the API."""
 
     folder: Folder
     access: Access = field(default_factory=Access)
@@ -82,7 +82,7 @@ class Desk:
         """Return one row as the API tells it."""
         return self.answers([row])[0]
 
-    def check(self, asked: Asked) -> None:
+    def check(self, asked: ScanRequest) -> None:
         """Raise UsageError where a prior is asked for that is not there."""
         if asked.interval is not None and asked.prior is None:
             raise UsageError("an interval is the time since a prior scan", hint="name the prior")
@@ -90,102 +90,104 @@ class Desk:
             raise UsageError("no such prior scan", hint="it may have been deleted")
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(service: Service) -> APIRouter:
     """Return the API of a server."""
     api = APIRouter(prefix="/api", responses=ERRORS)
-    _add_scans(api, desk)
-    _add_one_scan(api, desk)
-    _add_report(api, desk)
-    _add_session(api, desk)
+    _add_scans(api, service)
+    _add_one_scan(api, service)
+    _add_report(api, service)
+    _add_session(api, service)
     return api
 
 
-def _add_scans(api: APIRouter, desk: Desk) -> None:
+def _add_scans(api: APIRouter, service: Service) -> None:
     @api.get("/scans", summary="List scans")
     def list_scans(
         search: Annotated[str, Query(max_length=200)] = "",
         most: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 100,
     ) -> ListAnswer:
         """List the scans in which a text occurs, the newest first."""
-        store = desk.folder.store
-        found = desk.answers(store.find(search, most=most))
+        store = service.folder.store
+        found = service.answers(store.find(search, most=most))
         return ListAnswer(scans=found, waiting=len(store.waiting()))
 
     @api.post("/scans", status_code=201, summary="Send a scan", openapi_extra=FORM)
-    async def send_scan(request: Request, asked: Annotated[Asked, Depends()]) -> ScanAnswer:
+    async def send_scan(request: Request, asked: Annotated[ScanRequest, Depends()]) -> ScanAnswer:
         """Send one study as a form of files, and queue it. It is safe on disk when this answers."""
-        desk.check(asked)
-        with desk.folder.new_upload() as (scan, path):
-            came = await receive(request, path, desk.limits)
-        row = desk.folder.store.add(scan, came.label, asked, files=came.files, size=came.bytes)
-        return desk.answer(row)
+        service.check(asked)
+        with service.folder.new_upload() as (scan, path):
+            came = await receive(request, path, service.limits)
+        row = service.folder.store.add(scan, came.label, asked, files=came.files, size=came.bytes)
+        return service.answer(row)
 
     @api.post("/scans/{scan}/again", status_code=201, summary="Look again")
-    def look_again(scan: str, asked: Annotated[Asked, Depends()]) -> ScanAnswer:
+    def diagnose_again(scan: str, asked: Annotated[ScanRequest, Depends()]) -> ScanAnswer:
         """Queue the same upload once more, with other choices: a prior, a series, a guideline."""
-        before = desk.folder.store.get(scan)
-        desk.check(asked)
-        with desk.folder.new_upload() as (new, path):
-            os.link(desk.folder.upload(scan), path)
-        row = desk.folder.store.add(new, before.label, asked, files=before.files, size=before.bytes)
-        return desk.answer(row)
+        before = service.folder.store.get(scan)
+        service.check(asked)
+        with service.folder.new_upload() as (new, path):
+            os.link(service.folder.upload(scan), path)
+        row = service.folder.store.add(
+            new, before.label, asked, files=before.files, size=before.bytes
+        )
+        return service.answer(row)
 
 
-def _add_one_scan(api: APIRouter, desk: Desk) -> None:
+def _add_one_scan(api: APIRouter, service: Service) -> None:
     @api.get("/scans/{scan}", summary="Tell about a scan")
     def get_scan(scan: str) -> ScanAnswer:
         """Return the progress of a scan, and its findings."""
-        return desk.answer(desk.folder.store.get(scan))
+        return service.answer(service.folder.store.get(scan))
 
     @api.get("/scans/{scan}/priors", summary="Offer prior scans")
     def get_priors(scan: str) -> ListAnswer:
         """List the other scans of the patient; where the file names nobody, all others."""
-        store = desk.folder.store
+        store = service.folder.store
         row = store.get(scan)
         others = [one for one in store.find(most=MOST_ROWS) if one.id != scan]
         fitting = [one for one in others if one.state == "done" and one.patient == row.patient]
-        return ListAnswer(scans=desk.answers(fitting), waiting=len(store.waiting()))
+        return ListAnswer(scans=service.answers(fitting), waiting=len(store.waiting()))
 
     @api.post("/scans/{scan}/cancel", summary="Cancel a scan")
     def cancel_scan(scan: str) -> ScanAnswer:
         """Take a scan out of the queue, or stop looking at it. Its upload stays."""
-        return desk.answer(desk.folder.store.cancel(scan))
+        return service.answer(service.folder.store.cancel(scan))
 
     @api.delete("/scans/{scan}", status_code=204, summary="Delete a scan")
     def delete_scan(scan: str) -> Response:
         """Delete a scan: its row, its upload and its report. A running one is stopped first."""
-        desk.folder.store.get(scan)
-        if desk.folder.store.delete(scan):
-            desk.folder.remove(scan)
+        service.folder.store.get(scan)
+        if service.folder.store.delete(scan):
+            service.folder.remove(scan)
         return Response(status_code=204)
 
 
-def _add_report(api: APIRouter, desk: Desk) -> None:
+def _add_report(api: APIRouter, service: Service) -> None:
     @api.get("/scans/{scan}/files", summary="List a report's files")
     def list_files(scan: str) -> FilesAnswer:
         """List the files of the report; none before the scan is done."""
-        desk.folder.store.get(scan)
-        return FilesAnswer(files=[path.name for path in desk.folder.report_files(scan)])
+        service.folder.store.get(scan)
+        return FilesAnswer(files=[path.name for path in service.folder.report_files(scan)])
 
     @api.get("/scans/{scan}/files/{name}", summary="Get a file", response_class=FileResponse)
     def get_file(scan: str, name: str) -> Response:
         """Get one file of the report. The page itself is at `/scans/{scan}/report`."""
-        desk.folder.store.get(scan)
-        for path in desk.folder.report_files(scan):
+        service.folder.store.get(scan)
+        for path in service.folder.report_files(scan):
             if path.name == name:
                 kind = "inline" if name in SHOWN else "attachment"
                 return FileResponse(path, filename=name, content_disposition_type=kind)
         raise UnknownScanError("no such file", hint="`files` lists those that are there")
 
 
-def _add_session(api: APIRouter, desk: Desk) -> None:
+def _add_session(api: APIRouter, service: Service) -> None:
     @api.post("/session", status_code=204, summary="Sign in")
     def sign_in(token: Annotated[str, Body(embed=True, max_length=4096)]) -> Response:
         """Exchange the token for the page's cookie."""
-        if not desk.access.is_token(token):
+        if not service.access.is_token(token):
             return Response(status_code=401)
         answer = Response(status_code=204)
-        answer.set_cookie(COOKIE, desk.access.session(), httponly=True, samesite="strict")
+        answer.set_cookie(COOKIE, service.access.session(), httponly=True, samesite="strict")
         return answer
 
     @api.delete("/session", status_code=204, summary="Sign out")
@@ -198,10 +200,10 @@ def _add_session(api: APIRouter, desk: Desk) -> None:
     @api.get("/health", summary="Check the server")
     def check_health() -> HealthAnswer:
         """Tell that the server answers; needs no token."""
-        lives = desk.worker_lives()
+        lives = service.worker_lives()
         return HealthAnswer(
             status="ok" if lives else "down",
             worker=lives,
-            token=bool(desk.access.token),
+            token=bool(service.access.token),
             version=__version__,
         )

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from luna import __version__
 from luna.run.errors import LunaError
-from luna.serve.api import Desk, routes
+from luna.serve.api import Service, routes
 from luna.serve.guard import REPORT_POLICY, Guard
 from luna.serve.store import UnknownScanError
 from luna.serve.upload import TooLargeError
@@ -30,7 +30,7 @@ STATUS = {2: 400, 3: 422, 4: 507}
 """The HTTP status of an error by its exit code."""
 
 
-def build_app(desk: Desk) -> FastAPI:
+def build_app(service: Service) -> FastAPI:
     """Return the application of a server."""
     app = FastAPI(
         title="luna serve",
@@ -39,35 +39,35 @@ def build_app(desk: Desk) -> FastAPI:
         docs_url=None,  # FastAPI's own pages load scripts from elsewhere
         redoc_url=None,
     )
-    app.add_middleware(Guard, access=desk.access)
+    app.add_middleware(Guard, access=service.access)
     app.add_exception_handler(LunaError, _known_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _unknown)
     app.add_exception_handler(Exception, _bug)
-    app.include_router(routes(desk))
-    _add_pages(app, desk)
+    app.include_router(routes(service))
+    _add_pages(app, service)
     return app
 
 
-def _add_pages(app: FastAPI, desk: Desk) -> None:
-    def static(name: str) -> Response:
+def _add_pages(app: FastAPI, service: Service) -> None:
+    def contents(name: str) -> Response:
         return Response((STATIC / name).read_bytes(), media_type=f"{KINDS[name]}; charset=utf-8")
 
     @app.get("/", include_in_schema=False)
     def page() -> Response:
-        return static("index.html")
+        return contents("index.html")
 
     @app.get("/{name}", include_in_schema=False)
-    def part(name: str) -> Response:
+    def static_file(name: str) -> Response:
         if name not in KINDS:
             raise UnknownScanError("no such page")
-        return static(name)
+        return contents(name)
 
     @app.get("/scans/{scan}/report", include_in_schema=False)
     def report(scan: str) -> Response:
         """The page of a report, which runs in a sandbox."""
-        desk.folder.store.get(scan)
-        path = desk.folder.report(scan) / "report.html"
+        service.folder.store.get(scan)
+        path = service.folder.report(scan) / "report.html"
         if not path.is_file():
             raise UnknownScanError("there is no report yet")
         headers = {"Content-Security-Policy": REPORT_POLICY}

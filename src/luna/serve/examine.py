@@ -25,16 +25,16 @@ from luna.run.device import choose_device
 from luna.run.errors import InputError, LunaError, UsageError
 from luna.run.machine.memory import is_out_of_memory
 from luna.run.progress import Progress
-from luna.serve.asked import Asked
 from luna.serve.folder import Folder
+from luna.serve.request import ScanRequest
 from luna.serve.rows import Outcome, Row
 
 IDENTITY = ("PatientID", "PatientName", "PatientBirthDate")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Means:
-    """What a worker looks at scans with; it travels to the worker's process."""
+class ExaminerSettings:
+    """The weights, config and device of a worker; it travels to the worker's process."""
 
     weights: tuple[Path, ...]
     config: DiagnoseConfig
@@ -49,7 +49,7 @@ class Examiner:
     folder: Folder
     models: Models
     device: torch.device
-    means: Means
+    settings: ExaminerSettings
 
     def examine(self, row: Row, progress: Progress) -> Outcome:
         """Look at a scan and write its report. What is wrong with the scan becomes an outcome."""
@@ -64,8 +64,8 @@ class Examiner:
 
     def _examine(self, row: Row, progress: Progress) -> Outcome:
         order = Order(
-            models=self.models, config=self.means.config, device=self.device,
-            out=self.folder.report(row.id), include_phi=self.means.include_phi,
+            models=self.models, config=self.settings.config, device=self.device,
+            out=self.folder.report(row.id), include_phi=self.settings.include_phi,
             guidance=row.asked.guidance(),
         )  # fmt: skip
         with self._opened(row.id, row.asked, progress) as source:
@@ -81,9 +81,9 @@ class Examiner:
             patient=_patient_key(scan),
             entry=asdict(entry_of(scan, found, "report")),
         )
-        return _with_names(outcome, scan) if self.means.include_phi else outcome
+        return _with_names(outcome, scan) if self.settings.include_phi else outcome
 
-    def _prior(self, scan: Scan, asked: Asked, progress: Progress) -> Prior:
+    def _prior(self, scan: Scan, asked: ScanRequest, progress: Progress) -> Prior:
         """Read and align the prior scan, which was uploaded as a scan of its own."""
         assert asked.prior is not None  # noqa: S101 - looked at by the caller
         if not self.folder.upload(asked.prior).is_file():
@@ -95,7 +95,7 @@ class Examiner:
         return fit_prior(scan, prior, asked.interval)
 
     @contextmanager
-    def _opened(self, scan: str, asked: Asked, progress: Progress) -> Iterator[Source]:
+    def _opened(self, scan: str, asked: ScanRequest, progress: Progress) -> Iterator[Source]:
         """Unpack an upload and yield its one scan, by the choice that was asked for."""
         progress("unpack", 0, 1)
         with extracted(self.folder.upload(scan)) as place:
@@ -113,13 +113,13 @@ class Examiner:
         return str(clean)
 
 
-def load_examiner(folder: Folder, means: Means) -> Examiner:
+def load_examiner(folder: Folder, settings: ExaminerSettings) -> Examiner:
     """Load the networks and choose the device. Raises as `load_models` and `choose_device`."""
     return Examiner(
         folder=folder,
-        models=load_models(means.weights),
-        device=choose_device(means.device),
-        means=means,
+        models=load_models(settings.weights),
+        device=choose_device(settings.device),
+        settings=settings,
     )
 
 

@@ -10,7 +10,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, Protocol
 
 from luna.run.errors import EnvironmentFault, LunaError
-from luna.serve.examine import Means
+from luna.serve.examine import ExaminerSettings
 from luna.serve.folder import Folder
 from luna.serve.worker import work
 
@@ -35,8 +35,10 @@ class Receiver(Protocol):
 class Worker:
     """One process at a time that looks at scans."""
 
-    def __init__(self, folder: Folder, means: Means, warn: Callable[[str], None]) -> None:
-        self._folder, self._means, self._warn = folder, means, warn
+    def __init__(
+        self, folder: Folder, settings: ExaminerSettings, warn: Callable[[str], None]
+    ) -> None:
+        self._folder, self._settings, self._warn = folder, settings, warn
         self._ending = threading.Event()
         self._process, self._ready = self._started()
         self._watch = threading.Thread(target=self._keep, daemon=True)
@@ -73,7 +75,7 @@ class Worker:
         context = get_context("spawn")  # a fork would inherit the locks of this one's threads
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(
-            target=work, args=(self._folder, self._means, theirs), daemon=True
+            target=work, args=(self._folder, self._settings, theirs), daemon=True
         )
         process.start()
         theirs.close()
@@ -91,9 +93,11 @@ class Worker:
 
 
 @contextmanager
-def running_worker(folder: Folder, means: Means, warn: Callable[[str], None]) -> Iterator[Worker]:
+def running_worker(
+    folder: Folder, settings: ExaminerSettings, warn: Callable[[str], None]
+) -> Iterator[Worker]:
     """Keep a worker while the block runs."""
-    worker = Worker(folder, means, warn)
+    worker = Worker(folder, settings, warn)
     try:
         yield worker
     finally:

@@ -7,7 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from luna.serve.asked import Asked, asked_from
+from luna.serve.request import ScanRequest, request_from
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Wish = Literal["", "cancel", "delete"]
@@ -29,7 +29,7 @@ class Row:
     received: float
     files: int
     bytes: int
-    asked: Asked
+    asked: ScanRequest
     state: State
     wish: Wish
     attempts: int
@@ -68,7 +68,7 @@ class Outcome:
 def row_of(found: sqlite3.Row) -> Row:
     """Return a row of the table as values."""
     values = dict(found)
-    values["asked"] = asked_from(values["asked"])
+    values["asked"] = request_from(values["asked"])
     values["entry"] = json.loads(values["entry"])
     values["seconds"] = json.loads(values["seconds"])
     return Row(**values)

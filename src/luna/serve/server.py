@@ -15,9 +15,9 @@ import uvicorn
 
 from luna.run.errors import EnvironmentFault
 from luna.serve.access import Access, is_loopback, read_token
-from luna.serve.api import Desk
+from luna.serve.api import Service
 from luna.serve.app import build_app
-from luna.serve.examine import Means
+from luna.serve.examine import ExaminerSettings
 from luna.serve.folder import Folder, held
 from luna.serve.node.address import Node
 from luna.serve.process import Loaded, running_worker
@@ -43,7 +43,7 @@ class Place:
 
 def serve(
     place: Place,
-    means: Means,
+    settings: ExaminerSettings,
     warn: Callable[[str], None],
     listening: Callable[[str, Loaded], None],
 ) -> None:
@@ -59,15 +59,17 @@ def serve(
     with (
         listen(place.host, place.port) as listener,
         held(place.data, warn) as folder,
-        running_worker(folder, means, warn) as worker,
+        running_worker(folder, settings, warn) as worker,
         running_node(folder, place),
     ):
         loaded = worker.wait_until_ready()
         access = Access(names=frozenset(names), token=token)
-        desk = Desk(folder=folder, access=access, limits=place.limits, worker_lives=worker.lives)
+        service = Service(
+            folder=folder, access=access, limits=place.limits, worker_lives=worker.lives
+        )
         listening(_address(listener), loaded)
         config = uvicorn.Config(
-            build_app(desk),
+            build_app(service),
             log_level="warning",
             access_log=False,  # addresses hold what is asked about patients
             server_header=False,

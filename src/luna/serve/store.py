@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from luna.run.errors import EnvironmentFault, LunaError, UsageError
-from luna.serve.asked import Asked
+from luna.serve.request import ScanRequest
 from luna.serve.rows import Outcome, Row, Wish, row_of
 
 SCHEMA = 2
@@ -85,7 +85,14 @@ class Store:
             rows.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def add(
-        self, scan: str, label: str, asked: Asked, *, files: int, size: int, send: bool = False
+        self,
+        scan: str,
+        label: str,
+        asked: ScanRequest,
+        *,
+        files: int,
+        size: int,
+        send: bool = False,
     ) -> Row:
         """Queue a scan with a complete upload on disk; `send` its results when they are there."""
         with self._open() as rows:

@@ -69,7 +69,7 @@ async def receive(request: Request, out: Path, limits: Limits) -> Received:
     _check_room(out, int(announced) if announced.isdigit() else 0, limits)
     archive = _Archive(out, limits)
     try:
-        await _feed(request.stream(), _parser(options[b"boundary"], archive))
+        await _write_stream(request.stream(), _parser(options[b"boundary"], archive))
     except FormParserError as error:
         raise UsageError("the form is damaged", why=str(error)) from error
     except ClientDisconnect as error:
@@ -100,7 +100,7 @@ def _too_large(what: str, limits: Limits) -> TooLargeError:
     )
 
 
-async def _feed(stream: AsyncIterator[bytes], parser: MultipartParser) -> None:
+async def _write_stream(stream: AsyncIterator[bytes], parser: MultipartParser) -> None:
     async for chunk in stream:
         if chunk:
             await run_in_threadpool(parser.write, chunk)  # which writes to the disk

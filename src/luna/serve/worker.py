@@ -22,7 +22,7 @@ from luna.run.errors import EnvironmentFault, LunaError
 from luna.run.lock import lock_file
 from luna.run.machine.memory import keep_freed_memory
 from luna.run.pool import end_with_parent
-from luna.serve.examine import Examiner, Means, load_examiner
+from luna.serve.examine import Examiner, ExaminerSettings, load_examiner
 from luna.serve.folder import Folder
 from luna.serve.rows import Outcome, Row
 from luna.serve.store import Store
@@ -43,7 +43,7 @@ class StoppedError(Exception):
     """Someone cancelled or deleted the scan that is being looked at."""
 
 
-def work(folder: Folder, means: Means, ready: Connection) -> None:
+def work(folder: Folder, settings: ExaminerSettings, ready: Connection) -> None:
     """Look at scans for ever: what the worker's process does.
 
     `ready` is sent the names of the networks and the device, or the LunaError that kept them from
@@ -51,11 +51,11 @@ def work(folder: Folder, means: Means, ready: Connection) -> None:
     """
     end_with_parent()
     keep_freed_memory()
-    with _alone(folder):
+    with _only_worker(folder):
         folder.clear_work()
         tempfile.tempdir = str(folder.work)  # what is unpacked goes where nobody else may look
         try:
-            examiner = load_examiner(folder, means)
+            examiner = load_examiner(folder, settings)
         except LunaError as error:
             ready.send(error)
             return
@@ -133,7 +133,7 @@ def _insist(call: Callable[[], T]) -> T:
 
 
 @contextmanager
-def _alone(folder: Folder) -> Iterator[None]:
+def _only_worker(folder: Folder) -> Iterator[None]:
     """Wait until no other worker is there, and keep others out."""
     handle = os.open(folder.root / "worker.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:

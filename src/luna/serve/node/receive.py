@@ -31,9 +31,9 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # m
 
 from luna.run.errors import EnvironmentFault
 from luna.run.text import printable
-from luna.serve.asked import Asked
 from luna.serve.folder import PRIVATE, Folder
 from luna.serve.node.address import Node
+from luna.serve.request import ScanRequest
 from luna.serve.upload import SPARE_BYTES, Limits
 
 SYNTAXES = [
@@ -105,7 +105,12 @@ class Gathering:
                 out.write(file, file.name)
         label = printable(f"study from the network, {len(files)} images", keep="")
         self.folder.store.add(
-            scan, label, Asked(), files=len(files), size=size, send=self.node.send_to is not None
+            scan,
+            label,
+            ScanRequest(),
+            files=len(files),
+            size=size,
+            send=self.node.send_to is not None,
         )
         shutil.rmtree(place)
         return scan

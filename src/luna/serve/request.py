@@ -1,4 +1,4 @@
-"""What the sender of a scan asks for beside the scan itself."""
+"""The choices that the sender of a scan makes: series, prior, guidelines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST_DAYS = 36_500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
+class ScanRequest:
     """The series, the prior scan, and what guidelines need; all of it may be left out."""
 
     series: Annotated[
@@ -56,10 +56,10 @@ class Asked:
         return Guidance(self.guideline, patient)
 
     def text(self) -> str:
-        """Return it as JSON, for the list of scans."""
+        """Return the request as JSON, for the list of scans."""
         return json.dumps(asdict(self))
 
 
-def asked_from(text: str) -> Asked:
-    """Return what `Asked.text` wrote."""
-    return Asked(**json.loads(text))
+def request_from(text: str) -> ScanRequest:
+    """Read a request from the JSON that `ScanRequest.text` wrote."""
+    return ScanRequest(**json.loads(text))
