@@ -133,6 +133,18 @@ def test_stages_report_progress_in_order(nodule_chest, models: Models) -> None:
     assert all(done == total for done, total in last.values())
 
 
+def test_measuring_counts_the_findings(nodule_chest, models: Models) -> None:
+    counts: list[tuple[int, int]] = []
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stage == "measure":
+            counts.append((done, total))
+
+    found = len(diagnose(nodule_chest, models, EXACT, CPU, progress).findings)
+    assert found == len(NODULES)
+    assert counts == [(0, 1), *((k, found) for k in range(1, found + 1)), (1, 1)]
+
+
 def test_batches_of_crops_equal_one_by_one(nodule_chest, models: Models) -> None:
     scan = nodule_chest
     centers = np.argwhere(find_lungs(scan).labels > 0)[::999].astype(float)

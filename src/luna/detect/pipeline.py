@@ -70,14 +70,14 @@ def diagnose(
             scan, components.center_irc, models.nodule, config.classify, device, count, sparing
         )
         candidates = _candidates(scan, components, p_nodule).ranked()
-    with stages.run("measure"):
+    with stages.run("measure") as count:
         marks = candidates.marks()
         marks = marks[candidates.p_nodule[marks] >= threshold]
         limits += number_limits(len(marks))
         nodules = candidates.take(marks[:MOST_FINDINGS])
         p_malignant = _malignancy(scan, nodules, models, config, device, sparing)
         masks = components.masks(nodules.nodule, nodules.center_irc)
-        findings = _findings(scan, lungs, nodules, p_malignant, masks)
+        findings = _findings(scan, lungs, nodules, p_malignant, masks, count)
     with stages.run("opacities"):
         opacities = find_opacities(scan, lungs, trained)
     return Findings(
@@ -200,6 +200,7 @@ def _findings(
     nodules: Candidates,
     p_malignant: Sequence[float | None],
     masks: Sequence[BoxMask],
+    progress: Callable[[int, int], None],
 ) -> tuple[Finding, ...]:
     """Measure nodules, which are in order of falling probability, and number them."""
     findings = []
@@ -219,4 +220,5 @@ def _findings(
                 mask=body,
             )
         )
+        progress(k + 1, len(masks))
     return tuple(findings)
