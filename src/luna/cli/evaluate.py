@@ -145,9 +145,9 @@ def claim(
 
 def evaluate_share(system: System, shard: Shard, *, quiet: bool) -> None:
     """Diagnose a share of the scans, whose results wait for the run over all of them."""
-    from luna.evaluate.system import look_at_share
+    from luna.evaluate.system import diagnose_share
 
-    failures = look_at_share(system, listener_by_line(quiet=quiet))
+    failures = diagnose_share(system, listener_by_line(quiet=quiet))
     done = len(system.scans) - len(failures)
     print_lines(f"share {shard}: {done} scans; the same command without --shard scores all")
     refuse_failures(failures, len(system.scans), "a run over all scans tries them again")

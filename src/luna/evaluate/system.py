@@ -84,7 +84,7 @@ def record_system(system: System) -> None:
     write_record(record, system.out / RECORD)
 
 
-def look_at_share(system: System, listener: Listener) -> Mapping[str, str]:
+def diagnose_share(system: System, listener: Listener) -> Mapping[str, str]:
     """Diagnose some of a cohort's scans and score nothing; the reasons of failures by UID.
 
     What is computed is kept for a run over all of them.

@@ -19,8 +19,8 @@ from luna.detect.prior.fit import Prior, fit_prior, study_date
 from luna.nets.models import Models, load_models
 from luna.report.batch.entry import entry_of
 from luna.report.batch.scan import Order
+from luna.report.diagnosis import diagnose_and_report
 from luna.report.dicom.results import DicomResults, results_of
-from luna.report.look import look_at
 from luna.run.device import choose_device
 from luna.run.errors import InputError, LunaError, UsageError
 from luna.run.machine.memory import is_out_of_memory
@@ -73,7 +73,7 @@ class Examiner:
             scan = _without_path(source.read())
             dicom = _dicom_results(source, scan, everything=row.send == "wanted")
         prior = self._prior(scan, row.asked, progress) if row.asked.prior else None
-        found = look_at(
+        found = diagnose_and_report(
             scan, order, dicom, progress, prior=prior, lungs=prior.own_lungs if prior else None
         )
         outcome = Outcome(

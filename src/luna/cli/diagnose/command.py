@@ -181,7 +181,7 @@ def diagnose(
     if isinstance(found, Listing):
         many.look_at_all(found, order, crew, as_json=as_json, quiet=quiet)
     else:
-        look_at_one(inputs[0], found, order, given, as_json=as_json, quiet=quiet)
+        diagnose_one(inputs[0], found, order, given, as_json=as_json, quiet=quiet)
 
 
 def load_networks(
@@ -206,16 +206,16 @@ def load_networks(
     return processor, models
 
 
-def look_at_one(
+def diagnose_one(
     path: Path, scan: Scan, order: Order, given: Beside, *, as_json: bool, quiet: bool
 ) -> None:
     """Diagnose the scan at a path, with its prior and lobes, and show its report."""
+    from luna.report.diagnosis import diagnose_and_report
     from luna.report.dicom.results import results_of
-    from luna.report.look import look_at
 
     dicom = results_of(path, scan, order.dicom)
     with progress(quiet=quiet) as bar:
-        found = look_at(
+        found = diagnose_and_report(
             scan, order, dicom, bar, prior=given.prior, lobes=given.lobes, lungs=given.lungs
         )
     show(found, order.out, as_json=as_json)

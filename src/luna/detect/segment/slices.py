@@ -40,7 +40,7 @@ def segment(
     The marks are kept, a byte a voxel, and not the probabilities, which would be four.
     `progress(done, total)` counts slices.
     """
-    box = _look_box(scan, lungs, config.region)
+    box = _search_box(scan, lungs, config.region)
     marked = torch.zeros([s.stop - s.start for s in box], dtype=torch.bool, device=device)
     for place, p_voxel in probabilities(scan, lungs, bundle, config, device):
         inside = tuple(
@@ -61,7 +61,7 @@ def probabilities(
     last slice are repeated where the context reaches beyond the scan, as in the book. A network
     whose card states a voxel size runs on a grid of such voxels.
     """
-    net, box = bundle.module, _look_box(scan, lungs, config.region)
+    net, box = bundle.module, _search_box(scan, lungs, config.region)
     if isinstance(net, UNet | UNet3d) and bundle.card.spacing_mm is not None:
         yield from on_grid(scan, box, bundle, bundle.card.spacing_mm, config, device)
     elif isinstance(net, UNet):
@@ -80,7 +80,7 @@ def _in_own_slices(
 ) -> Iterator[tuple[Place, torch.Tensor]]:
     """The same by a network that sees the scan's own voxels."""
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    box = _look_box(scan, lungs, config.region)
+    box = _search_box(scan, lungs, config.region)
     volume = _Volume(scan, box[0], net.context_slices // 2, bundle.card.hu_window, device)
     for batch in _batches(box[0], config.batch_slices):
         rows, columns = _batch_box(scan, lungs, net, config.region, batch)
@@ -133,7 +133,7 @@ class _Volume:
         return slab
 
 
-def _look_box(scan: Scan, lungs: Lungs, region: str) -> Place:
+def _search_box(scan: Scan, lungs: Lungs, region: str) -> Place:
     if region == "lungs":
         return lungs.box()
     i, r, c = scan.shape_irc

@@ -1,4 +1,4 @@
-"""`look_at`: one scan, with what was given beside it, from voxels to the files of its report."""
+"""The way of one scan from voxels to its report, with a prior and lobes where they are given."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from luna.report.write import write_report
 from luna.run.progress import Progress, silent
 
 
-def look_at(
+def diagnose_and_report(
     scan: Scan,
     order: Order,
     dicom: tuple[DicomResults | None, str] = (None, ""),
