@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import resource
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,12 +42,10 @@ class Taken(dict[str, Source]):
 
     flying = most = 0
 
-    def items(self) -> Iterator[tuple[str, Source]]:  # type: ignore[override]
-        """Yield each source with its name."""
-        for pair in super().items():
-            self.flying += 1
-            self.most = max(self.most, self.flying)
-            yield pair
+    def __getitem__(self, name: str) -> Source:
+        self.flying += 1
+        self.most = max(self.most, self.flying)
+        return super().__getitem__(name)
 
 
 def memory_kib() -> int:

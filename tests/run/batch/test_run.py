@@ -205,3 +205,33 @@ def test_a_pipe_in_the_place_of_a_file_is_damaged_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "x.json")
     with pytest.raises(DamagedError, match="not a plain file"):
         read_checked(tmp_path / "x.json")
+
+
+@dataclass(frozen=True)
+class Following:
+    """Counts an item one further than the one it names, which is there unless it is bad."""
+
+    folder: Path
+
+    def __call__(self, name: str, item: str) -> Done[int]:
+        if name == "bad":
+            raise InputError("a bad item")
+        before = self.folder / item
+        count = int(before.read_text()) + 1 if item and before.exists() else 1
+        (self.folder / name).write_text(str(count))
+        return Done(result=count)
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=["here", "processes"])
+def test_an_item_waits_for_the_one_that_it_needs_also_where_that_fails(tmp_path, engine):
+    items = {"third": "second", "second": "first", "lone": "bad", "bad": "", "first": ""}
+    after = {name: item for name, item in items.items() if item}
+    batch = run_batch("step", items, Following(tmp_path), engine, after=after)
+    assert batch.results == {"third": 3, "second": 2, "lone": 1, "first": 1}
+    assert list(batch.failures) == ["bad"]
+
+
+def test_items_that_wait_for_each_other_are_refused(tmp_path):
+    items = {"a": "b", "b": "a"}
+    with pytest.raises(ValueError, match="2 items wait for each other"):
+        run_batch("step", items, Following(tmp_path), ThisProcess(), after=items)

@@ -105,6 +105,7 @@ def diagnose(
     emphysema: patient.Emphysema = None,
     cancer: patient.Cancer = None,
     prior: prior_scan.PriorScan = None,
+    priors: prior_scan.AutoPriors = None,
     interval: prior_scan.Interval = None,
     lobes: beside.LobeMask = None,
     faithful: options.Faithful = False,
@@ -139,8 +140,8 @@ def diagnose(
     be read does not stop the others; the exit code is 5. --cluster and --shard
     share the scans among processes and machines (docs/scale.md).
 
-    With --prior it aligns an earlier scan of the patient and compares the
-    nodules; a prior that does not fit is refused.
+    --prior names an earlier scan of the patient to compare the nodules with; one that
+    does not fit is refused. --priors auto finds the prior of each of many scans.
 
     Examples:
 
@@ -159,12 +160,12 @@ def diagnose(
 
     settings = options.settings(DiagnoseConfig, config, overrides, print_only=print_config)
     settings = as_the_book(settings) if faithful else settings
-    inputs = many.inputs(scans, scan_list, weights) + prior_scan.inputs(prior, interval, lobes)
+    inputs = many.inputs(scans, scan_list, weights) + prior_scan.inputs(context.params)
     guidance = patient.guidance(context.params)
     crew = options.crew_of(cluster, shard, device, threads)
     out = crew.path(out or many.folder_for(scans or ()))
     claim_reports(out, inputs, crew.shard, force=force, dry_run=dry_run)
-    found = many.find(scans or (), scan_list, series, choose, out, crew, quiet=quiet)
+    found = many.find(scans or (), scan_list, series, choose, out, crew, priors, quiet=quiet)
     given = beside.read_beside(prior, interval, lobes, found, quiet=quiet)
     processor, models = load_networks(device, weights, crew, out, quiet=quiet)
     if dry_run:

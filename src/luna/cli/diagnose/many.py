@@ -64,24 +64,37 @@ def find(
     choose: Literal["thinnest", "largest", "all"] | None,
     out: Path,
     crew: options.Crew,
+    priors: Literal["auto"] | None = None,
     *,
     quiet: bool,
 ) -> Scan | Listing:
     """Read the one scan, or list the many, before torch is loaded, which takes longer.
 
-    Other machines and other shares take a list, of paths that name the same for all of them.
+    Other machines and other shares take a list, of paths that name the same for all of them. Where
+    priors are found, all scans of a patient are in one share.
     """
     from luna.ct.listing.find import Listing, read_or_list
+    from luna.ct.listing.priors import find_priors
 
     scans, scan_list = [crew.path(path) for path in scans], scan_list and crew.path(scan_list)
-    listed, shard = crew != options.Crew(None, None), crew.shard
+    listed, shard = priors is not None or crew != options.Crew(None, None), crew.shard
     with progress(quiet=quiet) as advance, stage(advance, "read"):
         found = read_or_list(
             scans, table=scan_list, series=series, choose=choose, out=out, listed=listed
         )
-    if shard is None or not isinstance(found, Listing):
+    if not isinstance(found, Listing):
         return found
-    return replace(found, sources=shard.of(found.sources), damaged=shard.of(found.damaged))
+    found = found if priors is None else replace(found, priors=find_priors(found.sources))
+    return found if shard is None else _share(found, shard)
+
+
+def _share(listing: Listing, shard: Shard) -> Listing:
+    damaged, priors = shard.of(listing.damaged), listing.priors
+    if priors is None:
+        return replace(listing, sources=shard.of(listing.sources), damaged=damaged)
+    sources = {n: s for n, s in listing.sources.items() if shard.holds(priors.patients[n])}
+    own = {name: prior for name, prior in priors.of.items() if name in sources}
+    return replace(listing, sources=sources, damaged=damaged, priors=replace(priors, of=own))
 
 
 def show_plan(found: Scan | Listing, models: dict[str, str], out: Path) -> None:
@@ -92,13 +105,18 @@ def show_plan(found: Scan | Listing, models: dict[str, str], out: Path) -> None:
         shape = " × ".join(str(n) for n in found.shape_irc)
         lines = [f"would diagnose series {found.series_uid}, {shape} voxels"]
     else:
-        lines = [*found.sentences(), *(f"would diagnose {name}" for name in found.sources)]
+        lines = [*found.sentences(), *(_planned(name, found) for name in found.sources)]
     what = "a report" if isinstance(found, Scan) else "reports"
     print_lines(
         *lines,
         *(f"with {name} for {role}" for role, name in models.items()),
         f"and write {what} to {out}",
     )
+
+
+def _planned(name: str, listing: Listing) -> str:
+    prior = listing.priors and listing.priors.of.get(name)
+    return f"would diagnose {name}" + (f", after its prior {prior}" if prior else "")
 
 
 def look_at_all(
@@ -112,6 +130,7 @@ def look_at_all(
     """Diagnose every scan, show the outcomes, and fail if one has no result."""
     from luna.report.batch.folder import PAGE
     from luna.report.batch.run import diagnose_scans
+    from luna.run.batch import Failed
 
     note(*listing.sentences(), quiet=quiet)
     for file, reason in listing.damaged.items():
@@ -122,6 +141,9 @@ def look_at_all(
     def each(name: str, outcome: Outcome) -> None:
         if as_json:
             print_data(json.dumps(_values(name, outcome, listing, order), ensure_ascii=False))
+        if not isinstance(outcome, Failed) and outcome.result.prior_refused:
+            entry = outcome.result
+            warn(f"{name} is not compared with its prior {entry.prior}: {entry.prior_refused}")
 
     listener = listener_by_line(quiet=quiet)
     shard = crew.shard

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -43,20 +43,35 @@ Interval = Annotated[
     ),
 ]
 
+AutoPriors = Annotated[
+    Literal["auto"] | None,
+    typer.Option(
+        "--priors",
+        help="Compare each scan with the patient's latest earlier study among these scans.",
+        rich_help_panel=PANEL,
+    ),
+]
+
 HEADER = ("change", "no", "prior", "mm³", "before", "% (limits)", "mm", "doubling days")
 
 
-def inputs(prior: Path | None, interval: int | None, lobes: Path | None) -> list[Path]:
+def inputs(options: Mapping[str, Any]) -> list[Path]:
     """Return the paths of what is given beside a scan, and that of the scan of an earlier report.
 
-    Raises UsageError for one that is missing, for an interval without a prior, and what
-    `read_origin` raises.
+    Raises UsageError for one that is missing, for an interval without a prior, for two ways to
+    name a prior, and what `read_origin` raises.
     """
-    if prior is None and interval is not None:
+    prior: Path | None = options["prior"]
+    if prior is not None and options["priors"] is not None:
+        raise UsageError(
+            "--prior is the prior of one scan, --priors finds those of many",
+            hint="give one of them",
+        )
+    if prior is None and options["interval"] is not None:
         raise UsageError(
             "--interval is the time since a prior scan, and there is none", hint="add --prior SCAN"
         )
-    given = [path for path in (prior, lobes) if path is not None]
+    given = [path for path in (prior, options["lobes"]) if path is not None]
     for path in given:
         if not path.exists():
             raise UsageError("no such file or folder", file=path)

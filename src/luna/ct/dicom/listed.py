@@ -18,6 +18,9 @@ from luna.run.errors import InputError
 Choice = Literal["thinnest", "largest", "all"]
 CHOICES: tuple[Choice, ...] = get_args(Choice)
 
+Preference = tuple[bool, float, int, int, str]
+"""Sorts series by the rule `thinnest`."""
+
 WHOLE_LUNGS_MM = 220.0
 """A series at least this long is taken to show whole lungs, which are 240 to 300 mm high in most
 adults; shorter ones are parts, or high-resolution scans of a few places."""
@@ -59,7 +62,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Series:
-    """What headers say of a CT series. `patient`, `number` and `description` may name a person.
+    """What headers say of a CT series. Its texts, but for the kernel, may name a person.
 
     `low_mm` and `high_mm` are the positions of its ends along the slices' normal.
     """
@@ -71,6 +74,9 @@ class Series:
     description: str
     kernel: str
     slices: int
+    issuer: str = ""
+    date: str = ""
+    time: str = ""
     low_mm: float = 0.0
     high_mm: float = 0.0
     parts: tuple[Part, ...] = ()
@@ -114,6 +120,9 @@ def described(uid: str, slices: Sequence[Slice]) -> Series:
         description=text_of(first, "SeriesDescription"),
         kernel=text_of(first, "ConvolutionKernel"),
         slices=len(slices),
+        issuer=text_of(first, "IssuerOfPatientID"),
+        date=text_of(first, "StudyDate"),
+        time=text_of(first, "StudyTime"),
         low_mm=min(places),
         high_mm=max(places),
     )
@@ -145,11 +154,12 @@ def preferred(study: Sequence[Series], choice: Choice) -> list[Series]:
     """Return the series of one study that a rule chooses: the first by it, or all of them."""
     if choice == "all":
         return sorted(study, key=lambda one: one.uid)
-    order = _by_thickness if choice == "thinnest" else _by_size
+    order = by_thickness if choice == "thinnest" else _by_size
     return [min(study, key=order)]
 
 
-def _by_thickness(one: Series) -> tuple[bool, float, int, int, str]:
+def by_thickness(one: Series) -> Preference:
+    """Return what sorts the series of a study by the rule `thinnest`, the first to be taken."""
     is_part = one.length_mm < WHOLE_LUNGS_MM
     step_mm = round(one.step_mm, STEP_DECIMALS)
     return is_part, step_mm, sharpness(one.kernel), -one.slices, one.uid

@@ -66,6 +66,7 @@ SLICE_TAGS = (
     *("NumberOfFrames", "SamplesPerPixel", "ModalityLUTSequence", "LossyImageCompression"),
     *("FrameOfReferenceUID", "AcquisitionNumber", "AcquisitionDate", "AcquisitionTime"),
     *("AcquisitionDateTime", "ScanOptions", "ReconstructionDiameter"),
+    *("IssuerOfPatientID", "StudyTime"),
 )
 """What a slice has, in the header of its file or among the groups of its frame."""
 

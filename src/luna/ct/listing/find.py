@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from luna.ct.dicom.listed import RULES, Choice, Series, named, preferred
+from luna.ct.dicom.listed import RULES, Choice, Series, by_thickness, named, preferred
 from luna.ct.dicom.series import SeveralScansError
-from luna.ct.listing.source import Source
+from luna.ct.listing.priors import Priors
+from luna.ct.listing.source import Source, Visit
 from luna.ct.listing.tree import Tree
 from luna.ct.read import read_scan, scan_suffix
 from luna.ct.scan import Scan
@@ -29,7 +30,7 @@ class Listing:
     """Scans by the name that their results get, files that cannot be read, and the rest counted.
 
     `rule` says in words which series of a study were taken. `studies` counts DICOM studies and
-    single volumes.
+    single volumes. `priors` is None where none were asked for.
     """
 
     sources: dict[str, Source]
@@ -37,6 +38,7 @@ class Listing:
     left_out: dict[str, int] = field(default_factory=dict)
     rule: str = ""
     studies: int = 0
+    priors: Priors | None = None
 
     def sentences(self) -> list[str]:
         """Return what was found, chosen and left out, for people."""
@@ -44,7 +46,7 @@ class Listing:
         if self.left_out:
             kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.left_out.items()))
             lines.append(f"left out: {kinds}")
-        return lines
+        return lines if self.priors is None else [*lines, *self.priors.sentences()]
 
 
 def read_or_list(
@@ -139,11 +141,11 @@ def _wanted(
     tree: Tree, series: str | None, choose: Choice, left_out: Counter[str]
 ) -> Iterator[Source]:
     """Yield the series of each study that are taken, and the volumes; count the others."""
-    for study in tree.studies().values():
+    for key, study in tree.studies().items():
         taken = preferred(study, choose) if series is None else named(study, series)
         if len(taken) < len(study):
             left_out["series of the same study"] += len(study) - len(taken)
-        yield from (_source_of(one) for one in taken)
+        yield from (_source_of(one, key) for one in taken)
     for path in tree.volumes:
         name = as_series_uid(path.name[: -len(scan_suffix(path))])
         if series in (None, name):
@@ -152,8 +154,16 @@ def _wanted(
             left_out["volumes of another name"] += 1
 
 
-def _source_of(series: Series) -> Source:
-    return Source(series.parts[0].folder, series.uid, series.parts)
+def _source_of(series: Series, study: str) -> Source:
+    visit = Visit(
+        patient=series.patient,
+        issuer=series.issuer,
+        study=study,
+        date=series.date,
+        time=series.time,
+        preference=by_thickness(series),
+    )
+    return Source(series.parts[0].folder, series.uid, series.parts, visit)
 
 
 def _no_series(path: Path, series: str, tree: Tree) -> UsageError:

@@ -12,20 +12,40 @@ from pydicom.dataset import FileDataset
 
 from luna.ct.dicom.folder import Found, find_dicom
 from luna.ct.dicom.instances import headers_of
-from luna.ct.dicom.listed import Part
+from luna.ct.dicom.listed import Part, Preference
 from luna.ct.listing.files import files_of
 from luna.ct.read import read_files, read_headers, read_scan, scan_suffix
 from luna.ct.scan import Instance, Scan
 from luna.run.errors import InputError
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Visit:
+    """Whose scan it is and when it was taken, as the headers say: `patient` and `issuer` are IDs.
+
+    `study` is the study's UID or folder. Of several series of a study the one of the least
+    `preference` is preferred.
+    """
+
+    patient: str
+    issuer: str
+    study: str
+    date: str
+    time: str
+    preference: Preference
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file that is read as it is, or a DICOM series with the parts that were found of it."""
+    """A file that is read as it is, or a DICOM series with the parts that were found of it.
+
+    `visit` is None where no header was read.
+    """
 
     path: Path
     series_uid: str | None = None
     parts: tuple[Part, ...] = ()
+    visit: Visit | None = None
 
     def read(self) -> Scan:
         """Read the scan. Raises as `read_scan`."""

@@ -34,7 +34,8 @@ class Entry:
     """One diagnosed scan.
 
     `folder` is that of its report, below the index. `worst` is the largest opacity, or else the
-    largest finding, as the report's page has them.
+    largest finding, as the report's page has them. `prior` is the folder of the earlier scan that
+    it was compared with, with the `changes` in words, or was not, with the reason `prior_refused`.
     """
 
     folder: str
@@ -48,6 +49,9 @@ class Entry:
     limits: tuple[str, ...]
     warnings: int
     seconds: float
+    prior: str = ""
+    changes: str = ""
+    prior_refused: str = ""
 
     def order(self) -> tuple[Any, ...]:
         """Return what sorts the worst scans first."""

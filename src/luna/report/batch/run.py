@@ -8,6 +8,7 @@ from luna.ct.listing.find import Listing
 from luna.report.batch.entry import Entry
 from luna.report.batch.folder import PAGE, RECORD, SUMMARY, TABLE
 from luna.report.batch.page import write_page
+from luna.report.batch.prior import Earlier
 from luna.report.batch.scan import LookAt, LookThere, Order, ReadScan
 from luna.report.batch.summary import Summary, write_csv, write_json
 from luna.run.batch import Done, Failed, OneAhead, run_batch
@@ -66,16 +67,21 @@ def _look(
     listener: Listener,
     note: Callable[[str, Outcome], None],
 ) -> None:
+    after = listing.priors.of if listing.priors else {}
+    priors = {
+        name: Earlier(listing.sources[prior], order.out / prior) for name, prior in after.items()
+    }
     if cluster is not None:
         work = LookThere(order, cluster.threads)
-        run_batch("scan", listing.sources, work, cluster, listener, note)
+        items = {name: (source, priors.get(name)) for name, source in listing.sources.items()}
+        run_batch("scan", items, work, cluster, listener, note, after)
         return
     key = order.key()
     reads = {
-        name: ReadScan(source, order.out / name, key, order.dicom)
+        name: ReadScan(source, order.out / name, key, order.dicom, priors.get(name))
         for name, source in listing.sources.items()
     }
-    run_batch("scan", reads, LookAt(order, key), OneAhead(), listener, note)
+    run_batch("scan", reads, LookAt(order), OneAhead(), listener, note, after)
 
 
 def _summary(listing: Listing, outcomes: dict[str, Outcome]) -> Summary:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from luna.detect.key import Key, run_key
 from luna.detect.pipeline import diagnose
 from luna.nets.models import Models
 from luna.report.batch.entry import Entry, entry_from, entry_of, thumbnail_of
+from luna.report.batch.prior import Earlier, Fitted, changes_in_words, compared
 from luna.report.dicom.results import Choice, DicomResults, results_of, with_reason
 from luna.report.guidelines import Guidance
 from luna.report.write import write_report
@@ -54,42 +55,63 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ready:
-    """A scan that was read and whose lungs were found, or the entry that an earlier run made."""
+    """A scan that was read and whose lungs were found, or the entry that an earlier run made.
+
+    `key` decides its report, `fitted` is its prior, if it has one.
+    """
 
     scan: Scan | None = None
     lungs: Lungs | None = None
+    key: Key | None = None
     stamp: str | None = None
+    fitted: Fitted | None = None
     kept: Entry | None = None
     damage: str = ""
     dicom: DicomResults | None = None
     why_no_dicom: str = ""
 
 
+def content_of(scan: Scan, fitted: Fitted | None) -> str:
+    """Return the fingerprint of a scan, with that of its prior where it has one."""
+    own = scan.fingerprint()
+    return own if fitted is None else f"{own} {fitted.content}"
+
+
 @dataclass(frozen=True, slots=True)
 class ReadScan:
-    """Reads one scan, unless its report is there already."""
+    """Reads one scan and its prior, unless its report is there already."""
 
     source: Source
     folder: Path
     key: Key
     dicom: Choice | None = None
+    prior: Earlier | None = None
 
     def __call__(self) -> Ready:
         with item_at_fault():
-            stamp = self.source.stamp()
-            values, damage = self._earlier()
+            key = self.key if self.prior is None else {**self.key, **self.prior.key()}
+            stamp = self._stamp()
+            values, damage = self._earlier(key)
             if values is not None and stamp is not None and values["stamp"] == stamp:
                 return Ready(kept=entry_from(values["entry"]))
             scan = self.source.read()
-            if values is not None and values["scan"] == scan.fingerprint():
+            fitted = None if self.prior is None else self.prior.fit(scan)
+            if values is not None and values["scan"] == content_of(scan, fitted):
                 return Ready(kept=entry_from(values["entry"]))
             dicom, why_none = results_of(self.source.path, scan, self.dicom, self.source.headers)
+            known = fitted and fitted.prior and fitted.prior.own_lungs
             return Ready(
-                scan=scan, lungs=find_lungs(scan), stamp=stamp, damage=damage,
-                dicom=dicom, why_no_dicom=why_none,
+                scan=scan, lungs=known or find_lungs(scan), key=key, stamp=stamp, fitted=fitted,
+                damage=damage, dicom=dicom, why_no_dicom=why_none,
             )  # fmt: skip
 
-    def _earlier(self) -> tuple[Json | None, str]:
+    def _stamp(self) -> str | None:
+        """Return the stamp of the scan, with that of its prior where it has one."""
+        stamps = [self.source.stamp(), *([self.prior.source.stamp()] if self.prior else ())]
+        known = [stamp for stamp in stamps if stamp is not None]
+        return " ".join(known) if len(known) == len(stamps) else None
+
+    def _earlier(self, key: Key) -> tuple[Json | None, str]:
         """Return what an earlier run stored by the same key, and what is wrong with the file."""
         path = self.folder / RESULT
         if not path.exists():
@@ -98,17 +120,16 @@ class ReadScan:
             values = read_checked(path)
         except DamagedError as error:
             return None, str(error)
-        same = values.get("schema") == SCHEMA and values.get("key") == self.key
+        same = values.get("schema") == SCHEMA and values.get("key") == key
         whole = same and all((self.folder / name).is_file() for name in values["files"])
         return (values, "") if whole else (None, "")
 
 
 @dataclass(frozen=True, slots=True)
 class LookAt:
-    """Diagnoses a scan that was read, and writes its report."""
+    """Diagnoses a scan that was read, compares it with its prior, and writes its report."""
 
     order: Order
-    key: Key
 
     def __call__(self, name: str, read: Callable[[], Ready]) -> Done[Entry]:
         ready = read()
@@ -120,17 +141,28 @@ class LookAt:
             device = device_here(order.device)
             found = diagnose(scan, order.models, order.config, device, lungs=ready.lungs)
             found = with_reason(found, ready.why_no_dicom)
+        comparison, why_none = compared(
+            scan, found, ready.fitted, order.models, order.config, device
+        )
+        found = with_reason(found, why_none and f"Not compared with the prior scan: {why_none}.")
         (folder / RESULT).unlink(missing_ok=True)
         written = write_report(
             scan, found, folder, include_phi=order.include_phi, guidance=order.guidance,
-            dicom=ready.dicom,
+            dicom=ready.dicom, comparison=comparison,
         )  # fmt: skip
         entry = entry_of(scan, found, name)
+        if ready.fitted is not None:
+            entry = replace(
+                entry,
+                prior=ready.fitted.name,
+                changes=changes_in_words(comparison),
+                prior_refused=why_none,
+            )
         values = {
             "schema": SCHEMA,
-            "key": self.key,
+            "key": ready.key,
             "stamp": ready.stamp,
-            "scan": found.scan_fingerprint,
+            "scan": content_of(scan, ready.fitted),
             "files": [path.name for path in written],
             "entry": asdict(entry),
             "thumbnail": thumbnail_of(scan, found),
@@ -149,9 +181,9 @@ class LookThere:
     order: Order
     threads: int | None = None
 
-    def __call__(self, name: str, source: Source) -> Done[Entry]:
+    def __call__(self, name: str, item: tuple[Source, Earlier | None]) -> Done[Entry]:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        order, key = self.order, self.order.key()
-        read = ReadScan(source, order.out / name, key, order.dicom)
-        return LookAt(order, key)(name, read)
+        (source, prior), order = item, self.order
+        read = ReadScan(source, order.out / name, order.key(), order.dicom, prior)
+        return LookAt(order)(name, read)

@@ -65,6 +65,7 @@ def write_json(summary: Summary, path: Path) -> None:
         "luna": __version__,
         "notice": NOTICE,
         "rule": listing.rule,
+        "priors": listing.priors.sentences() if listing.priors else [],
         "studies": listing.studies,
         "left_out": listing.left_out,
         "counts": summary.counts(),

@@ -74,14 +74,14 @@ class Guarded(Generic[I, R]):
         try:
             return self.work(name, item)
         except InputError as error:
-            return Failed(reason=_reason(error))
+            return Failed(reason=reason_of(error))
         except Exception as error:
             if is_out_of_memory(error):
                 return Failed(reason="out of memory")
             raise
 
 
-def _reason(error: LunaError) -> str:
+def reason_of(error: LunaError) -> str:
     """Return what is wrong with an item, its file by name: reports travel further than folders."""
     file = "" if error.file is None else f"{Path(error.file).name}: "
     return f"{file}{error.what}" + (f" ({error.why})" if error.why else "")

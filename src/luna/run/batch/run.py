@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from luna.run.batch.engines import Engine
+from luna.run.batch.engines import Engine, Outcomes
 from luna.run.batch.outcome import Done, Failed, Guarded, Outcome
 from luna.run.progress import SILENT, Listener
 from luna.run.stop import Stop, stoppable
@@ -42,9 +42,11 @@ def run_batch(
     engine: Engine,
     listener: Listener = SILENT,
     each: Callable[[str, Outcome[R]], None] = lambda name, outcome: None,
+    after: Mapping[str, str] | None = None,
 ) -> Batch[R]:
     """Do the work for every item by name; `stage` is what the progress is called.
 
+    `after` names, for an item that needs it, another whose outcome comes before it is begun.
     An item fails when its work raises InputError or runs out of memory. `each` is called with every
     outcome as it comes. The first Ctrl-C waits for items that were begun, then raises
     KeyboardInterrupt.
@@ -56,7 +58,7 @@ def run_batch(
     listener.progress(stage, 0, len(items))
     with (
         stoppable(stop, [signal.SIGINT], lambda: listener.warn(STOPPING)),
-        closing(engine.run(Guarded(work), items.items(), stop)) as outcomes,
+        closing(_outcomes(items, after or {}, Guarded(work), engine, stop)) as outcomes,
     ):
         for name, outcome in outcomes:
             if isinstance(outcome, Failed):
@@ -76,6 +78,37 @@ def run_batch(
         failures={name: failures[name] for name in items if name in failures},
         kept=sum(done.kept for done in found.values()),
     )
+
+
+def _outcomes(
+    items: Mapping[str, I],
+    after: Mapping[str, str],
+    work: Guarded[I, R],
+    engine: Engine,
+    stop: Stop,
+) -> Outcomes[R]:
+    for names in rounds(items, after):
+        if stop.signal:
+            return
+        yield from engine.run(work, ((name, items[name]) for name in names), stop)
+
+
+def rounds(names: Iterable[str], after: Mapping[str, str]) -> Iterator[list[str]]:
+    """Yield the names in rounds, each of which needs only those before it.
+
+    One that is not among the names is waited for by none.
+
+    >>> list(rounds("abcd", {"a": "c", "c": "d", "b": "x"}))
+    [['b', 'd'], ['c'], ['a']]
+    """
+    left = dict.fromkeys(names)
+    while left:
+        ready = [name for name in left if after.get(name) not in left]
+        if not ready:
+            raise ValueError(f"{len(left)} items wait for each other")
+        for name in ready:
+            del left[name]
+        yield ready
 
 
 class _Clock:
