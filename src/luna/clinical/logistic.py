@@ -18,7 +18,7 @@ class Term:
 
 
 def logistic(x: float) -> float:
-    """1 / (1 + e^-x)."""
+    """Return the logistic function 1 / (1 + e^-x)."""
     return 1 / (1 + exp(-x))
 
 

@@ -174,7 +174,7 @@ def reach_irc(spacing_irc: Triple, size_irc: Irc, spacing_mm: float) -> Irc:
 
 
 def _spans(spacing_irc: Triple, spacing_mm: float, antialias: bool) -> list[float]:
-    """How many of the scan's voxels one of the result averages along each axis, at least 1."""
+    """Return how many scan voxels a voxel of the result averages along each axis, at least 1."""
     return [max(spacing_mm / s, 1.0) if antialias else 1.0 for s in spacing_irc]
 
 

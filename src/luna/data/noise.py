@@ -27,7 +27,7 @@ def _right(words: torch.Tensor, by: int, bits: int) -> torch.Tensor:
 
 @lru_cache(maxsize=4)
 def _normal_table(device: torch.device) -> torch.Tensor:
-    """Values at the middle of 2^16 equally likely ranges of the normal distribution.
+    """Return the middle values of 2^16 equally likely ranges of the normal distribution.
 
     The outermost are 4.3 standard deviations away.
     """

@@ -71,7 +71,7 @@ def plane_axes(field: NDArray[np.float32], level: float, spacing_irc: Triple, no
 
 
 def _contour(plane: NDArray[np.float32], level: float, spacing: list[float]) -> NDArray[np.float64]:
-    """(P, 2) points in mm where the plane crosses the level along its rows and columns."""
+    """Return the points (P, 2) in mm where rows and columns of the plane cross the level."""
     points = []
     for axis in range(2):
         lines = np.moveaxis(plane, axis, 0)

@@ -135,7 +135,7 @@ class _Surroundings:
         return out
 
     def _distance_to(self, mask: Mask) -> NDArray[np.float64]:
-        """Distance to the nearest voxel of a mask; infinite where it is empty."""
+        """Return the distance to the nearest voxel of a mask; infinite where it is empty."""
         if not mask.any():
             return np.full(mask.shape, np.inf)
         return np.asarray(ndimage.distance_transform_edt(~mask, sampling=self.spacing_irc))

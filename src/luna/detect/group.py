@@ -148,7 +148,7 @@ def _nodule_balls(scan: Scan, segmentation: BoxMask) -> Balls:
 
 
 def _add_balls(
-    parts: Components,
+    components: Components,
     pieces: Pieces,
     balls: Balls,
     mask: Mask,
@@ -161,19 +161,19 @@ def _add_balls(
     component with other balls is divided: its pieces and balls are a nodule each, and what is
     far from all of them is none.
     """
-    labels = parts.labels
+    labels = components.labels
     last = int(labels.max())
     component = _components_of(labels, balls, spacing, last)
     host, is_host = _hosts(pieces, balls, component, spacing)
     divided = np.unique(component[host < 0])
     kept = ~(pieces.spreads & np.isin(pieces.component, divided))
-    alone = kept & np.isin(pieces.component, divided)
+    separate = kept & np.isin(pieces.component, divided)
     nodule = pieces.component.copy()
-    nodule[alone] = last + np.arange(np.count_nonzero(alone))
+    nodule[separate] = last + np.arange(np.count_nonzero(separate))
     own = np.empty_like(host)
     own[host >= 0] = nodule[host[host >= 0]]
     free = np.flatnonzero(host < 0)
-    own[free] = last + np.count_nonzero(alone) + np.arange(len(free))
+    own[free] = last + np.count_nonzero(separate) + np.arange(len(free))
     written = np.ones(len(own), dtype=np.bool_)
     for k in free[::-1]:  # the small ones first: they lie at the rim of large ones
         box, near = within(labels.shape, spacing, balls.center_irc[k], OWN * balls.radius_mm[k])
@@ -181,7 +181,7 @@ def _add_balls(
         near &= mask[box] & (labels[box] == was)
         labels[box][near] = own[k] + 1
         written[k] = near.any()
-    kept &= ~alone | _write_pieces(labels, pieces, alone, nodule, axes)
+    kept &= ~separate | _write_pieces(labels, pieces, separate, nodule, axes)
     # What is left of a divided component is no nodule.
     number = np.arange(labels.max() + 1, dtype=np.int32)
     number[divided[divided < last] + 1] = 0
@@ -194,7 +194,7 @@ def _add_balls(
         np.concatenate([nodule[kept], own[extra]]),
         np.concatenate([pieces.component[kept], component[extra]]),
         labels,
-        parts.start_irc,
+        components.start_irc,
     )
 
 
@@ -232,7 +232,7 @@ def _hosts(
 def _write_pieces(
     labels: NDArray[np.int32],
     pieces: Pieces,
-    alone: NDArray[np.bool_],
+    separate: NDArray[np.bool_],
     nodule: NDArray[np.int64],
     axes: tuple[int, ...],
 ) -> NDArray[np.bool_]:
@@ -241,7 +241,7 @@ def _write_pieces(
     A piece is regrown within its component.
     """
     piece = pieces.label - 1
-    mine = alone[piece]
+    mine = separate[piece]
     irc, piece = pieces.irc[mine], piece[mine]
     left = labels[tuple(irc.T)] == pieces.component[piece] + 1
     irc, piece = irc[left], piece[left]
@@ -253,4 +253,4 @@ def _write_pieces(
             at[:, axis] = np.clip(at[:, axis] + shift, 0, labels.shape[axis] - 1)
             free = labels[tuple(at.T)] == pieces.component[piece] + 1
             labels[tuple(at[free].T)] = number[free]
-    return np.bincount(piece, minlength=len(alone)) > 0
+    return np.bincount(piece, minlength=len(separate)) > 0

@@ -42,7 +42,7 @@ of its voxels. The heart and great vessels have none towards the midline, the di
 below, the apex none above. The mass of LIDC-IDRI-0295 has 0.81, normal tissue at most 0.48."""
 
 LUNG_ABOVE_AND_BELOW = 0.5
-ALONE = 1.5
+SEPARATE = 1.5
 """A central mass is so thick that a ball of the largest nodule fits in it (the thickest heart of
 the reference scans holds one of 28 mm), and it ends where the lung's outline does: without the
 outline, the ball in it would be less than this much larger. In the heart it is twice as large."""
@@ -81,8 +81,8 @@ class _Region:
 
     def is_central_mass(self, largest_mm: float) -> bool:
         thick = 2 * self.radius_mm >= largest_mm
-        alone = self.free_radius_mm < ALONE * self.radius_mm
-        return thick and alone and min(self.above, self.below) >= LUNG_ABOVE_AND_BELOW
+        separate = self.free_radius_mm < SEPARATE * self.radius_mm
+        return thick and separate and min(self.above, self.below) >= LUNG_ABOVE_AND_BELOW
 
 
 def find_opacities(scan: Scan, lungs: Lungs, trained: TrainedRange) -> tuple[Opacity, ...]:

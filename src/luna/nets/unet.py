@@ -88,7 +88,7 @@ class UNet(nn.Module):
 
     @property
     def alignment(self) -> int:
-        """Height and width must be multiples of this, the total pooling."""
+        """The total pooling: height and width have to be multiples of it."""
         return 1 << (len(self.down) - 1)
 
     @property

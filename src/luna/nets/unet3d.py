@@ -73,7 +73,7 @@ class UNet3d(nn.Module):
 
     @property
     def alignment(self) -> int:
-        """Every side must be a multiple of this, the total pooling."""
+        """The total pooling: every side has to be a multiple of it."""
         return 1 << (len(self.down) - 1)
 
     def forward(self, hu: torch.Tensor) -> torch.Tensor:

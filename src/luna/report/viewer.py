@@ -45,7 +45,7 @@ def viewer_data(scan: Scan, stack: Stack, named: list[Named], outlined: int) -> 
 
 
 def _steps_xyz(scan: Scan) -> list[list[float]]:
-    """How far, in LPS mm, one voxel of the scan leads along each axis of its array."""
+    """Return the step in LPS mm from voxel to voxel along each axis of the scan's array."""
     steps = scan.geometry.xyz_from_irc(np.eye(3)) - scan.geometry.origin_xyz
     return [[round(float(v), 6) for v in step] for step in steps]
 

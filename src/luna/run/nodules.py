@@ -41,12 +41,12 @@ class Nodules:
 
     @property
     def is_malignant(self) -> NDArray[np.bool_]:
-        """(N,) whether a nodule is known to be malignant."""
+        """Whether each nodule is known to be malignant, (N,) bool."""
         return np.asarray(self.malignant == 1, dtype=np.bool_)
 
     @property
     def has_verdict(self) -> NDArray[np.bool_]:
-        """(N,) whether it is known if a nodule is malignant."""
+        """Whether each nodule has a verdict, benign or malignant, (N,) bool."""
         return np.asarray(self.malignant != UNKNOWN, dtype=np.bool_)
 
     def take(self, rows: NDArray[np.integer[Any]] | NDArray[np.bool_]) -> Nodules:

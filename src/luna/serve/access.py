@@ -70,7 +70,7 @@ class Access:
         return hmac.new(self.token.encode(), b"luna session", hashlib.sha256).hexdigest()
 
     def _is_ours(self, host: str) -> bool:
-        """An address is no name that could be pointed elsewhere."""
+        """Whether a host is a name of this server, or an address, which nobody points elsewhere."""
         return host in {"localhost", *self.names} or _address(host) is not None
 
 

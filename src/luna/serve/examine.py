@@ -102,7 +102,7 @@ class Examiner:
             yield _the_one(place, asked.series)
 
     def _named_by_sender(self, error: LunaError) -> str:
-        """What went wrong, with the names that the sender knows: not where the server keeps it."""
+        """Return an error's message with the sender's file names, not the server's paths."""
         file = None if error.file is None else Path(error.file)
         if file is not None and file.is_relative_to(self.folder.root):
             # scans/ID/upload.zip/…, or work/luna-…/…
@@ -149,7 +149,7 @@ def _the_one(place: Path, series: str | None) -> Source:
 def _dicom_results(
     source: Source, scan: Scan, *, everything: bool
 ) -> tuple[DicomResults | None, str]:
-    """What is written in DICOM: for an archive that waits for it, key images too."""
+    """Return the DICOM results to write; key images too for an archive that waits for them."""
     if everything:
         try:
             return results_of(source.path, scan, "all", source.headers)

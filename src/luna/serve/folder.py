@@ -45,17 +45,17 @@ class Folder:
 
     @property
     def incoming(self) -> Path:
-        """Where uploads grow."""
+        """The folder of uploads that are not complete."""
         return self.root / "incoming"
 
     @property
     def studies(self) -> Path:
-        """Where studies from the network grow."""
+        """The folder of studies from the network that are not complete."""
         return self.root / "studies"
 
     @property
     def work(self) -> Path:
-        """Where the worker unpacks archives."""
+        """The folder in which the worker unpacks archives."""
         return self.root / "work"
 
     def scan(self, scan: str) -> Path:

@@ -142,13 +142,13 @@ class _Archive:
             self._sink.write(data)
 
     def end(self) -> None:
-        """The file is complete."""
+        """Close the file that was received to its end."""
         if self._sink is not None:
             self._sink.close()
             self._sink = None
 
     def ended(self) -> None:
-        """The form is complete."""
+        """Note that the form was received to its end."""
         self._ended = True
 
     def close(self) -> None:

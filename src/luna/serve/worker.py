@@ -117,7 +117,7 @@ class _Steps:
             raise StoppedError
 
     def end(self) -> None:
-        """The stage has ended."""
+        """End the stage, and add up its seconds."""
         if self._stage:
             spent = time.time() - self._began
             self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + spent

@@ -21,7 +21,7 @@ def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 
 def pinned(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Pin a tensor in memory from which a GPU fetches it by itself."""
+    """Pin a tensor in memory, from where a GPU copies it without the processor."""
     return tensor.pin_memory() if tensor.device.type != device.type == "cuda" else tensor
 
 

@@ -109,7 +109,7 @@ class UNetConfig:
 
     @property
     def kind(self) -> PatchKind | None:
-        """The patches that it learns from; None where it sees the scan's own voxels."""
+        """The kind of patches to learn from; None where the network sees the scan's own voxels."""
         if self.spacing_mm is None:
             return None
         flat = self.architecture == "unet"
@@ -122,5 +122,5 @@ class UNetConfig:
 
     @property
     def alignment(self) -> int:
-        """Sides must be a multiple of this."""
+        """The number that each side of an input has to be a multiple of."""
         return 1 << (self.depth - 1)

@@ -59,7 +59,7 @@ def new_optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
 
 
 def _groups(learning: Sequence[nn.Parameter]) -> list[dict[str, Any]]:
-    """Part the weights of convolutions and heads from norms and biases, which do not decay.
+    """Separate weights of convolutions and heads, which decay, from norms and biases.
 
     A norm's scale has nothing to be small for: what follows it would make up for that.
     """

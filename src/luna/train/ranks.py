@@ -89,7 +89,7 @@ class Ranks:
 
 
 def _device() -> torch.device:
-    """Where the backend wants its tensors."""
+    """Return the device on which the backend takes tensors."""
     return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
 

@@ -221,7 +221,7 @@ class SegmenterRecipe:
     def _samples(
         self, prepared: Prepared, split: Split
     ) -> tuple[MaskedCrops | Patches, MaskedSlices | Patches]:
-        """What trains and what validates: in the scan's own voxels, or on its grid."""
+        """Return the training and validation samples, in the scan's own voxels or on a grid."""
         kind, background = self.network.kind, self.background[1] > 0
         if kind is not None:
             train = training_patches(prepared, kind, split.train, background=background)

@@ -82,7 +82,7 @@ class State:
         self.recent.clear()
 
     def finish_epoch(self) -> None:
-        """Stand at the beginning of the next epoch."""
+        """Move on to the beginning of the next epoch."""
         self.epoch, self.step, self.earlier = self.epoch + 1, 0, np.zeros((0, 0))
 
     def pack(self) -> Checkpoint:
@@ -95,7 +95,7 @@ class State:
         return Checkpoint(tensors, values | {"optimizer": optimizer.values})
 
     def unpack(self, checkpoint: Checkpoint) -> None:
-        """Stand where the checkpoint stood. Raises TrustError when it is of another network."""
+        """Restore the state of a checkpoint. Raises TrustError when it is of another network."""
         tensors, values = checkpoint.tensors, checkpoint.values
         try:
             self.net.load_state_dict(under_prefix("net", tensors))

@@ -97,7 +97,7 @@ def read_nrrd(path: Path) -> Volume:
 def _read(path: Path) -> Volume:
     fields, offset = _read_header(path)
     axes = _axes(fields)
-    _check_said_twice(fields, axes)
+    _check_contradictions(fields, axes)
     geometry = _geometry(fields, axes)
     check_grid(axes.shape_irc, geometry.spacing_xyz)
     name = fields.get("data file", fields.get("datafile"))
@@ -174,7 +174,7 @@ def _check_space(fields: dict[str, str]) -> None:
         )
 
 
-def _check_said_twice(fields: dict[str, str], axes: _Axes) -> None:
+def _check_contradictions(fields: dict[str, str], axes: _Axes) -> None:
     """Raise InputError for units, kinds and spacings that contradict a volume in millimetres."""
     units = {*_words(fields, "space units"), *_words(fields, "units", axes.kept)}
     if {unit.lower() for unit in units} - MILLIMETRES:

@@ -148,7 +148,7 @@ class VoxelStream:
 
 @contextmanager
 def open_stream(path: Path, packing: Packing, *, offset: int = 0) -> Iterator[VoxelStream]:
-    """The data from byte `offset` of a file on."""
+    """Open a file's data from byte `offset` on."""
     with path.open("rb") as stream:
         stream.seek(offset)
         yield VoxelStream(stream, path, packing)

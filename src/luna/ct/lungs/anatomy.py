@@ -191,7 +191,7 @@ def _unchecked(chest: _Chest) -> Iterator[str]:
 
 
 def _spine_behind(chest: _Chest) -> tuple[float, float]:
-    """From -1 (all bone of the midline in front) to 1 (all behind), and the bone's mm³."""
+    """Return where the midline's bone lies, -1 (in front) to 1 (behind), and its mm³."""
     i, r, c = chest.box
     column_mm = chest.lungs.spacing_irc[2]
     middle, reach = (c.start + c.stop - 1) / 2, SPINE_BAND_MM / column_mm
@@ -207,7 +207,7 @@ def _spine_behind(chest: _Chest) -> tuple[float, float]:
 
 
 def _heart_below(chest: _Chest) -> float:
-    """Tissue between the lungs in their lower third, over that in their upper third."""
+    """Return the tissue between the lungs' lower thirds over that between their upper thirds."""
     area = chest.between[chest.box[0]].sum(axis=(1, 2))
     third = len(area) // 3
     if third == 0:

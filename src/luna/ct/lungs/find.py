@@ -114,7 +114,7 @@ class Lungs:
         return self._extent(1, start, stop), self._extent(2, start, stop)
 
     def _extent(self, axis: int, start: int, stop: int) -> slice:
-        """Scan voxels along an axis that hold lung in coarse slices start…stop."""
+        """Return the scan voxels of an axis that hold lung in coarse slices start…stop."""
         others = tuple(a for a in range(3) if a != axis)
         found = np.flatnonzero(self.labels[start:stop].any(axis=others))
         offset = start if axis == 0 else 0
@@ -123,7 +123,7 @@ class Lungs:
         return slice(first * factor, min((last + 1) * factor, self.shape_irc[axis]))
 
     def label_at(self, irc: ArrayLike) -> NDArray[np.uint8]:
-        """0, 1 (right) or 2 (left) for each of (..., 3) scan voxel coordinates."""
+        """Return 0, 1 (right) or 2 (left) for each of (..., 3) scan voxel coordinates."""
         coarse = np.rint(np.asarray(irc, dtype=np.float64)).astype(int) // self.factor_irc
         limit = np.array(self.labels.shape) - 1
         inside = ((coarse >= 0) & (coarse <= limit)).all(axis=-1)

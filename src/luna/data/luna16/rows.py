@@ -45,7 +45,7 @@ class CandidateTable:
 
     @property
     def is_nodule(self) -> NDArray[np.bool_]:
-        """(M,) whether the candidate marks a nodule."""
+        """Whether each candidate marks a nodule, (M,) bool."""
         return self.nodule >= 0
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> CandidateTable:

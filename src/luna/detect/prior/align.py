@@ -83,7 +83,7 @@ def _image(scan: Scan, lungs: Lungs) -> Any:
 
 
 def _itk() -> Any:
-    """SimpleITK, slow to load and seldom needed; its methods carry no types."""
+    """Load SimpleITK, which is slow to load and seldom needed; its methods carry no types."""
     import SimpleITK as sitk
 
     return sitk

@@ -62,7 +62,7 @@ class Change:
 
     @property
     def verdict(self) -> Verdict:
-        """One word, by volume."""
+        """The verdict by the change of volume, in one word."""
         if not self.shown:
             return "not shown"
         if self.prior is None:
@@ -73,7 +73,7 @@ class Change:
 
     @property
     def volume_change(self) -> float | None:
-        """As a share of the earlier volume."""
+        """The change of volume as a share of the earlier volume."""
         if self.now is None or self.prior is None:
             return None
         return self.now.measurement.volume_mm3 / self.prior.measurement.volume_mm3 - 1

@@ -111,14 +111,14 @@ class _Pair:
         self.known = list(prior.known)
 
     def in_prior(self, one: Sighting) -> Place:
-        """Where a nodule of the scan lies in the prior."""
+        """Return the place in the prior of a nodule of the scan."""
         prior = self.prior
         return find_place(
             self.scan, self.lungs, one.center_xyz, _ignored_mm(one), prior.scan, prior.alignment
         )
 
     def in_scan(self, one: Sighting) -> Place:
-        """Where a nodule of the prior lies in the scan."""
+        """Return the place in the scan of a nodule of the prior."""
         prior = self.prior
         return find_place(
             prior.scan, prior.lungs, one.center_xyz, _ignored_mm(one), self.scan, self.back

@@ -47,14 +47,14 @@ def remeasure(
         return None
     i, r, c = (np.argwhere(body.voxels).mean(axis=0) + body.start_irc).tolist()
     x, y, z = scan.geometry.xyz_from_irc((i, r, c)).tolist()
-    look = describe(scan, lungs, seed, body)
+    description = describe(scan, lungs, seed, body)
     return Sighting(
         name=None,
         center_irc=(i, r, c),
         center_xyz=(x, y, z),
         measurement=size,
-        kind=look.kind,
-        solid_mm=look.solid_mm,
+        kind=description.kind,
+        solid_mm=description.solid_mm,
         mask=body,
     )
 

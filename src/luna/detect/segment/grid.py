@@ -141,7 +141,7 @@ def _by_patches(
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Where patches begin so that they cover an axis, the last at its end."""
+    """Return the starts of patches that cover an axis, the last ending where it ends."""
     step = side - side // OVERLAP
     count = max(1, -(-(length - side) // step) + 1)
     last = max(length - side, 0)

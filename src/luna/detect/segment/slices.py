@@ -109,7 +109,7 @@ class _Volume:
             self._resident = torch.from_numpy(scan.hu.copy()).to(device)
 
     def stack(self, batch: slice, rows: slice, columns: slice) -> torch.Tensor:
-        """(N, K, H, W) float32 HU, channels last, for a batch of slices and a box in plane.
+        """Return HU (N, K, H, W), float32, channels last, of some slices and a box in plane.
 
         The box may reach beyond the image, up to the alignment of the U-Net: air is there.
         """
@@ -146,7 +146,7 @@ def _batches(slices: slice, size: int) -> Iterator[slice]:
 
 
 def _batch_box(scan: Scan, lungs: Lungs, net: UNet, region: str, batch: slice) -> Box:
-    """Rows and columns to run, aligned to the pooling so that its grid is the whole slice's.
+    """Return the rows and columns to run, aligned so that pooling has the whole slice's grid.
 
     The margin is the receptive field: inside the lungs' box of these slices the result is
     that of whole slices.

@@ -27,7 +27,7 @@ def canvas(title: str) -> tuple[Figure, Axes]:
 
 
 def unit_square(axes: Axes, x: str, y: str) -> None:
-    """Name both axes and let them run from 0 to 1."""
+    """Label both axes, and set their range from 0 to 1."""
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_xlabel(x)

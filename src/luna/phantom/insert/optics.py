@@ -130,7 +130,7 @@ def _clean(lean: Floats, profile: Floats, t: Floats) -> tuple[Floats, Floats]:
 
 
 def _width_mm(profiles: Floats) -> float:
-    """Standard deviation of the blur, from the mean of profiles that are aligned half way up."""
+    """Return the blur's standard deviation, of profiles that are aligned half way up."""
     t = np.arange(profiles.shape[1]) * STEP_MM
     wide = int(1.0 / STEP_MM)
     smooth = ndimage.uniform_filter1d(profiles, wide, axis=1)

@@ -96,7 +96,7 @@ def paint(
         return None
     body, thorns, target = sampled(lesion, low, high, center, spacing_irc)
     body, thorns = body * room, thorns * room
-    plain, lung_hu = parts(old, spacing_irc, room)
+    plain, lung_hu = without_noise(old, spacing_irc, room)
     share, tissue = _filling(np.maximum(body, thorns), target, lung_hu)
     change = blurred(share * tissue, optics, spacing_irc)
     share = blurred(share, optics, spacing_irc)
@@ -122,7 +122,7 @@ def lung_room(hu: Grid, spacing_irc: Points) -> Mask:
     )
 
 
-def parts(hu: Grid, spacing_irc: Points, room: Mask) -> tuple[Grid, float]:
+def without_noise(hu: Grid, spacing_irc: Points, room: Mask) -> tuple[Grid, float]:
     """Return a box without its noise, and the attenuation of the lung in it."""
     mean = ndimage.gaussian_filter(hu, (0, *(SMOOTH_MM / spacing_irc[1:])))
     rest = hu - mean

@@ -170,7 +170,7 @@ def _devices() -> tuple[tuple[str, ...], bool, tuple[str, ...]]:
             problems.append(f"cuda:{index} cannot be used: {problem}")
     if not names and (DRIVER.exists() or torch.version.cuda is not None):
         problems.append(f"no CUDA card can be used: {cuda_problem()}")
-    bf16 = bf16_is_native(choose_device("auto", lambda said: None))
+    bf16 = bf16_is_native(choose_device("auto", lambda message: None))
     return (*names, processor), bf16, tuple(problems)
 
 

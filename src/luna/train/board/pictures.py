@@ -84,7 +84,7 @@ def _middle(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _square_around(where: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """Rows and columns of a square, cut at the border, that holds all that is set of (H, W).
+    """Return the rows and columns of a square around all set pixels of (H, W), cut at the border.
 
     Nothing, which cuts nothing off, when none is.
     """
@@ -105,7 +105,7 @@ def _show(axes: Axes, hu: torch.Tensor) -> None:
 
 
 def _overlay(truth: NDArray[np.bool_], marked: NDArray[np.bool_]) -> FloatArray:
-    """(H, W, 4) colours, clear where there is neither truth nor mark."""
+    """Return colours (H, W, 4), clear where there is neither truth nor mark."""
     rgba = np.zeros((*truth.shape, 4))
     for (is_true, is_marked), colour in OUTCOMES.items():
         rgba[(truth == is_true) & (marked == is_marked)] = (*colour, OPACITY)
