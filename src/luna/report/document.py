@@ -97,7 +97,7 @@ class ReportedOpacity(ReportedLesion, _Lettered):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LookedAt:
+class Searched:
     """What was searched, and from which probability on a candidate is a finding.
 
     `right_below_950_hu` and `left_below_950_hu` are shares of the aerated lung.
@@ -127,7 +127,7 @@ class Document:
     created: str
     run: Mapping[str, Any]
     scan: ReportedScan
-    looked_at: LookedAt
+    looked_at: Searched
     models: Mapping[str, Mapping[str, Any]]
     trained_for: TrainedRange
     limits: Sequence[str]
@@ -184,7 +184,7 @@ def document(
             "config": findings.config,
         },
         scan=reported_scan(scan, findings),
-        looked_at=LookedAt(
+        looked_at=Searched(
             slices=scan.shape_irc[0],
             right_lung_ml=round(findings.lung_volume_ml[0], 1),
             left_lung_ml=round(findings.lung_volume_ml[1], 1),

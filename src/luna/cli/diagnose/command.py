@@ -180,7 +180,7 @@ def diagnose(
         include_phi=include_phi, guidance=guidance, dicom=dicom,
     )  # fmt: skip
     if isinstance(found, Listing):
-        many.look_at_all(found, order, crew, as_json=as_json, quiet=quiet)
+        many.diagnose_all(found, order, crew, as_json=as_json, quiet=quiet)
     else:
         diagnose_one(inputs[0], found, order, given, as_json=as_json, quiet=quiet)
 

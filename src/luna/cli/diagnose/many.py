@@ -119,7 +119,7 @@ def _planned(name: str, listing: Listing) -> str:
     return f"would diagnose {name}" + (f", after its prior {prior}" if prior else "")
 
 
-def look_at_all(
+def diagnose_all(
     listing: Listing,
     order: Order,
     crew: options.Crew,

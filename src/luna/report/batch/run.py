@@ -9,7 +9,7 @@ from luna.report.batch.entry import Entry
 from luna.report.batch.folder import PAGE, RECORD, SUMMARY, TABLE
 from luna.report.batch.page import write_page
 from luna.report.batch.prior import Earlier
-from luna.report.batch.scan import LookAt, LookThere, Order, ReadScan
+from luna.report.batch.scan import DiagnoseScan, Order, ReadAndDiagnose, ReadScan
 from luna.report.batch.summary import Summary, write_csv, write_json
 from luna.run.batch import Done, Failed, OneAhead, run_batch
 from luna.run.batch.cluster import Cluster
@@ -49,7 +49,7 @@ def diagnose_scans(
     remove_files(out, (PAGE, SUMMARY, TABLE))
     write_record(record_run(command, dump_config(order.config), str(order.device)), out / RECORD)
     try:
-        _look(listing, order, cluster, listener, note)
+        _diagnose_all(listing, order, cluster, listener, note)
     except KeyboardInterrupt:
         if listed:
             _write(_summary(listing, outcomes), order)
@@ -60,7 +60,7 @@ def diagnose_scans(
     return summary
 
 
-def _look(
+def _diagnose_all(
     listing: Listing,
     order: Order,
     cluster: Cluster | None,
@@ -72,7 +72,7 @@ def _look(
         name: Earlier(listing.sources[prior], order.out / prior) for name, prior in after.items()
     }
     if cluster is not None:
-        work = LookThere(order, cluster.threads)
+        work = ReadAndDiagnose(order, cluster.threads)
         items = {name: (source, priors.get(name)) for name, source in listing.sources.items()}
         run_batch("scan", items, work, cluster, listener, note, after)
         return
@@ -81,7 +81,7 @@ def _look(
         name: ReadScan(source, order.out / name, key, order.dicom, priors.get(name))
         for name, source in listing.sources.items()
     }
-    run_batch("scan", reads, LookAt(order), OneAhead(), listener, note, after)
+    run_batch("scan", reads, DiagnoseScan(order), OneAhead(), listener, note, after)
 
 
 def _summary(listing: Listing, outcomes: dict[str, Outcome]) -> Summary:

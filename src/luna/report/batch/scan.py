@@ -126,7 +126,7 @@ class ReadScan:
 
 
 @dataclass(frozen=True, slots=True)
-class LookAt:
+class DiagnoseScan:
     """Diagnoses a scan that was read, compares it with its prior, and writes its report."""
 
     order: Order
@@ -172,8 +172,8 @@ class LookAt:
 
 
 @dataclass(frozen=True, slots=True)
-class LookThere:
-    """Reads a scan and looks at it, in whichever process it comes to.
+class ReadAndDiagnose:
+    """Reads a scan and diagnoses it, in whichever process it comes to.
 
     `threads`: how many torch may use, where several processes share the cores.
     """
@@ -186,4 +186,4 @@ class LookThere:
             torch.set_num_threads(self.threads)
         (source, prior), order = item, self.order
         read = ReadScan(source, order.out / name, order.key(), order.dicom, prior)
-        return LookAt(order)(name, read)
+        return DiagnoseScan(order)(name, read)
