@@ -193,6 +193,18 @@ def test_a_nodule_at_the_border_of_the_scan_is_measured(scan_of, corner) -> None
     mask[cut] = True
     m = size(scan_with(scan_of, mask), mask)
     assert m.long_axis_mm == pytest.approx(12 * 0.7 * np.sqrt(2), abs=1.0)
+    assert m.cut_by_scan
+
+
+@pytest.mark.parametrize(("slices", "cut"), [(18, True), (22, True), (32, False)])
+def test_a_nodule_that_the_last_slice_cuts_says_so(scan_of, slices: int, cut: bool) -> None:
+    """The centre of a ball of 12 mm lies 20 slices above the first one."""
+    ball = ellipsoid((6, 6, 6))[:slices]
+    m = size(scan_with(scan_of, ball[::-1]), ball[::-1])
+    assert m.cut_by_scan == size(scan_with(scan_of, ball), ball).cut_by_scan == (slices < 25)
+    assert (m.volume_mm3 < 850) == cut
+    if not cut:
+        assert m.equal_volume_mm == pytest.approx(12, abs=0.3)
 
 
 @pytest.mark.parametrize("hu", [-1000, 40])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from luna.cli.diagnose.command import show
 from luna.clinical.patient import Patient
 from luna.ct.geometry import Geometry
 from luna.ct.mask import BoxMask
@@ -42,6 +43,7 @@ def finding(number: int, mm: float, **look: Any) -> Finding:
         "hu_min": 0,
         "hu_max": 0,
         "plane": "axial",
+        "cut_by_scan": False,
     }
     return Finding(
         number=number,
@@ -153,6 +155,43 @@ def test_a_row_of_an_unknown_kind_is_named_on_the_page(tmp_path: Path) -> None:
     assert "kind: unknown, taken as solid" in page
     assert "kind: unknown, taken as part-solid" in page
     assert page.count("(kind unknown)") == 2
+
+
+def test_what_the_scan_cuts_is_a_lower_bound_everywhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = finding(1, 9)
+    cut = replace(one, measurement=replace(one.measurement, cut_by_scan=True))
+    found, guidance = findings_of(cut), Guidance("both", Patient(age=60))
+    write_report(scan_with(), found, tmp_path, guidance=guidance)
+    told = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert told["findings"][0]["cut_by_scan"] is True
+    fact = {"name": "cut by the edge of the scan", "value": True, "unit": ""}
+    for statement in told["guidelines"]["statements"]:
+        assert fact in statement["facts"]
+    for statement in (*told["guidelines"]["statements"], *told["guidelines"]["probabilities"]):
+        assert any("size of nodule 1: the edge of" in words for words in statement["not_assessed"])
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "≥\u202f9.0 × 9.0 (9.0)" in page
+    assert "its size is a lower bound" in page
+    row = next(csv.DictReader(io.StringIO((tmp_path / "nodules.csv").read_text("utf-8"))))
+    assert row["cut_by_scan"] == "True"
+    assert float(row["equal_volume_mm"]) == pytest.approx((6 / np.pi * 364.5) ** (1 / 3), abs=0.01)
+    show(found, tmp_path, as_json=False)
+    terminal = capsys.readouterr().out
+    assert "≥9.0×9.0\t≥9.0\t≥365" in terminal
+    assert "its size is a lower bound" in terminal
+
+
+def test_a_cut_nodule_that_does_not_decide_is_named_too() -> None:
+    small, large = finding(1, 4), finding(2, 9)
+    cut = replace(small, measurement=replace(small.measurement, cut_by_scan=True))
+    for statement in section(findings_of(cut, large))["statements"]:
+        assert statement["nodule"] == 2
+        assert any("size of nodule 1" in words for words in statement["not_assessed"])
+        assert not any(fact["name"].startswith("cut") for fact in statement["facts"])
+    for statement in section(findings_of(small, large))["statements"]:
+        assert not any("edge of the scan" in words for words in statement["not_assessed"])
 
 
 def test_contrast_agent_is_not_taken_for_calcium() -> None:

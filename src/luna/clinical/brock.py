@@ -11,7 +11,7 @@ from math import sqrt
 from typing import Literal
 
 from luna.clinical.logistic import Term, probability
-from luna.clinical.nodule import KINDS, Kind, Nodule, Scope
+from luna.clinical.nodule import KINDS, Kind, Nodule, Scope, cut_sizes
 from luna.clinical.patient import Patient
 from luna.clinical.statement import Fact, Probability
 
@@ -118,6 +118,7 @@ def _with_kind(variant: Variant, nodule: Nodule, patient: Patient, count: int) -
         known=_known(weights, nodule, MEAN_AGE if patient.age is None else patient.age, count),
         terms=_terms(weights, nodule, patient),
         facts=_facts(weights, nodule, patient, count),
+        not_assessed=cut_sizes((nodule,)),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from luna.clinical.nodule import KINDS, Nodule, Scope
+from luna.clinical.nodule import KINDS, Nodule, Scope, cut_sizes
 from luna.clinical.patient import Patient, Risk
 from luna.clinical.size import fleischner_mm
 from luna.clinical.statement import Fact, Statement, nodule_facts
@@ -130,9 +130,8 @@ def fleischner(
         numbered, key=lambda one: (_cell(one[0], one[1], risk, by)[1].urgency, one[0].fleischner_mm)
     )
     statement = _statement(first, number, patient, by)
-    if first.assumed or all(n.kind for n in nodules):
-        return statement
-    return replace(statement, not_assessed=(KINDS_OF_OTHERS, *statement.not_assessed))
+    others = () if first.assumed or all(n.kind for n in nodules) else (KINDS_OF_OTHERS,)
+    return replace(statement, not_assessed=(*cut_sizes(nodules), *others, *statement.not_assessed))
 
 
 def _numbered(nodules: Sequence[Nodule]) -> list[tuple[Nodule, Number]]:
@@ -214,6 +213,8 @@ def _nodule_facts(nodule: Nodule, by: By) -> tuple[Fact, ...]:
     facts = nodule_facts(nodule.number, nodule.kind_words, nodule.fleischner_mm, solid_mm)
     if by == "volume" and nodule.volume_mm3 is not None:
         facts = (*facts, Fact("volume", round(nodule.volume_mm3), "mm³"))
+    if nodule.cut:
+        facts = (*facts, Fact("cut by the edge of the scan", True))
     if nodule.fleischner_mm > AXES_ABOVE_MM:
         long_mm, short_mm = (
             fleischner_mm(axis, axis) for axis in (nodule.long_axis_mm, nodule.short_axis_mm)

@@ -7,11 +7,11 @@ summary differs from the table (juxtapleural "≤ 10 mm"), the table holds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
 
-from luna.clinical.nodule import KINDS, Change, Kind, Nodule, Scope
+from luna.clinical.nodule import KINDS, Change, Kind, Nodule, Scope, cut_sizes
 from luna.clinical.statement import Fact, Statement, nodule_facts
 
 GUIDELINE = "Lung-RADS v2022"
@@ -209,7 +209,8 @@ def lung_rads(
     if not nodules:
         return _without_nodule("1", NO_NODULE)
     worst = max(nodules, key=lambda n: (concern(categorise(n)[0]), n.lung_rads_mm))
-    return nodule_statement(worst)
+    statement = nodule_statement(worst)
+    return replace(statement, not_assessed=(*cut_sizes(nodules), *statement.not_assessed))
 
 
 def _without_nodule(category: Category, text: str) -> Statement:
@@ -233,6 +234,8 @@ def _facts(nodule: Nodule) -> tuple[Fact, ...]:
         known.append(Fact("earlier category", nodule.earlier_category))
     if nodule.months_since is not None:
         known.append(Fact("time since the earlier category", nodule.months_since, "months"))
+    if nodule.cut:
+        known.append(Fact("cut by the edge of the scan", True))
     size = nodule_facts(nodule.number, nodule.kind_words, nodule.lung_rads_mm, solid_mm)
     return (*size, *known)
 

@@ -6,7 +6,7 @@ Source: Swensen et al., Arch Intern Med 1997, 157:849.
 from __future__ import annotations
 
 from luna.clinical.logistic import Term, probability
-from luna.clinical.nodule import Nodule, Scope
+from luna.clinical.nodule import Nodule, Scope, cut_sizes
 from luna.clinical.patient import Patient
 from luna.clinical.statement import Fact, Probability
 
@@ -51,5 +51,8 @@ def mayo(nodule: Nodule, patient: Patient, scope: Scope) -> Probability:
             Fact("long axis", nodule.long_axis_mm, "mm"),
             Fact("age", patient.age, "years"),
         ),
-        not_assessed=() if patient.cancer is False else ("a cancer within 5 years",),
+        not_assessed=(
+            *cut_sizes((nodule,)),
+            *(() if patient.cancer is False else ("a cancer within 5 years",)),
+        ),
     )

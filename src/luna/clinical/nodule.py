@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -28,7 +29,8 @@ slowly" the same over a longer time.
 class Nodule:
     """One nodule. None means that a fact is not known, and statements say so.
 
-    `solid_mm` is the mean diameter of the solid part, for part-solid nodules only. `assumed` says
+    `cut`: the edge of the scan cuts the nodule, and its sizes are lower bounds. `solid_mm` is the
+    mean diameter of the solid part, for part-solid nodules only. `assumed` says
     that the kind is not known, and that the one here is one of those that it can be.
     `juxtapleural` is true for a nodule on the pleura with a smooth margin and an oval, lentiform
     or triangular shape. `earlier_category` is the Lung-RADS category that called for this
@@ -50,6 +52,7 @@ class Nodule:
     earlier_category: Literal["3", "4A"] | None = None
     months_since: float | None = None
     assumed: bool = False
+    cut: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.short_axis_mm <= self.long_axis_mm:
@@ -98,6 +101,16 @@ class Nodule:
     def fleischner_solid_mm(self) -> int:
         """The solid part's mean diameter to a whole mm; 0 without one."""
         return fleischner_mm(self.solid_mm or 0, self.solid_mm or 0)
+
+
+def cut_sizes(nodules: Iterable[Nodule]) -> tuple[str, ...]:
+    """What a statement says of the sizes of nodules that the edge of the scan cuts."""
+    return tuple(
+        f"size of nodule {n.number}: the edge of the scan cuts it; what was measured is a lower "
+        "bound"
+        for n in nodules
+        if n.cut
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

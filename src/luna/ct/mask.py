@@ -25,3 +25,8 @@ class BoxMask:
         """Where the box lies in the scan's array."""
         i, r, c = (slice(a, a + n) for a, n in zip(self.start_irc, self.voxels.shape, strict=True))
         return i, r, c
+
+    def at_border(self, shape_irc: tuple[int, int, int]) -> bool:
+        """Whether it has voxels at the border of a scan of this shape, which may cut it."""
+        at = np.argwhere(self.voxels) + self.start_irc
+        return bool(((at == 0) | (at == np.array(shape_irc) - 1)).any())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
+from math import cbrt, pi
 from typing import Any, Literal
 
 import numpy as np
@@ -53,6 +54,8 @@ class Measurement:
     mean. `plane_index` is the 0-based slice, row or column of an axial, coronal or sagittal
     plane. `hu_mean`, `hu_min` and `hu_max` are of the voxels of the nodule's mask. `drawn` are
     axes that images of each of PLANES can show; empty where nothing was kept to draw.
+    `cut_by_scan`: the nodule goes on beyond the first or last slice, row or column, or may do so,
+    and every size is a lower bound.
     """
 
     long_axis_mm: float
@@ -65,6 +68,12 @@ class Measurement:
     plane: Plane
     plane_index: int
     drawn: tuple[DrawnAxes, ...] = ()
+    cut_by_scan: bool = False
+
+    @property
+    def equal_volume_mm(self) -> float:
+        """The diameter of a ball of the same volume."""
+        return float(cbrt(6 / pi * self.volume_mm3))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

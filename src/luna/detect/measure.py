@@ -79,7 +79,8 @@ def measure(scan: Scan, mask: BoxMask) -> tuple[BoxMask, Measurement]:
     # To 0.01 mm, far below the error: what is shown, written and compared is one number.
     long_mm, short_mm = round(axes.long_mm, 2), round(axes.short_mm, 2)
     own_hu = hu[body]
-    return BoxMask(box.start_irc, body), Measurement(
+    nodule = BoxMask(box.start_irc, body)
+    return nodule, Measurement(
         long_axis_mm=long_mm,
         short_axis_mm=short_mm,
         diameter_mm=(long_mm + short_mm) / 2,
@@ -90,6 +91,7 @@ def measure(scan: Scan, mask: BoxMask) -> tuple[BoxMask, Measurement]:
         plane=PLANES[axes.normal],
         plane_index=box.start_irc[axes.normal] + axes.index - 1,
         drawn=drawn_axes(planes, box),
+        cut_by_scan=nodule.at_border(scan.shape_irc),
     )
 
 

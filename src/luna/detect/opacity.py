@@ -196,6 +196,7 @@ def _measurement(scan: Scan, mask: BoxMask) -> Measurement:
         plane=PLANES[0],
         plane_index=mask.start_irc[0] + axes.index - 1,
         drawn=drawn_axes(planes, mask),
+        cut_by_scan=mask.at_border(scan.shape_irc),
     )
 
 

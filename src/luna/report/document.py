@@ -69,6 +69,8 @@ class ReportedLesion:
     axes_plane: Plane
     axes_index: int
     volume_mm3: float
+    equal_volume_mm: float
+    cut_by_scan: bool
     hu_mean: float
     hu_min: int
     hu_max: int
@@ -255,6 +257,8 @@ def _place_and_size(scan: Scan, found: Finding | Opacity) -> dict[str, Any]:
         "axes_plane": size.plane,
         "axes_index": size.plane_index,
         "volume_mm3": round(size.volume_mm3, 1),
+        "equal_volume_mm": round(size.equal_volume_mm, 2),
+        "cut_by_scan": size.cut_by_scan,
         "hu_mean": round(size.hu_mean, 1),
         "hu_min": size.hu_min,
         "hu_max": size.hu_max,

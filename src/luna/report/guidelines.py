@@ -99,6 +99,7 @@ def nodule_of(finding: Finding, contrast: bool, change: Change | None = None) ->
         long_axis_mm=size.long_axis_mm,
         short_axis_mm=size.short_axis_mm,
         volume_mm3=size.volume_mm3,
+        cut=size.cut_by_scan,
         change=change.lung_rads if change else "baseline",
         solid_mm=min(look.solid_mm or 0, size.diameter_mm) if part_solid else None,
         calcification=None if contrast else look.calcification,

@@ -96,7 +96,8 @@ def test_findings_are_a_table(diagnose: Luna, tmp_path: Path) -> None:
 def test_the_table_has_the_numbers_of_the_page(diagnose: Luna, tmp_path: Path) -> None:
     outcome = diagnose(*(word for change in SEEN for word in ("--set", change)))
     header, first, told, *_ = outcome.out.splitlines()
-    row = dict(zip(header.split("\t"), first.split("\t"), strict=True))
+    cells = first.replace("≥", "").split("\t")  # the scan cuts it, and the page says so, too
+    row = dict(zip(header.split("\t"), cells, strict=True))
     page = (tmp_path / "out" / "report.html").read_text()
     for name in ("p", "mean", "HU"):
         assert re.search(rf">[^<]*\b{re.escape(row[name])}\b", page)

@@ -28,19 +28,8 @@ if TYPE_CHECKING:
 
 SCANS = "Scans"
 
-HEADER = (
-    "no",
-    "p",
-    "malig",
-    "kind",
-    "side",
-    "voxel i/r/c",
-    "LPS mm",
-    "axes mm",
-    "mean",
-    "mm³",
-    "HU",
-)
+SIZES = ("axes mm", "mean", "mm³")
+HEADER = ("no", "p", "malig", "kind", "side", "voxel i/r/c", "LPS mm", *SIZES, "HU")
 
 
 def diagnose(
@@ -240,7 +229,7 @@ def show(findings: Findings, out: Path, *, as_json: bool) -> None:
         print_lines(_opacity_line(opacity, report["trained_for"]["diameter_mm"]))
     if report["findings"]:
         print_table(HEADER, [_row(finding) for finding in report["findings"]])
-        print_lines(*_calibration_lines(report["models"]))
+        print_lines(*_remarks(report))
     else:
         print_lines(_nothing_line(findings))
     prior_scan.show_changes(report)
@@ -250,19 +239,23 @@ def show(findings: Findings, out: Path, *, as_json: bool) -> None:
 def _opacity_line(opacity: Mapping[str, Any], trained_mm: Sequence[float] | None) -> str:
     range_mm = f" of {trained_mm[0]:g} to {trained_mm[1]:g} mm" if trained_mm else ""
     place = " ".join(f"{value:.1f}" for value in opacity["center_lps_mm"])
+    bound = "at least" if opacity["cut_by_scan"] else "about"
     return (
         f"Opacity larger than the networks' range{range_mm}: {opacity['side']} lung, slice "
-        f"{opacity['slice_index']}, LPS {place} mm, about {whole(opacity['long_axis_mm'])}×"
+        f"{opacity['slice_index']}, LPS {place} mm, {bound} {whole(opacity['long_axis_mm'])}×"
         f"{whole(opacity['short_axis_mm'])} mm, {volume_words(opacity['volume_mm3'])}. "
         "No network judged it."
     )
 
 
-def _calibration_lines(models: Mapping[str, Any]) -> list[str]:
-    """Return a line that names the table's uncalibrated probabilities, or none."""
-    columns = {"nodule": "p", "malignancy": "malig"}
+def _remarks(report: Mapping[str, Any]) -> list[str]:
+    """Return lines that explain the table: uncalibrated probabilities, and lower bounds."""
+    columns, models = {"nodule": "p", "malignancy": "malig"}, report["models"]
     raw = [columns[role] for role in columns if role in models and not models[role]["calibrated"]]
-    return [f"Not calibrated: {', '.join(raw)}."] if raw else []
+    remarks = [f"Not calibrated: {', '.join(raw)}."] if raw else []
+    if any(finding["cut_by_scan"] for finding in report["findings"]):
+        remarks.append("≥: the edge of the scan cuts the nodule; its size is a lower bound.")
+    return remarks
 
 
 def _nothing_line(findings: Findings) -> str:
@@ -283,6 +276,7 @@ def _nothing_line(findings: Findings) -> str:
 
 def _row(finding: Mapping[str, Any]) -> tuple[str, ...]:
     long_mm, short_mm, mean_mm = axes_words(finding["long_axis_mm"], finding["short_axis_mm"])
+    bound = "≥" if finding["cut_by_scan"] else ""
     return (
         str(finding["number"]),
         probability_words(finding["p_nodule"]),
@@ -291,8 +285,8 @@ def _row(finding: Mapping[str, Any]) -> tuple[str, ...]:
         finding["side"],
         "/".join(f"{value:.0f}" for value in finding["center_irc"]),
         " ".join(f"{value:.1f}" for value in finding["center_lps_mm"]),
-        f"{long_mm}×{short_mm}",
-        mean_mm,
-        whole(finding["volume_mm3"]),
+        f"{bound}{long_mm}×{short_mm}",
+        f"{bound}{mean_mm}",
+        f"{bound}{whole(finding['volume_mm3'])}",
         whole(finding["hu_mean"]),
     )

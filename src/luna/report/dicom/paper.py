@@ -50,6 +50,8 @@ LABELS = {
     "axes_plane": "Plane of the axes",
     "axes_index": "Slice, row or column of that plane, from 0",
     "volume_mm3": "Volume, mm³",
+    "equal_volume_mm": "Diameter of a ball of that volume, mm",
+    "cut_by_scan": "Cut by the edge of the scan",
     "hu_mean": "Mean attenuation, HU",
     "hu_min": "Lowest attenuation, HU",
     "hu_max": "Highest attenuation, HU",
@@ -124,6 +126,8 @@ def _name(one: ReportedFinding | ReportedOpacity) -> str:
 def _one_line(one: ReportedFinding | ReportedOpacity) -> str:
     long_mm, short_mm, mean_mm = axes_words(one.long_axis_mm, one.short_axis_mm)
     size = f"{long_mm} × {short_mm} mm (mean {mean_mm}), {volume_words(one.volume_mm3)}"
+    if one.cut_by_scan:
+        size = f"at least {size} (the edge of the scan cuts it)"
     head = f"{_name(one)}: {one.side} lung, slice {one.slice_number}, {size}"
     if isinstance(one, ReportedOpacity):
         return f"{head}. No network judged it."
