@@ -1,8 +1,10 @@
 """Count what a coordinator holds of many scans: `python scripts/bench_batch.py [ITEMS]`.
 
-Simulated scans, of which a worker makes a result as large as a scan's entry in the list, on two
-workers of `--cluster local:2` unless another number is given. Prints the items in flight, and the
-memory of this process, which has the scheduler in it too, at the beginning and at the end.
+Simulated scans, four of each patient with their priors, of which a worker makes a result as large
+as a scan's entry in the list, on two workers of `--cluster local:2` unless another cluster is
+given; `--cluster none` makes the results in this process. Prints the items in flight, and the
+memory of this process, which has the scheduler of a local cluster in it too, at the beginning and
+at the end.
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from luna.ct.listing.source import Source
+from luna.ct.dicom.listed import Part
+from luna.ct.listing.priors import find_priors
+from luna.ct.listing.source import Source, Visit
 from luna.report.batch.entry import Entry, Worst
-from luna.run.batch import Done, Outcome, run_batch
+from luna.run.batch import Done, Engine, Outcome, ThisProcess, run_batch
 from luna.run.batch.cluster import Cluster
 
 KIB = 1 << 10
+STUDIES = 4
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,17 @@ class Taken(dict[str, Source]):
         return super().__getitem__(name)
 
 
+def simulated_source(number: int, name: str) -> Source:
+    """Return a series as it is found in a folder of its own; a patient has STUDIES of them."""
+    folder = Path(f"/archive/{name}")
+    visit = Visit(
+        patient=f"P{number // STUDIES}", issuer="", study=f"{name}.0",
+        date=f"{2020 + number % STUDIES}0101", time="080000",
+        preference=(False, 1.25, 0, -300, name),
+    )  # fmt: skip
+    return Source(folder, name, (Part(folder),), visit)
+
+
 def memory_kib() -> int:
     """Return the memory that this process holds now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -63,7 +79,8 @@ def main() -> None:
     asked = parser.parse_args()
     before = memory_kib()
     names = [f"1.3.6.1.4.1.14519.5.2.1.6279.6001.{n:030d}" for n in range(asked.items)]
-    scans = Taken({name: Source(Path(f"/archive/{name}.mhd")) for name in names})
+    scans = Taken({name: simulated_source(n, name) for n, name in enumerate(names)})
+    after = find_priors(dict(scans)).of
     listed = memory_kib()
     print(f"{'items':>9} {'in flight at most':>18} {'MiB':>8} {'CPU s here':>11}")
     done = 0
@@ -78,10 +95,15 @@ def main() -> None:
                 f"{done:>9} {scans.most:>18} {memory_kib() / KIB:>8.0f} {used:>11.0f}", flush=True
             )
 
-    batch = run_batch("scan", scans, Simulated(), Cluster(asked.cluster, warn=print), each=each)
+    alone = asked.cluster == "none"
+    engine: Engine = ThisProcess() if alone else Cluster(asked.cluster, warn=print)
+    batch = run_batch("scan", scans, Simulated(), engine, each=each, after=after)
     after = memory_kib()
-    print(f"list: {(listed - before) * KIB / asked.items:.0f} bytes an item")
-    print(f"list and results: {(after - before) * KIB / asked.items:.0f} bytes an item, with Dask")
+    print(f"list with priors: {(listed - before) * KIB / asked.items:.0f} bytes an item")
+    print(
+        f"list and results: {(after - before) * KIB / asked.items:.0f} bytes an item"
+        + ("" if alone else ", with Dask")
+    )
     print(f"{len(batch.results)} results, {len(batch.failures)} failures")
 
 

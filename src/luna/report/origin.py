@@ -77,15 +77,9 @@ def read_origin(folder: Path) -> Origin:
     Raises UsageError where the report does not say so or the scan is gone, and InputError for a
     damaged file.
     """
-    file = folder / NAME
-    if not file.exists():
+    if not (folder / NAME).exists():
         raise UsageError("this report does not say where its scan lies", file=folder, hint=NAME_IT)
-    try:
-        origin = _origin(read_checked(file))
-    except (DamagedError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            "this is not a file of luna, or it is damaged", file=file, why=str(error), hint=NAME_IT
-        ) from error
+    origin = stored_origin(folder)
     if not origin.path.exists():
         raise UsageError(
             "the scan of this report is not where it was",
@@ -94,6 +88,20 @@ def read_origin(folder: Path) -> Origin:
             hint=NAME_IT,
         )
     return origin
+
+
+def stored_origin(folder: Path) -> Origin:
+    """Return what a report says of its scan, which may lie elsewhere by now.
+
+    Raises InputError for a damaged file.
+    """
+    file = folder / NAME
+    try:
+        return _origin(read_checked(file))
+    except (DamagedError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            "this is not a file of luna, or it is damaged", file=file, why=str(error), hint=NAME_IT
+        ) from error
 
 
 def _origin(values: Mapping[str, Any]) -> Origin:

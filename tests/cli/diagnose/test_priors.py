@@ -113,7 +113,8 @@ def test_a_prior_that_does_not_fit_is_said_wherever_the_scan_is_listed(
     text, err, out = told
     reason = "the prior does not fit the scan"
     assert f"{WRONG} is not compared with its prior {THIRD}" in " ".join(err.split())
-    assert any(reason in warning for warning in report_of(out, WRONG)["warnings"])
+    warnings = report_of(out, WRONG)["warnings"]
+    assert [text for text in warnings if f"Not compared with {THIRD}: {reason}" in text]
     with (out / "summary.csv").open(encoding="utf-8", newline="") as stream:
         rows = {row["folder"]: row for row in csv.DictReader(stream)}
     assert {name: row["prior"] for name, row in rows.items() if row["prior"]} == PRIORS
@@ -121,7 +122,7 @@ def test_a_prior_that_does_not_fit_is_said_wherever_the_scan_is_listed(
     assert rows[SECOND]["prior_refused"] == ""
     assert rows[SECOND]["changes"] == "4 new"
     page = (out / "index.html").read_text()
-    assert f"Not compared with {THIRD}: " in page
+    assert f"Not compared with {THIRD}: {reason}" in page
     assert f"Since {FIRST}: 4 new" in page
     lines = {line["scan"]: line for line in map(json.loads, text.splitlines())}
     assert reason in lines[WRONG]["prior_refused"]

@@ -18,7 +18,7 @@ from luna.detect.prior.changes import Comparison, Verdict
 from luna.detect.prior.fit import Prior, Tracked, fit_prior
 from luna.nets.models import Models
 from luna.report.origin import NAME as ORIGIN
-from luna.report.origin import read_origin
+from luna.report.origin import stored_origin
 from luna.run.batch import item_at_fault, reason_of
 from luna.run.errors import InputError
 
@@ -67,13 +67,17 @@ class Earlier:
                 fitted = fit_prior(scan, prior, known=self._known(content))
                 return Fitted(self.folder.name, content, fitted)
         except InputError as error:
-            return Fitted(self.folder.name, content, reason=reason_of(error))
+            return Fitted(self.folder.name, content, reason=self._reason(error))
+
+    def _reason(self, error: InputError) -> str:
+        """Return what is wrong with it; its name stands before the reason wherever it is said."""
+        return reason_of(error).removeprefix(f"{self.folder.name}: ")
 
     def _known(self, content: str) -> tuple[Tracked, ...]:
         """Return the nodules of the prior's report; none where that is of another content."""
         if not (self.folder / ORIGIN).is_file():
             return ()
-        origin = read_origin(self.folder)
+        origin = stored_origin(self.folder)
         return origin.nodules if origin.fingerprint == content else ()
 
 

@@ -144,7 +144,8 @@ class DiagnoseScan:
         comparison, why_none = compared(
             scan, found, ready.fitted, order.models, order.config, device
         )
-        found = with_reason(found, why_none and f"Not compared with the prior scan: {why_none}.")
+        if ready.fitted is not None and why_none:
+            found = with_reason(found, f"Not compared with {ready.fitted.name}: {why_none}.")
         (folder / RESULT).unlink(missing_ok=True)
         written = write_report(
             scan, found, folder, include_phi=order.include_phi, guidance=order.guidance,
