@@ -318,6 +318,24 @@ def test_lidcs_readers_have_to_agree(luna, chest_dicom, tmp_path):
     assert json.loads(one.out)["nodules"] == 4
 
 
+@pytest.mark.parametrize("value", [b"nan", b"inf", b"-1e999"])
+def test_a_contour_with_a_point_that_is_no_place_is_refused(luna, chest_dicom, tmp_path, value):
+    scan, folder = dicom_scan(chest_dicom), tmp_path / "rt"
+    folder.mkdir()
+    path = folder / "a.dcm"
+    structures = rtstruct_of(scan, labels_of(scan))
+    structures.ROIContourSequence[0].ContourSequence[0].ContourData[0] = "4242.421"
+    structures.save_as(path, enforce_file_format=True)
+    data = path.read_bytes()
+    assert data.count(b"4242.421") == 1
+    path.write_bytes(data.replace(b"4242.421", value.ljust(8)))
+    given = ("import", chest_dicom, "--rtstruct", folder, "--annotated-only")
+    done = luna(*given, "--out", tmp_path / "c")
+    assert done.code == 3, done.err
+    assert "a.dcm: a contour has a point that is no place" in done.err
+    assert "structure 1 is not a finite number" in done.err
+
+
 @pytest.mark.parametrize(
     ("good", "bad", "words"),
     [

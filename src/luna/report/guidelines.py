@@ -91,20 +91,20 @@ def nodule_of(finding: Finding, contrast: bool, change: Change | None = None) ->
     Strands and pleural contact are measured, but their agreement with radiologists is too
     little known to decide a category by them.
     """
-    size, look = finding.measurement, finding.description
-    part_solid = look.kind == "part-solid"
+    size, description = finding.measurement, finding.description
+    part_solid = description.kind == "part-solid"
     return Nodule(
         number=finding.number,
-        kind=look.kind,
+        kind=description.kind,
         long_axis_mm=size.long_axis_mm,
         short_axis_mm=size.short_axis_mm,
         volume_mm3=size.volume_mm3,
         cut=size.cut_by_scan,
         change=change.lung_rads if change else "baseline",
-        solid_mm=min(look.solid_mm or 0, size.diameter_mm) if part_solid else None,
-        calcification=None if contrast else look.calcification,
-        fat=look.fat,
-        upper_lobe=None if look.lobe is None else look.lobe.endswith("upper"),
+        solid_mm=min(description.solid_mm or 0, size.diameter_mm) if part_solid else None,
+        calcification=None if contrast else description.calcification,
+        fat=description.fat,
+        upper_lobe=None if description.lobe is None else description.lobe.endswith("upper"),
     )
 
 

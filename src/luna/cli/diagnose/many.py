@@ -152,8 +152,8 @@ def diagnose_all(
     )
     if not as_json:
         print_table(HEADER, list(_rows(summary)), left=(True, True, False, False, False, False))
-        told = f"list: {order.out / PAGE}" if shard is None else _shard_line(shard)
-        print_lines(_counts_line(summary), told)
+        place = f"list: {order.out / PAGE}" if shard is None else _shard_line(shard)
+        print_lines(_counts_line(summary), place)
     _refuse_failures(summary)
 
 

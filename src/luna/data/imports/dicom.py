@@ -97,13 +97,13 @@ def _series_of(header: Dataset) -> Iterator[str]:
 def _outlines(path: Path, scan: Scan, names: Sequence[str]) -> list[Outline]:
     dataset = read_whole(path)
     with pydicom_faults(path):
-        parts = _segments(dataset) if text_of(dataset, "Modality") == "SEG" else _rois(dataset)
-        chosen = {number: name for number, name in parts.items() if _is_named(name, names)}
+        marked = _segments(dataset) if text_of(dataset, "Modality") == "SEG" else _rois(dataset)
+        chosen = {number: name for number, name in marked.items() if _is_named(name, names)}
         if not chosen:
             raise InputError(
                 "no segment or structure in this file is named as a nodule",
                 file=path,
-                why="there are " + ", ".join(repr(name) for name in parts.values()),
+                why="there are " + ", ".join(repr(name) for name in marked.values()),
                 hint="choose by name: --roi 'PATTERN'",
             )
         read: Callable[[FileDataset, int, Scan, Path], Mask]
@@ -170,6 +170,12 @@ def _roi_mask(dataset: FileDataset, number: int, scan: Scan, path: Path) -> Mask
     items = [i for i in dataset.ROIContourSequence if int(i.ReferencedROINumber) == number]
     for contour in (c for item in items for c in item.get("ContourSequence") or ()):
         xyz = np.array([float(v) for v in contour.ContourData]).reshape(-1, 3)
+        if not np.isfinite(xyz).all():
+            raise InputError(
+                "a contour has a point that is no place; export the structures again",
+                file=path,
+                why=f"a coordinate of structure {number} is not a finite number",
+            )
         irc = scan.geometry.irc_from_xyz(xyz)
         index = slice_index(irc[:, 0], len(mask), path)
         if len(xyz) > 2:
