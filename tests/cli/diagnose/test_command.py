@@ -161,6 +161,28 @@ def test_a_dry_run_writes_nothing(diagnose: Luna, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_says_which_dicom_objects_there_would_be(diagnose: Luna, tmp_path: Path) -> None:
+    assert "without DICOM results" in diagnose("--dry-run").out
+    refused = diagnose("--dry-run", "--dicom", "all")
+    assert refused.code == diagnose("--dicom", "all").code != 0
+    assert "DICOM" in refused.err
+    assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_a_report_folder_is_no_scan(
+    luna: Luna, diagnose: Luna, weights: Path, tmp_path: Path
+) -> None:
+    assert diagnose().code == 0
+    again = ("--weights", weights, "--out", tmp_path / "again", "--dry-run")
+    outcome = luna("diagnose", tmp_path / "out", *again)
+    assert outcome.code == 2
+    assert "this is a report folder of luna, not a scan" in outcome.err
+    assert "give the scan" in outcome.err
+    assert str(tmp_path / "out") in outcome.err
+    (tmp_path / "chest.mha").rename(tmp_path / "out" / "chest.mha")
+    assert "report folder of luna" not in luna("diagnose", tmp_path / "out", *again).err
+
+
 def test_faithful_and_config_file(diagnose: Luna, tmp_path: Path) -> None:
     config = tmp_path / "mine.toml"
     config.write_text("threshold = 0.6  # to see less\n")

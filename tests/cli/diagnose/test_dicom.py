@@ -40,6 +40,9 @@ def test_the_terminal_says_that_objects_name_the_patient(
 ) -> None:
     scan = write_series(tmp_path / "ct", nodule_chest, "1.2.1", FrameOfReferenceUID="1.2.1.7")
     given = ("--weights", original / "weights", "--out", tmp_path / "out")
+    planned = luna("diagnose", scan, *given, "--dry-run").out
+    assert "with nodules.seg.dcm and measurements.sr.dcm\n" in planned
+    assert "sr.dcm, key images" in luna("diagnose", scan, *given, "--dry-run", "--dicom", "all").out
     outcome = luna("diagnose", scan, *given)
     assert outcome.code == 0, outcome.err
     assert ".dcm files beside it name the patient" in outcome.err

@@ -158,7 +158,7 @@ def diagnose(
     given = beside.read_beside(prior, interval, lobes, found, quiet=quiet)
     processor, models = load_networks(device, weights, crew, out, quiet=quiet)
     if dry_run:
-        many.show_plan(found, models.names(), out)
+        many.show_plan(found, models.names(), out, inputs[0], dicom)
         return
 
     from luna.ct.listing.find import Listing

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from luna.report.batch.run import Outcome
     from luna.report.batch.scan import Order
     from luna.report.batch.summary import Summary
+    from luna.report.dicom.results import Choice
     from luna.run.batch import Shard
 
 ROWS_MAX = 40
@@ -39,6 +40,9 @@ ROWS_MAX = 40
 HEADER = ("scan", "result", "findings", "p", "malig", "axes mm")
 
 REPORTS = Path("luna-reports")
+
+WRITTEN = (".", "report.", "nodules.", "detections.", "growth.", "source.", "measurements.", "key-")
+"""How the names of a report's files begin; beside others there may be a scan."""
 
 
 def inputs(
@@ -49,7 +53,22 @@ def inputs(
         raise UsageError("no scan is named", hint="give a path, or a table with --list")
     named = [*(scans or ()), *([scan_list] if scan_list else ())]
     options.refuse_missing(named, weights)
+    _refuse_reports(scans or ())
     return [*named, *(weights or ())]
+
+
+def _refuse_reports(scans: Sequence[Path]) -> None:
+    """Raise UsageError for a folder that luna wrote: its label volume is no scan."""
+    for path in filter(Path.is_dir, scans):
+        from luna.ct.listing.tree import REPORT  # loads pydicom
+
+        names = {file.name for file in path.iterdir()}
+        if set(REPORT) <= names and all(name.startswith(WRITTEN) for name in names):
+            raise UsageError(
+                "this is a report folder of luna, not a scan",
+                file=path,
+                hint="give the scan that it was made from",
+            )
 
 
 def folder_for(scans: Sequence[Path]) -> Path:
@@ -97,8 +116,13 @@ def _share(listing: Listing, shard: Shard) -> Listing:
     return replace(listing, sources=sources, damaged=damaged, priors=replace(priors, of=own))
 
 
-def show_plan(found: Scan | Listing, models: dict[str, str], out: Path) -> None:
-    """Print the plan of a dry run."""
+def show_plan(
+    found: Scan | Listing, models: dict[str, str], out: Path, path: Path, dicom: Choice | None
+) -> None:
+    """Print the plan of a dry run; `path` is that of one scan, `dicom` what the user asked for.
+
+    Raises what the run itself would, where the objects cannot be made.
+    """
     from luna.ct.scan import Scan
 
     if isinstance(found, Scan):
@@ -110,8 +134,23 @@ def show_plan(found: Scan | Listing, models: dict[str, str], out: Path) -> None:
     print_lines(
         *lines,
         *(f"with {name} for {role}" for role, name in models.items()),
+        *_objects(found, path, dicom),
         f"and write {what} to {out}",
     )
+
+
+def _objects(found: Scan | Listing, path: Path, dicom: Choice | None) -> list[str]:
+    """Say which DICOM objects would be written; of many scans nobody knows before they are read."""
+    from luna.ct.scan import Scan
+    from luna.report.dicom.results import SEG_NAME, SR_NAME, results_of
+
+    if not isinstance(found, Scan):
+        return [f"with --dicom {dicom} for every scan"] if dicom else []
+    results, why_none = results_of(path, found, dicom)
+    if results is None:
+        return [why_none or "without DICOM results"]
+    more = ", key images and the report as a PDF" if results.everything else ""
+    return [f"with {SEG_NAME} and {SR_NAME}{more}"]
 
 
 def _planned(name: str, listing: Listing) -> str:
