@@ -194,6 +194,21 @@ def test_a_cut_nodule_that_does_not_decide_is_named_too() -> None:
         assert not any("edge of the scan" in words for words in statement["not_assessed"])
 
 
+def test_what_is_dense_throughout_is_flagged_as_bone_or_calcium(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = findings_of(finding(1, 9, calcification="central"), finding(2, 5))
+    dense = findings_of(finding(1, 9), finding(2, 5, calcification="complete"))
+    for findings, flagged in ((found, False), (dense, True)):
+        write_report(scan_with(), findings, tmp_path)
+        show(findings, tmp_path, as_json=False)
+        words = "Bone, calcium or contrast agent, dense throughout: 2."
+        assert (words in capsys.readouterr().out) == flagged
+        page = (tmp_path / "report.html").read_text(encoding="utf-8")
+        assert ("solid, bone or calcified throughout" in page) == flagged
+        assert ("solid, calcified (central)" in page) == (not flagged)
+
+
 def test_contrast_agent_is_not_taken_for_calcium() -> None:
     found = findings_of(finding(1, 9, calcification="complete"))
     told = section(found, "lung-rads", scan_with(ContrastBolusAgent="X"))["statements"][0]

@@ -249,12 +249,15 @@ def _opacity_line(opacity: Mapping[str, Any], trained_mm: Sequence[float] | None
 
 
 def _remarks(report: Mapping[str, Any]) -> list[str]:
-    """Return lines that explain the table: uncalibrated probabilities, and lower bounds."""
+    """Return lines that explain the table: what is not calibrated, cut, or dense."""
     columns, models = {"nodule": "p", "malignancy": "malig"}, report["models"]
     raw = [columns[role] for role in columns if role in models and not models[role]["calibrated"]]
     remarks = [f"Not calibrated: {', '.join(raw)}."] if raw else []
     if any(finding["cut_by_scan"] for finding in report["findings"]):
         remarks.append("≥: the edge of the scan cuts the nodule; its size is a lower bound.")
+    dense = [str(f["number"]) for f in report["findings"] if f["calcification"] == "complete"]
+    if dense:
+        remarks.append(f"Bone, calcium or contrast agent, dense throughout: {', '.join(dense)}.")
     return remarks
 
 
