@@ -27,14 +27,16 @@ from luna.serve.rows import Outcome
 from luna.serve.upload import Limits
 
 from ..dicom_chest import write_series
+from ..programs import program
 
 QUIET_S = 30.0
 
 
-def dcmtk(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    if shutil.which(program) is None:
-        pytest.skip(f"no {program} (dcmtk) is installed to talk to the node with")
-    command = [program, *(str(argument) for argument in arguments)]
+def dcmtk(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    path = program(name)
+    if path is None:
+        pytest.skip(f"no {name} (dcmtk) is installed to talk to the node with")
+    command = [path, *(str(argument) for argument in arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
@@ -177,8 +179,8 @@ def test_titles_that_are_none_are_told(text: str) -> None:
 @pytest.fixture
 def orthanc(tmp_path: Path) -> Iterator[tuple[str, int]]:
     """A running Orthanc: its address for programs, and its DICOM port."""
-    program = shutil.which("Orthanc")
-    if program is None:
+    path = program("Orthanc")
+    if path is None:
         pytest.skip("no Orthanc is installed to send results to")
     with socket.create_server(("127.0.0.1", 0)) as a, socket.create_server(("127.0.0.1", 0)) as b:
         http, dicom = a.getsockname()[1], b.getsockname()[1]
@@ -198,7 +200,7 @@ def orthanc(tmp_path: Path) -> Iterator[tuple[str, int]]:
         )
     )
     process = subprocess.Popen(
-        [program, str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [path, str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     address = f"http://127.0.0.1:{http}"
     for _ in range(300):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from luna.report.dicom.write import dicom_writers
 from luna.report.document import document
 from luna.report.write import write_report
 
+from ...programs import program
 from ..described import described
 
 UID = "1.2.826.0.1.3680043.8.498.7"
@@ -240,10 +240,11 @@ def run_tool() -> Callable[..., str]:
     """Run a program of dicom3tools, dcmtk or poppler; its output, both streams together."""
 
     def run(name: str, *arguments: object) -> str:
-        if shutil.which(name) is None:
+        path = program(name)
+        if path is None:
             pytest.skip(f"{name} is not installed (apt install dicom3tools dcmtk poppler-utils)")
         done = subprocess.run(
-            [name, *map(str, arguments)],
+            [path, *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             check=False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import subprocess
 import time
@@ -16,6 +15,7 @@ import pydicom
 import pytest
 from pydicom.filebase import DicomBytesIO
 
+from ...programs import program
 from .conftest import UID, Case
 
 Written = Callable[[str], tuple[Case, Path]]
@@ -48,8 +48,8 @@ class Archive:
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
-    if program is None:
+    path = program("Orthanc")
+    if path is None:
         pytest.skip("Orthanc is not installed (apt install orthanc)")
     folder = tmp_path_factory.mktemp("orthanc")
     found = Archive(free_port(), free_port())
@@ -67,7 +67,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     (folder / "orthanc.json").write_text(json.dumps(settings))
     log = (folder / "log").open("wb")
     process = subprocess.Popen(
-        [program, str(folder / "orthanc.json")], stdout=log, stderr=subprocess.STDOUT
+        [path, str(folder / "orthanc.json")], stdout=log, stderr=subprocess.STDOUT
     )
     try:
         wait_for(found, process, folder / "log")
