@@ -13,7 +13,7 @@ from luna.serve.access import Access
 from luna.serve.examine import Examiner
 from luna.serve.rows import Outcome
 
-SHOWN = "!document.getElementById('service').hidden && document.querySelector('#empty, .scan')"
+SHOWN = "!document.getElementById('desk').hidden && document.querySelector('#empty, .scan')"
 
 
 def drop(browser: Any, *paths: Path) -> None:
@@ -149,8 +149,8 @@ def test_a_token_is_asked_for_once(start, browser, archive: Path) -> None:
         if given == "wrong":
             browser.wait("!document.getElementById('trouble').hidden")
             assert "not the token" in browser.text("#trouble")
-    browser.wait("!document.getElementById('service').hidden")
-    browser.visit(client.url, ready="!document.getElementById('service').hidden")
+    browser.wait("!document.getElementById('desk').hidden")
+    browser.visit(client.url, ready="!document.getElementById('desk').hidden")
     drop(browser, archive)
     browser.wait(cards(1))
     browser.wait("!document.getElementById('uploads').children.length")  # else it asks to stay
