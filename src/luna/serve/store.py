@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from luna.run.errors import EnvironmentFault, LunaError, UsageError
 from luna.serve.request import ScanRequest
@@ -118,40 +118,25 @@ class Store:
         pattern = "%" + "".join(f"\\{c}" if c in "\\%_" else c for c in search) + "%"
         columns = ("id", "label", "state", "name", "study_date", "entry", "error")
         where = " OR ".join(f"{column} LIKE :text ESCAPE '\\'" for column in columns)
-        with self._open() as rows:
-            found = rows.execute(
-                f"SELECT * FROM scans WHERE wish != 'delete' AND ({where}) "  # noqa: S608
-                "ORDER BY number DESC LIMIT :most",
-                {"text": pattern, "most": most},
-            ).fetchall()
-        return [row_of(one) for one in found]
+        return self._select(f"wish != 'delete' AND ({where}) ORDER BY number DESC LIMIT :most",
+                            {"text": pattern, "most": most})  # fmt: skip
 
     def waiting(self) -> list[Row]:
         """Return the running and the queued scans, in the order of the queue."""
-        with self._open() as rows:
-            found = rows.execute(
-                "SELECT * FROM scans WHERE state IN ('running', 'queued') AND wish != 'delete' "
-                "ORDER BY state = 'queued', number"
-            ).fetchall()
-        return [row_of(one) for one in found]
+        return self._select(
+            "state IN ('running', 'queued') AND wish != 'delete' ORDER BY state = 'queued', number"
+        )
 
     def lately_done(self, most: int = 5) -> list[Row]:
         """Return the scans that were looked at last, the newest first."""
-        with self._open() as rows:
-            found = rows.execute(
-                "SELECT * FROM scans WHERE state = 'done' ORDER BY ended DESC LIMIT ?", (most,)
-            ).fetchall()
-        return [row_of(one) for one in found]
+        return self._select("state = 'done' ORDER BY ended DESC LIMIT ?", (most,))
 
     def to_send(self, now: float) -> list[Row]:
         """Return the scans whose results are to be sent, and whose turn it is."""
-        with self._open() as rows:
-            found = rows.execute(
-                "SELECT * FROM scans WHERE send = 'wanted' AND state = 'done' AND send_next <= ? "
-                "AND wish = '' ORDER BY number",
-                (now,),
-            ).fetchall()
-        return [row_of(one) for one in found]
+        return self._select(
+            "send = 'wanted' AND state = 'done' AND send_next <= ? AND wish = '' ORDER BY number",
+            (now,),
+        )
 
     def sent(self, scan: str, peer: str) -> None:
         """Note where the results of a scan went."""
@@ -265,6 +250,12 @@ class Store:
                 ),
             )
             rows.execute("UPDATE scans SET state = 'queued', stage = '' WHERE state = 'running'")
+
+    def _select(self, where: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
+        """Return the scans of a condition, which is written here and holds nothing from outside."""
+        with self._open() as rows:
+            found = rows.execute(f"SELECT * FROM scans WHERE {where}", values)  # noqa: S608
+            return [row_of(one) for one in found]
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

@@ -57,7 +57,7 @@ def text_of(element: Element, name: str) -> str:
 
 
 def whole_number(element: Element, name: str, allowed: range, place: str) -> int:
-    """Read a whole number; `place` says in messages where the element stands in the file.
+    """Read a whole number; messages name `place`, where the element stands in the file.
 
     Raises InputError when it is missing, not a whole number, or not in the range.
     """
@@ -68,7 +68,7 @@ def whole_number(element: Element, name: str, allowed: range, place: str) -> int
 
 
 def millimetres(element: Element, name: str, place: str) -> float:
-    """Read a place in mm; `place` says in messages where the element stands in the file.
+    """Read a coordinate in mm; messages name `place`, where the element stands in the file.
 
     Raises InputError when it is missing, not a finite number, or farther than any scanner.
     """

@@ -70,7 +70,7 @@ class Earlier:
             return Fitted(self.folder.name, content, reason=self._reason(error))
 
     def _reason(self, error: InputError) -> str:
-        """Return what is wrong with it; its name stands before the reason wherever it is said."""
+        """Return what is wrong with the prior, without its name: who shows it names the prior."""
         return reason_of(error).removeprefix(f"{self.folder.name}: ")
 
     def _known(self, content: str) -> tuple[Tracked, ...]:
